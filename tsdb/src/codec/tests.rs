@@ -1,0 +1,302 @@
+//! Round trips, size, and damage.
+
+use proptest::prelude::*;
+
+use super::bits::{pack, packed_len, unpack};
+use super::*;
+use crate::types::BytesColumn;
+
+const LEVELS: [Level; 2] = [Level::Light, Level::Dense];
+
+fn same(a: &Values, b: &Values) -> bool {
+    match (a, b) {
+        (Values::Float(a), Values::Float(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits())
+        }
+        (a, b) => a == b,
+    }
+}
+
+/// Encodes at both levels, decodes, and gives the lengths.
+fn check(values: &Values) -> [usize; 2] {
+    LEVELS.map(|level| {
+        let mut stream = Vec::new();
+        encode_values(ValuesRef::all(values), level, &mut stream);
+        let back = decode_values(values.physical(), &stream, values.len()).expect("decodes");
+        assert!(same(values, &back), "{level:?}: {values:?} became {back:?}");
+        stream.len()
+    })
+}
+
+fn texts<T: AsRef<[u8]>>(values: impl IntoIterator<Item = T>) -> Values {
+    let mut column = BytesColumn::default();
+    values.into_iter().for_each(|v| column.push(v.as_ref()));
+    Values::Bytes(column)
+}
+
+fn any_int() -> impl Strategy<Value = i64> {
+    prop_oneof![
+        any::<i64>(),
+        -5i64..5,
+        Just(i64::MIN),
+        Just(i64::MAX),
+        (0i64..100).prop_map(|v| v * 10_000_000_000),
+    ]
+}
+
+fn any_float() -> impl Strategy<Value = f64> {
+    prop_oneof![
+        any::<u64>().prop_map(f64::from_bits),
+        (-9999i32..9999).prop_map(|v| f64::from(v) / 100.0),
+        Just(-0.0),
+        Just(f64::NAN),
+        Just(f64::from_bits(0x7ff8_0000_dead_beef)),
+        Just(f64::INFINITY),
+        Just(f64::MIN_POSITIVE / 3.0),
+    ]
+}
+
+/// Values in runs, so that every codec meets what it is for.
+fn in_runs<T: Clone + std::fmt::Debug>(
+    value: impl Strategy<Value = T>,
+) -> impl Strategy<Value = Vec<T>> {
+    proptest::collection::vec((value, 1usize..20), 0..60).prop_map(|runs| {
+        runs.into_iter()
+            .flat_map(|(v, n)| std::iter::repeat_n(v, n))
+            .collect()
+    })
+}
+
+proptest! {
+    #[test]
+    fn ints_come_back(values in proptest::collection::vec(any_int(), 0..300)) {
+        check(&Values::Int(values));
+    }
+
+    #[test]
+    fn ints_in_runs_come_back(values in in_runs(any_int())) {
+        check(&Values::Int(values));
+    }
+
+    #[test]
+    fn walks_come_back(steps in proptest::collection::vec(-4i64..5, 0..700), scale in 1i64..1000) {
+        let mut at = 0;
+        let walk = steps.iter().map(|s| { at += s * scale; at }).collect::<Vec<_>>();
+        check(&Values::Float(walk.iter().map(|v| *v as f64 / 100.0).collect()));
+        check(&Values::Int(walk));
+    }
+
+    #[test]
+    fn floats_come_back(values in proptest::collection::vec(any_float(), 0..300)) {
+        check(&Values::Float(values));
+    }
+
+    #[test]
+    fn floats_in_runs_come_back(values in in_runs(any_float())) {
+        check(&Values::Float(values));
+    }
+
+    #[test]
+    fn decimals_come_back(values in proptest::collection::vec(-999_999i64..999_999, 0..300),
+                          digits in 0i32..9) {
+        check(&Values::Float(values.iter().map(|v| *v as f64 / 10f64.powi(digits)).collect()));
+    }
+
+    #[test]
+    fn bools_come_back(values in in_runs(any::<bool>())) {
+        check(&Values::Bool(values));
+    }
+
+    #[test]
+    fn texts_come_back(values in in_runs(proptest::collection::vec(any::<u8>(), 0..12))) {
+        check(&texts(values));
+    }
+
+    #[test]
+    fn states_come_back(values in in_runs(prop_oneof![
+        Just(0u8), Just(1), Just(2), Just(5), Just(6), Just(9), Just(10)])) {
+        for level in LEVELS {
+            let mut stream = Vec::new();
+            encode_states(&values, level, &mut stream);
+            prop_assert_eq!(&decode_states(&stream, values.len()).expect("decodes"), &values);
+        }
+    }
+
+    #[test]
+    fn unpacking_equals_its_scalar_twin(
+        values in proptest::collection::vec(any::<u64>(), 0..200), width in 0u32..=64,
+    ) {
+        let mask = if width == 0 { 0 } else { u64::MAX >> (64 - width) };
+        let values: Vec<u64> = values.iter().map(|v| v & mask).collect();
+        let mut bytes = Vec::new();
+        pack(values.iter().copied(), width, &mut bytes);
+        prop_assert_eq!(bytes.len(), packed_len(values.len(), width));
+        prop_assert_eq!(&unpack_scalar(&bytes, values.len(), width), &values);
+        prop_assert_eq!(&unpack(&bytes, values.len(), width).expect("unpacks"), &values);
+    }
+
+    #[test]
+    fn varints_come_back(value: u64, signed: i64) {
+        let mut out = Vec::new();
+        bytes::put_varint(&mut out, value);
+        prop_assert_eq!(out.len(), bytes::varint_len(value));
+        bytes::put_zigzag(&mut out, signed);
+        let mut reader = bytes::Reader::new(&out);
+        prop_assert_eq!(reader.varint().expect("a varint"), value);
+        prop_assert_eq!(reader.zigzag().expect("a varint"), signed);
+        reader.finish().expect("no more");
+    }
+
+    #[test]
+    fn noise_is_an_error_or_values(stream in proptest::collection::vec(any::<u8>(), 0..80),
+                                   codec in 0u8..12, count in 0usize..300) {
+        let stream = [&[codec][..], &stream].concat();
+        for kind in 1..=4 {
+            let kind = PhysicalType::from_number(kind).expect("a type");
+            if let Ok(values) = decode_values(kind, &stream, count) {
+                prop_assert_eq!(values.len(), count);
+            }
+        }
+        if let Ok(states) = decode_states(&stream, count) {
+            prop_assert_eq!(states.len(), count);
+        }
+    }
+}
+
+/// Bit by bit.
+fn unpack_scalar(bytes: &[u8], count: usize, width: u32) -> Vec<u64> {
+    let bit = |at: usize| u64::from(bytes[at / 8] >> (at % 8) & 1);
+    let width = width as usize;
+    (0..count)
+        .map(|i| (0..width).fold(0, |v, b| v | bit(i * width + b) << b))
+        .collect()
+}
+
+/// A value for each codec that a type has.
+fn samples() -> Vec<Values> {
+    let mut seed = 1u64;
+    let mut random = move || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        seed >> 33
+    };
+    let walk: Vec<i64> = (0..300)
+        .scan(50i64, |at, _| {
+            *at = (*at + random() as i64 % 5 - 2).clamp(0, 100);
+            Some(*at)
+        })
+        .collect();
+    let scrambled = (0..20u64)
+        .map(|_| (random() << 33 ^ random()) as i64)
+        .collect();
+    vec![
+        Values::Int(vec![7; 40]),
+        Values::Int((0..100).map(|i| i * i * i % 101).collect()),
+        Values::Int((0..100).map(|i| i * 10_000_000_000).collect()),
+        Values::Int(walk.clone()),
+        Values::Int(scrambled),
+        Values::Float(walk.iter().map(|v| *v as f64 / 10.0).collect()),
+        Values::Float(walk.iter().map(|v| (*v as f64).sqrt()).collect()),
+        Values::Float((0..100).map(|i| f64::from(i / 30).sqrt()).collect()),
+        Values::Float(vec![f64::NAN, -0.0, f64::MIN, 1e300]),
+        Values::Bool(walk.iter().map(|v| v % 3 == 0).collect()),
+        Values::Bool((0..300).map(|i| i > 100).collect()),
+        texts(["a"; 30]),
+        texts((0..60).map(|i| format!("state {}", i % 3))),
+        texts((0..60).map(|i| format!("a line of text number {i}, much like the others"))),
+        texts((0..5).map(|i| format!("{i}"))),
+    ]
+}
+
+#[test]
+fn samples_come_back_and_cut_streams_do_not() {
+    for values in samples() {
+        check(&values);
+        for level in LEVELS {
+            let mut stream = Vec::new();
+            encode_values(ValuesRef::all(&values), level, &mut stream);
+            for len in 0..stream.len() {
+                match decode_values(values.physical(), &stream[..len], values.len()) {
+                    // Without a crc some cuts go unseen, as that of a constant text; never
+                    // another number of values.
+                    Ok(got) => assert_eq!(got.len(), values.len()),
+                    Err(error) => assert!(matches!(error, Error::Corrupt(_)), "{error}"),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn flipped_bits_never_panic() {
+    for values in samples() {
+        let mut stream = Vec::new();
+        encode_values(ValuesRef::all(&values), Level::Dense, &mut stream);
+        for bit in 0..stream.len() * 8 {
+            stream[bit / 8] ^= 1 << (bit % 8);
+            match decode_values(values.physical(), &stream, values.len()) {
+                Ok(got) => assert_eq!(got.len(), values.len()),
+                Err(error) => assert!(matches!(error, Error::Corrupt(_)), "{error}"),
+            }
+            stream[bit / 8] ^= 1 << (bit % 8);
+        }
+    }
+}
+
+#[test]
+fn each_codec_is_chosen_where_it_belongs() {
+    let chosen: Vec<[u8; 2]> = samples()
+        .iter()
+        .map(|values| {
+            LEVELS.map(|level| {
+                let mut stream = Vec::new();
+                encode_values(ValuesRef::all(values), level, &mut stream);
+                stream[0]
+            })
+        })
+        .collect();
+    use super::number::*;
+    let expected = [
+        [CONSTANT; 2],
+        [PACKED; 2],
+        [PACKED_DELTA; 2],
+        [PACKED_DELTA, PCO],
+        [PLAIN; 2],
+        [DECIMAL; 2],
+        [PLAIN, PCO],
+        [RUN_LENGTH; 2],
+        [PLAIN; 2],
+        [BITMAP; 2],
+        [RUN_LENGTH; 2],
+        [CONSTANT; 2],
+        [DICTIONARY; 2],
+        [PLAIN, ZSTD],
+        [PLAIN; 2],
+    ];
+    let names = |c: &[[u8; 2]]| c.iter().map(|c| c.map(name)).collect::<Vec<_>>();
+    assert_eq!(names(&chosen), names(&expected));
+}
+
+#[test]
+fn regular_times_cost_a_few_bytes() {
+    let times = (0..8192)
+        .map(|i| 1_700_000_000_000_000_000 + i * 10_000_000_000)
+        .collect();
+    for len in check(&Values::Int(times)) {
+        assert!(len <= 20, "{len} bytes");
+    }
+}
+
+#[test]
+fn oversized_texts_are_refused() {
+    let mut stream = vec![number::CONSTANT];
+    stream.extend_from_slice(&[b'x'; 1 << 20]);
+    assert!(matches!(decode_texts(&stream, 65), Err(Error::Corrupt(_))));
+    assert!(decode_texts(&stream, 3).is_ok());
+}
+
+#[test]
+fn a_large_dense_text_column_shrinks() {
+    let values = texts((0..2000).map(|i| format!("press {} reported over-temperature", i * 7)));
+    let [light, dense] = check(&values);
+    assert!(dense * 3 < light, "{dense} of {light} bytes");
+}

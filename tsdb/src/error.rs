@@ -1,0 +1,71 @@
+//! Errors of the engine, by what can be done about them.
+
+use std::fmt;
+use std::io;
+
+/// Result of an engine call.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What went wrong, sorted by what the caller can do.
+#[derive(Clone, Debug)]
+pub enum Error {
+    /// The request breaks a rule or limit; nothing changed. Mend the request.
+    Invalid(String),
+    /// What the request names does not exist.
+    NotFound(String),
+    /// What the request makes exists already.
+    Exists(String),
+    /// A value's type does not fit its column.
+    TypeMismatch(String),
+    /// Stored bytes are not what was written: says file, offset and why. Restore or repair.
+    Corrupt(String),
+    /// No room on the disk or over a memory limit; try again when there is.
+    Full(String),
+    /// The engine is read-only, with the cause.
+    ReadOnly(String),
+    /// The engine is closing or closed.
+    Closed,
+    /// Another process holds the folder.
+    Locked(String),
+    /// The operating system refused: says what was tried.
+    Io(String),
+}
+
+impl Error {
+    /// An I/O error with what was being done. "No space left" becomes [`Error::Full`].
+    pub fn io(doing: impl fmt::Display, error: &io::Error) -> Error {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Error::Full(format!("{doing}: {error}"))
+            }
+            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+                Error::Corrupt(format!("{doing}: {error}"))
+            }
+            _ => Error::Io(format!("{doing}: {error}")),
+        }
+    }
+
+    /// A corruption found at `offset` of `file`.
+    pub fn corrupt(file: impl fmt::Display, offset: u64, why: impl fmt::Display) -> Error {
+        Error::Corrupt(format!("{file} at byte {offset}: {why}"))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Invalid(why)
+            | Error::NotFound(why)
+            | Error::Exists(why)
+            | Error::TypeMismatch(why) => f.write_str(why),
+            Error::Corrupt(why) => write!(f, "corrupt data: {why}"),
+            Error::Full(why) => write!(f, "no room: {why}"),
+            Error::ReadOnly(why) => write!(f, "the database is read-only: {why}"),
+            Error::Closed => f.write_str("the database is closing"),
+            Error::Locked(why) => f.write_str(why),
+            Error::Io(why) => write!(f, "input/output error: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,179 @@
+//! Making segments: prepared under a name of its own, then put in place.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::format::{
+    ALIGN_BYTES, Kind, RECORD_HEADER_BYTES, RecordHeader, SegmentHeader, segment_path,
+    unfinished_path,
+};
+use super::{LOG_FOLDER, LogOptions, SegmentInfo, Vote};
+use crate::io::{File, Storage};
+use crate::{Error, Result};
+
+/// The segment that is written to.
+#[derive(Debug)]
+pub(super) struct Active {
+    pub file: Arc<dyn File>,
+    pub path: String,
+    pub first_index: u64,
+    pub salt: [u8; 8],
+    pub bytes: u64,
+}
+
+impl Active {
+    pub fn info(&self, last_index: u64) -> SegmentInfo {
+        SegmentInfo {
+            path: self.path.clone(),
+            first_index: self.first_index,
+            last_index,
+            bytes: self.bytes,
+        }
+    }
+}
+
+/// A segment whose bytes are durable but whose name is not a segment's yet.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    unfinished_path: String,
+    active: Active,
+}
+
+impl Prepared {
+    /// Writes and syncs a segment without records, save the vote.
+    pub fn make(
+        storage: &dyn Storage,
+        options: &LogOptions,
+        first_index: u64,
+        vote: Option<Vote>,
+    ) -> Result<Prepared> {
+        let (created_ns, salt) = (now_ns(), fresh_salt());
+        let header = SegmentHeader {
+            flags: 0,
+            group: options.group,
+            database_id: options.database_id,
+            first_index,
+            created_ns,
+            salt,
+        };
+        let mut bytes = header.encode().to_vec();
+        if let Some(vote) = vote {
+            let before = first_index - 1;
+            encode_vote(&mut bytes, options.group, vote, before, before, salt);
+        }
+        let unfinished_path = unfinished_path(first_index, salt);
+        let doing = || format!("cannot make the log segment {unfinished_path}");
+        let file = storage
+            .create(&unfinished_path)
+            .map_err(|e| Error::io(doing(), &e))?;
+        file.write_at(0, &bytes)
+            .map_err(|e| Error::io(doing(), &e))?;
+        file.sync_data().map_err(|e| Error::io(doing(), &e))?;
+        let path = segment_path(first_index);
+        let active = Active {
+            file,
+            path,
+            first_index,
+            salt,
+            bytes: bytes.len() as u64,
+        };
+        Ok(Prepared {
+            unfinished_path,
+            active,
+        })
+    }
+
+    /// Gives the segment its name, over any segment of the same name.
+    pub fn install(self, storage: &dyn Storage) -> Result<Active> {
+        let Prepared {
+            unfinished_path,
+            active,
+        } = self;
+        storage
+            .rename(&unfinished_path, &active.path)
+            .map_err(|e| Error::io(format!("cannot put {} in place", active.path), &e))?;
+        sync_folder(storage)?;
+        Ok(active)
+    }
+}
+
+/// Makes the names of the log's folder durable.
+pub(super) fn sync_folder(storage: &dyn Storage) -> Result<()> {
+    storage
+        .sync_dir(LOG_FOLDER)
+        .map_err(|e| Error::io("cannot sync the folder of the log", &e))
+}
+
+/// Removes a file of the log, durably: removals never overtake each other.
+pub(super) fn remove(storage: &dyn Storage, path: &str) -> Result<()> {
+    storage
+        .remove(path)
+        .map_err(|e| Error::io(format!("cannot remove {path}"), &e))?;
+    sync_folder(storage)
+}
+
+/// Appends one record made of the parts of a payload. The caller has checked the length.
+pub(super) fn encode_record(
+    out: &mut Vec<u8>,
+    salt: [u8; 8],
+    parts: &[&[u8]],
+    header: impl FnOnce(&[u8]) -> RecordHeader,
+) {
+    let start = out.len();
+    // The header is summed up over the payload, so its place is kept and filled afterwards.
+    out.resize(start + RECORD_HEADER_BYTES as usize, 0);
+    let payload_start = out.len();
+    for part in parts {
+        out.extend_from_slice(part);
+    }
+    let header = header(&out[payload_start..]);
+    out[start..payload_start].copy_from_slice(&header.encode(salt));
+    let payload_bytes = out.len() - payload_start;
+    out.resize(
+        payload_start + payload_bytes.next_multiple_of(ALIGN_BYTES as usize),
+        0,
+    );
+}
+
+/// Appends a record of a vote.
+pub(super) fn encode_vote(
+    out: &mut Vec<u8>,
+    group: u32,
+    vote: Vote,
+    index: u64,
+    durable: u64,
+    salt: [u8; 8],
+) {
+    let node = vote.node.to_le_bytes();
+    encode_record(out, salt, &[&node], |payload| {
+        RecordHeader::new(group, Kind::Vote, vote.term, index, durable, payload)
+    });
+}
+
+/// Reads a vote out of its record.
+pub(super) fn decode_vote(term: u64, payload: &[u8]) -> std::result::Result<Vote, String> {
+    match <[u8; 8]>::try_from(payload) {
+        Ok(node) => Ok(Vote {
+            term,
+            node: u64::from_le_bytes(node),
+        }),
+        Err(_) => Err(format!("a vote of {} bytes, not 8", payload.len())),
+    }
+}
+
+fn now_ns() -> i64 {
+    // For people only; a clock outside the years that fit writes 0.
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or_default()
+}
+
+/// Random bytes, from the keys the standard library draws from the operating system.
+fn fresh_salt() -> [u8; 8] {
+    let mut hasher = RandomState::new().build_hasher();
+    hasher.write_i64(now_ns());
+    hasher.write_u32(std::process::id());
+    hasher.finish().to_le_bytes()
+}

@@ -1,0 +1,50 @@
+//! Tests of the log, by what can befall it.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::io::MemoryStorage;
+use crate::{Error, Result};
+
+mod append;
+mod crash;
+mod damage;
+mod golden;
+
+fn options(segment_bytes_max: u64) -> LogOptions {
+    LogOptions {
+        group: 3,
+        segment_bytes_max,
+        record_bytes_max: 1 << 20,
+        database_id: *b"database id 0123",
+    }
+}
+
+fn open(storage: &MemoryStorage, options: &LogOptions) -> Result<(Log, Recovered)> {
+    Log::open(Arc::new(storage.clone()), options.clone())
+}
+
+/// Appends payloads as one group of commands.
+fn append(log: &mut Log, payloads: &[&[u8]]) -> Result<std::ops::RangeInclusive<u64>> {
+    let parts: Vec<[&[u8]; 1]> = payloads.iter().map(|payload| [*payload]).collect();
+    let records: Vec<RecordIn<'_>> = parts
+        .iter()
+        .map(|payload| RecordIn {
+            kind: Kind::Commands,
+            term: 7,
+            payload,
+        })
+        .collect();
+    log.append_group(&records)
+}
+
+/// All payloads from `index` on; checks that the positions are consecutive.
+fn payloads(log: &Log, index: u64) -> Vec<Vec<u8>> {
+    let mut out = Vec::new();
+    for (record, index) in log.read_from(index).unwrap().zip(index..) {
+        let record = record.unwrap();
+        assert_eq!(record.index, index);
+        out.push(record.payload);
+    }
+    out
+}

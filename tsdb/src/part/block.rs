@@ -1,0 +1,193 @@
+//! Blocks: one column of a row group, or its keys, in pages (FORMAT.md, "Blocks").
+//!
+//! A block begins with the number of its pages and, where there is more than one, a table of
+//! where each starts. Writers make one page today; readers take any number.
+
+use crate::codec::bytes::{Reader, put_nested, put_varint};
+use crate::codec::{
+    Level, ValuesRef, corrupt, decode_ints, decode_states, decode_values, encode_ints,
+    encode_states, encode_values,
+};
+use crate::error::Result;
+use crate::types::{CellState, Column, ColumnBuilder, PhysicalType, SeriesRows, Values};
+
+/// A page of a block: rows and bytes.
+struct Page<'a> {
+    rows: usize,
+    bytes: &'a [u8],
+}
+
+/// Splits a block of `rows` rows into its pages.
+fn pages(block: &[u8], rows: usize) -> Result<Vec<Page<'_>>> {
+    let mut reader = Reader::new(block);
+    let count = usize::from(reader.u8()?);
+    if count == 0 {
+        return Err(corrupt("a block without pages"));
+    }
+    let mut starts = vec![(0usize, 0usize)];
+    for _ in 1..count {
+        starts.push((reader.u32()? as usize, reader.u32()? as usize));
+    }
+    let bytes = reader.rest();
+    starts.push((rows, bytes.len()));
+    starts
+        .windows(2)
+        .map(|w| {
+            let ((row, byte), (row_end, byte_end)) = (w[0], w[1]);
+            match bytes.get(byte..byte_end) {
+                Some(bytes) if row < row_end => Ok(Page {
+                    rows: row_end - row,
+                    bytes,
+                }),
+                _ => Err(corrupt("a page table out of order")),
+            }
+        })
+        .collect()
+}
+
+/// Encodes a column of a group. Cells without a value take no room among the values.
+pub fn encode_column(
+    values: ValuesRef<'_>,
+    states: Option<&[u8]>,
+    level: Level,
+    out: &mut Vec<u8>,
+) {
+    out.push(1);
+    match states.filter(|s| s.iter().any(|b| *b != CellState::GOOD.0)) {
+        None => {
+            put_varint(out, 0);
+            encode_values(values, level, out);
+        }
+        Some(states) => {
+            put_nested(out, |nested| encode_states(states, level, nested));
+            if states.iter().all(|s| CellState(*s).is_value()) {
+                encode_values(values, level, out);
+            } else {
+                let present = values.filter(|i| CellState(states[i]).is_value());
+                encode_values(ValuesRef::all(&present), level, out);
+            }
+        }
+    }
+}
+
+/// Decodes a column of `rows` cells.
+pub fn decode_column(block: &[u8], rows: usize, kind: PhysicalType) -> Result<Column> {
+    let pages = pages(block, rows)?;
+    if let [page] = &pages[..] {
+        return decode_column_page(page, kind);
+    }
+    let mut builder = ColumnBuilder::new(kind, rows);
+    for page in pages {
+        let column = decode_column_page(&page, kind)?;
+        builder.extend_range(&column, 0, page.rows);
+    }
+    Ok(builder.finish())
+}
+
+fn decode_column_page(page: &Page<'_>, kind: PhysicalType) -> Result<Column> {
+    let mut reader = Reader::new(page.bytes);
+    let states = reader.nested()?;
+    if states.is_empty() {
+        return Ok(Column::good(decode_values(kind, reader.rest(), page.rows)?));
+    }
+    let states = decode_states(states, page.rows)?;
+    let present = states.iter().filter(|s| CellState(**s).is_value()).count();
+    let values = decode_values(kind, reader.rest(), present)?;
+    let values = if present == page.rows {
+        values
+    } else {
+        scatter(values, &states)
+    };
+    Ok(Column {
+        values,
+        states: Some(states),
+    })
+}
+
+/// Puts each value at its cell and the default elsewhere.
+fn scatter(values: Values, states: &[u8]) -> Values {
+    fn spread<T: Copy + Default>(values: &[T], states: &[u8]) -> Vec<T> {
+        let mut next = values.iter();
+        let mut one = |state: &u8| match CellState(*state).is_value() {
+            true => next.next().copied().unwrap_or_default(),
+            false => T::default(),
+        };
+        states.iter().map(&mut one).collect()
+    }
+    match values {
+        Values::Int(v) => Values::Int(spread(&v, states)),
+        Values::Float(v) => Values::Float(spread(&v, states)),
+        Values::Bool(v) => Values::Bool(spread(&v, states)),
+        Values::Bytes(mut v) => {
+            let mut ends = v.offsets.iter().skip(1);
+            let mut end = 0;
+            let mut offsets = Vec::with_capacity(states.len() + 1);
+            offsets.push(0);
+            for state in states {
+                if CellState(*state).is_value() {
+                    end = ends.next().copied().unwrap_or(end);
+                }
+                offsets.push(end);
+            }
+            v.offsets = offsets;
+            Values::Bytes(v)
+        }
+    }
+}
+
+/// Encodes the series and times of a group. Series are `(number, rows)`.
+pub fn encode_keys(series: &[(u32, u32)], times: &[i64], level: Level, out: &mut Vec<u8>) {
+    out.push(1);
+    put_varint(out, series.len() as u64);
+    let numbers: Vec<i64> = series
+        .iter()
+        .map(|(number, _)| i64::from(*number))
+        .collect();
+    let counts: Vec<i64> = series.iter().map(|(_, rows)| i64::from(*rows)).collect();
+    put_nested(out, |nested| encode_ints(&numbers, level, nested));
+    put_nested(out, |nested| encode_ints(&counts, level, nested));
+    encode_ints(times, level, out);
+}
+
+/// Decodes the series and times of a group of `rows` rows, and checks their order.
+pub fn decode_keys(block: &[u8], rows: usize) -> Result<(Vec<SeriesRows>, Vec<i64>)> {
+    let mut series: Vec<SeriesRows> = Vec::new();
+    let mut times = Vec::new();
+    for page in pages(block, rows)? {
+        let mut reader = Reader::new(page.bytes);
+        let count = reader.varint_max(page.rows)?;
+        let numbers = decode_ints(reader.nested()?, count)?;
+        let counts = decode_ints(reader.nested()?, count)?;
+        let page_times = decode_ints(reader.rest(), page.rows)?;
+        let mut start = times.len();
+        let end = start + page.rows;
+        for (number, rows) in numbers.iter().zip(&counts) {
+            let number = u32::try_from(*number).map_err(|_| corrupt("a series number"))?;
+            let rows = usize::try_from(*rows).map_err(|_| corrupt("rows of a series"))?;
+            if rows == 0 || rows > end - start {
+                return Err(corrupt("rows of a series"));
+            }
+            match series.last_mut() {
+                Some(last) if last.series == number => last.rows += rows as u32,
+                Some(last) if last.series > number => return Err(corrupt("series fall")),
+                _ => series.push(SeriesRows {
+                    series: number,
+                    start: start as u32,
+                    rows: rows as u32,
+                }),
+            }
+            start += rows;
+        }
+        if start != end {
+            return Err(corrupt("series with too few rows"));
+        }
+        times.extend_from_slice(&page_times);
+    }
+    for run in &series {
+        let run = &times[run.start as usize..(run.start + run.rows) as usize];
+        if !run.is_sorted() {
+            return Err(corrupt("times fall"));
+        }
+    }
+    Ok((series, times))
+}

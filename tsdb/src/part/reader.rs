@@ -1,0 +1,572 @@
+//! Reading a part.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use super::block::{decode_column, decode_keys};
+use super::cache::{Cache, Decoded, SectionKey};
+use super::format::{Footer, HEADER_BYTES, Header, PageEntry, TRAILER_BYTES, Trailer};
+use super::index::{
+    BlockEntry, ColumnStats, GroupEntry, Lead, Section, decode_blocks, decode_column_stats,
+    decode_lead,
+};
+use super::zones::{ZoneRows, ZoneStats};
+use super::{PartMeta, TextRange};
+use crate::error::{Error, Result};
+use crate::io::{File, Storage};
+use crate::types::{Column, ColumnId, PhysicalType, SeriesRows, TimeRange};
+
+/// Blocks that lie no further apart are read together.
+const READ_GAP_BYTES: u64 = 16 << 10;
+/// Most bytes of one read over several blocks.
+const READ_BYTES_MAX: u64 = 8 << 20;
+
+/// An open part. Header, footer and the table of index pages are resident; the pages themselves
+/// are read when asked for and cached until [`Part::trim`].
+#[derive(Debug)]
+pub struct Part {
+    pub(super) path: String,
+    file: Arc<dyn File>,
+    pub(super) footer: Footer,
+    meta: PartMeta,
+    /// Number of the first group of each page, and the number of all groups.
+    page_starts: Vec<u32>,
+    cache: Cache,
+}
+
+/// A row group, as found in the directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupRef {
+    /// Number of the group in the part.
+    pub index: u32,
+    /// First series.
+    pub series_first: u32,
+    /// Last series.
+    pub series_last: u32,
+    /// Least and greatest time of its rows.
+    pub times: TimeRange,
+    /// Rows.
+    pub rows: u32,
+    /// Zones.
+    pub zones: u32,
+    /// Whether all rows are of one series.
+    pub own_series: bool,
+}
+
+/// Statistics of a column that has a block in a group.
+struct FoundStats {
+    /// Those of the whole page.
+    stats: Arc<ColumnStats>,
+    /// The group's among them.
+    zones: std::ops::Range<usize>,
+    /// The group's place among those with a block.
+    nth: usize,
+}
+
+/// Series and times of a row group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupKeys {
+    /// Series in ascending order with their rows.
+    pub series: Vec<SeriesRows>,
+    /// Times of the rows, ns.
+    pub times: Vec<i64>,
+}
+
+impl Part {
+    /// Opens a part and checks header, trailer and footer.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if the file is not a finished part, else errors of the storage.
+    pub fn open(storage: &dyn Storage, path: &str) -> Result<Part> {
+        let file = storage
+            .open(path)
+            .map_err(|e| Error::io(format_args!("opening {path}"), &e))?;
+        let io = |e: std::io::Error| Error::io(format_args!("reading {path}"), &e);
+        let len = file.len().map_err(io)?;
+        let ends = (HEADER_BYTES + TRAILER_BYTES) as u64;
+        if len < ends {
+            return Err(Error::corrupt(
+                path,
+                0,
+                format_args!("{len} bytes are no part"),
+            ));
+        }
+        let mut header = [0; HEADER_BYTES];
+        file.read_at(0, &mut header).map_err(io)?;
+        let header = Header::decode(&header).map_err(|e| at(path, 0, e))?;
+        let trailer_offset = len - TRAILER_BYTES as u64;
+        let mut trailer = [0; TRAILER_BYTES];
+        file.read_at(trailer_offset, &mut trailer).map_err(io)?;
+        let trailer = Trailer::decode(&trailer).map_err(|e| at(path, trailer_offset, e))?;
+        let footer_end = trailer
+            .footer_offset
+            .checked_add(u64::from(trailer.footer_len));
+        if footer_end != Some(trailer_offset) || trailer.footer_offset < HEADER_BYTES as u64 {
+            return Err(Error::corrupt(
+                path,
+                trailer_offset,
+                "the footer is elsewhere",
+            ));
+        }
+        let mut bytes = vec![0; trailer.footer_len as usize];
+        file.read_at(trailer.footer_offset, &mut bytes)
+            .map_err(io)?;
+        if crc32fast::hash(&bytes) != trailer.footer_crc {
+            return Err(Error::corrupt(
+                path,
+                trailer.footer_offset,
+                "the footer's crc differs",
+            ));
+        }
+        let footer =
+            Footer::decode(&bytes, &header).map_err(|e| at(path, trailer.footer_offset, e))?;
+        let mut page_starts = vec![0u32];
+        let mut end = 0u32;
+        for page in &footer.pages {
+            end = end.saturating_add(page.groups);
+            let page_end = page.offset.checked_add(u64::from(page.len));
+            if page.lead_len > page.len || page_end.is_none_or(|e| e > trailer.footer_offset) {
+                return Err(Error::corrupt(
+                    path,
+                    trailer.footer_offset,
+                    "a page out of bounds",
+                ));
+            }
+            page_starts.push(end);
+        }
+        let meta = footer.meta(&header, len);
+        Ok(Part {
+            path: path.to_owned(),
+            file,
+            footer,
+            meta,
+            page_starts,
+            cache: Cache::default(),
+        })
+    }
+
+    /// What the part is.
+    pub fn meta(&self) -> &PartMeta {
+        &self.meta
+    }
+
+    /// Path that it was opened by.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Row groups.
+    pub fn group_count(&self) -> u32 {
+        self.meta.groups
+    }
+
+    /// Bytes of decoded index held.
+    pub fn cached_bytes(&self) -> usize {
+        self.cache.bytes()
+    }
+
+    /// Drops the decoded index that was not used for longest until at most `bytes_max` are held.
+    pub fn trim(&self, bytes_max: usize) {
+        self.cache.trim(bytes_max);
+    }
+
+    /// Bytes of the blocks of each column, and last of the key blocks as `None`.
+    pub fn column_bytes(&self) -> Vec<(Option<ColumnId>, u64)> {
+        let columns = self.footer.columns.iter().map(|c| (Some(c.id), c.bytes));
+        columns.chain([(None, self.footer.key_bytes)]).collect()
+    }
+
+    /// Groups that may hold rows of these series and times, in order.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if an index page is damaged, else errors of the storage.
+    pub fn groups_for(
+        &self,
+        series: RangeInclusive<u32>,
+        times: TimeRange,
+    ) -> Result<Vec<GroupRef>> {
+        let mut found = Vec::new();
+        let meets = |first: u32, last: u32, range: &TimeRange| {
+            first <= *series.end() && *series.start() <= last && range.overlaps(&times)
+        };
+        for (number, page) in self.footer.pages.iter().enumerate() {
+            if !meets(page.series_first, page.series_last, &page.times) {
+                continue;
+            }
+            let lead = self.lead(number)?;
+            for (index, group) in lead.groups.iter().enumerate() {
+                if meets(group.series_first, group.series_last, &group.times) {
+                    found.push(group_ref(self.page_starts[number] + index as u32, group));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Series and times of a group.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if block or index are damaged, else errors of the storage.
+    pub fn read_keys(&self, group: &GroupRef) -> Result<GroupKeys> {
+        let (number, at_page) = self.locate(group)?;
+        let lead = self.lead(number)?;
+        let entry = self.entry(&lead, at_page)?;
+        let block = self.read_checked(entry.offset, entry.keys_len, entry.keys_crc)?;
+        let (series, times) = decode_keys(&block, entry.rows as usize)
+            .map_err(|e| at(&self.path, entry.offset, e))?;
+        let ends = (
+            series.first().map(|r| r.series),
+            series.last().map(|r| r.series),
+        );
+        if ends != (Some(entry.series_first), Some(entry.series_last)) {
+            return Err(Error::corrupt(
+                &self.path,
+                entry.offset,
+                "series of another group",
+            ));
+        }
+        Ok(GroupKeys { series, times })
+    }
+
+    /// One column of a group; `None` if the part does not have it or every cell is absent.
+    /// Integers widen if `expected` is float.
+    ///
+    /// # Errors
+    /// [`Error::TypeMismatch`] if the part holds another type; [`Error::Corrupt`] if block or
+    /// index are damaged, else errors of the storage.
+    pub fn read_column(
+        &self,
+        group: &GroupRef,
+        column: ColumnId,
+        expected: PhysicalType,
+    ) -> Result<Option<Column>> {
+        Ok(self
+            .read_columns(group, &[(column, expected)])?
+            .pop()
+            .flatten())
+    }
+
+    /// Several columns of a group, as [`Part::read_column`], with neighbouring blocks read at
+    /// once.
+    pub fn read_columns(
+        &self,
+        group: &GroupRef,
+        columns: &[(ColumnId, PhysicalType)],
+    ) -> Result<Vec<Option<Column>>> {
+        let (number, at_page) = self.locate(group)?;
+        let lead = self.lead(number)?;
+        let entry = self.entry(&lead, at_page)?;
+        let mut wanted = Vec::new();
+        for (slot, (id, expected)) in columns.iter().enumerate() {
+            let Some(index) = self.column_index(*id) else {
+                continue;
+            };
+            let kind = self.footer.columns[index].physical;
+            if kind != *expected && (kind, *expected) != (PhysicalType::Int, PhysicalType::Float) {
+                return Err(Error::TypeMismatch(format!(
+                    "column {id} is {kind:?} in {}, not {expected:?}",
+                    self.path
+                )));
+            }
+            let block = self.block(number, &lead, index, at_page)?;
+            if block.len > 0 {
+                wanted.push((
+                    entry.offset.saturating_add(u64::from(block.offset)),
+                    block,
+                    slot,
+                ));
+            }
+        }
+        wanted.sort_unstable_by_key(|(offset, ..)| *offset);
+        let mut out: Vec<Option<Column>> = vec![None; columns.len()];
+        for run in runs(&wanted) {
+            let Some((from, bytes)) = self.read_run(run)? else {
+                continue;
+            };
+            for (offset, block, slot) in run {
+                let start = (offset - from) as usize;
+                let bytes = &bytes[start..start + block.len as usize];
+                self.check(*offset, bytes, block.crc)?;
+                let (id, expected) = columns[*slot];
+                let kind = self
+                    .column_index(id)
+                    .map(|i| self.footer.columns[i].physical);
+                let column = decode_column(bytes, entry.rows as usize, kind.unwrap_or(expected))
+                    .map_err(|e| at(&self.path, *offset, e))?;
+                out[*slot] = Some(Column {
+                    values: column.values.widen_to(expected),
+                    ..column
+                });
+            }
+        }
+        Ok(out)
+    }
+
+    /// Zones of a group, shared by all columns.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if the index is damaged, else errors of the storage.
+    pub fn zones(&self, group: &GroupRef) -> Result<Vec<ZoneRows>> {
+        let (number, at_page) = self.locate(group)?;
+        let lead = self.lead(number)?;
+        let entry = self.entry(&lead, at_page)?;
+        Ok(
+            lead.zones[entry.zone_start as usize..(entry.zone_start + entry.zones) as usize]
+                .to_vec(),
+        )
+    }
+
+    /// Statistics of a column, one for each zone of the group; `None` if the part does not have
+    /// the column or every cell is absent. They are of the type that the part holds.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if the index is damaged, else errors of the storage.
+    pub fn zone_stats(&self, group: &GroupRef, column: ColumnId) -> Result<Option<Vec<ZoneStats>>> {
+        let Some(found) = self.find_stats(group, column)? else {
+            return Ok(None);
+        };
+        match found.stats.zones.get(found.zones) {
+            Some(zones) => Ok(Some(zones.to_vec())),
+            None => Err(Error::corrupt(&self.path, 0, "statistics of too few zones")),
+        }
+    }
+
+    /// Range of a text column's values in a group; `None` if there are none.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if the index is damaged, else errors of the storage.
+    pub fn text_range(&self, group: &GroupRef, column: ColumnId) -> Result<Option<TextRange>> {
+        let Some(found) = self.find_stats(group, column)? else {
+            return Ok(None);
+        };
+        Ok(found.stats.texts.get(found.nth).cloned().flatten())
+    }
+
+    fn find_stats(&self, group: &GroupRef, column: ColumnId) -> Result<Option<FoundStats>> {
+        let Some(index) = self.column_index(column) else {
+            return Ok(None);
+        };
+        let (number, at_page) = self.locate(group)?;
+        let lead = self.lead(number)?;
+        let entry = self.entry(&lead, at_page)?;
+        let blocks = self.blocks(number, &lead, index)?;
+        if blocks.get(at_page).is_none_or(|b| b.len == 0) {
+            return Ok(None);
+        }
+        let before = || {
+            lead.groups[..at_page]
+                .iter()
+                .zip(&blocks[..])
+                .filter(|(_, b)| b.len > 0)
+        };
+        let start: usize = before().map(|(g, _)| g.zones as usize).sum();
+        let stats = self.stats(number, &lead, index, &blocks)?;
+        let zones = start..start + entry.zones as usize;
+        Ok(Some(FoundStats {
+            stats,
+            zones,
+            nth: before().count(),
+        }))
+    }
+
+    pub(super) fn column_index(&self, column: ColumnId) -> Option<usize> {
+        self.footer
+            .columns
+            .binary_search_by_key(&column, |c| c.id)
+            .ok()
+    }
+
+    /// Page of a group and its place there.
+    pub(super) fn locate(&self, group: &GroupRef) -> Result<(usize, usize)> {
+        let page = self
+            .page_starts
+            .partition_point(|start| *start <= group.index);
+        if group.index >= self.meta.groups || page == 0 {
+            return Err(Error::Invalid(format!(
+                "{} has no group {}",
+                self.path, group.index
+            )));
+        }
+        Ok((
+            page - 1,
+            (group.index - self.page_starts[page - 1]) as usize,
+        ))
+    }
+
+    pub(super) fn entry<'a>(&self, lead: &'a Lead, at_page: usize) -> Result<&'a GroupEntry> {
+        let entry = lead.groups.get(at_page);
+        entry.ok_or_else(|| Error::corrupt(&self.path, 0, "an index page with too few groups"))
+    }
+
+    pub(super) fn page(&self, number: usize) -> Result<&PageEntry> {
+        let page = self.footer.pages.get(number);
+        page.ok_or_else(|| Error::Invalid(format!("{} has no page {number}", self.path)))
+    }
+
+    pub(super) fn lead(&self, number: usize) -> Result<Arc<Lead>> {
+        if let Some(Decoded::Lead(lead)) = self.cache.get(number as u32, SectionKey::Lead) {
+            return Ok(lead);
+        }
+        let page = self.page(number)?;
+        let bytes = self.read_checked(page.offset, page.lead_len, page.lead_crc)?;
+        let lead = decode_lead(&bytes, page.groups as usize, self.footer.columns.len())
+            .map_err(|e| at(&self.path, page.offset, e))?;
+        let lead = Arc::new(lead);
+        self.cache
+            .put(number as u32, SectionKey::Lead, Decoded::Lead(lead.clone()));
+        Ok(lead)
+    }
+
+    fn section(&self, number: usize, section: Section) -> Result<(u64, Vec<u8>)> {
+        let page = self.page(number)?;
+        if u64::from(section.offset) + u64::from(section.len) > u64::from(page.len) {
+            return Err(Error::corrupt(
+                &self.path,
+                page.offset,
+                "a section out of bounds",
+            ));
+        }
+        let offset = page.offset + u64::from(section.offset);
+        Ok((offset, self.read_checked(offset, section.len, section.crc)?))
+    }
+
+    pub(super) fn blocks(
+        &self,
+        number: usize,
+        lead: &Lead,
+        index: usize,
+    ) -> Result<Arc<Vec<BlockEntry>>> {
+        let key = SectionKey::Blocks(index as u16);
+        if let Some(Decoded::Blocks(blocks)) = self.cache.get(number as u32, key) {
+            return Ok(blocks);
+        }
+        let [section, _] = lead.sections[index];
+        let blocks = if section.len == 0 {
+            vec![BlockEntry::default(); lead.groups.len()]
+        } else {
+            let (offset, bytes) = self.section(number, section)?;
+            decode_blocks(&bytes, lead.groups.len()).map_err(|e| at(&self.path, offset, e))?
+        };
+        let blocks = Arc::new(blocks);
+        self.cache
+            .put(number as u32, key, Decoded::Blocks(blocks.clone()));
+        Ok(blocks)
+    }
+
+    fn block(
+        &self,
+        number: usize,
+        lead: &Lead,
+        index: usize,
+        at_page: usize,
+    ) -> Result<BlockEntry> {
+        Ok(self
+            .blocks(number, lead, index)?
+            .get(at_page)
+            .copied()
+            .unwrap_or_default())
+    }
+
+    pub(super) fn stats(
+        &self,
+        number: usize,
+        lead: &Lead,
+        index: usize,
+        blocks: &[BlockEntry],
+    ) -> Result<Arc<ColumnStats>> {
+        let key = SectionKey::Stats(index as u16);
+        if let Some(Decoded::Stats(stats)) = self.cache.get(number as u32, key) {
+            return Ok(stats);
+        }
+        let [_, section] = lead.sections[index];
+        let (offset, bytes) = self.section(number, section)?;
+        let kind = self.footer.columns[index].physical;
+        let stats = decode_column_stats(kind, &bytes, lead, blocks)
+            .map_err(|e| at(&self.path, offset, e))?;
+        let stats = Arc::new(stats);
+        self.cache
+            .put(number as u32, key, Decoded::Stats(stats.clone()));
+        Ok(stats)
+    }
+
+    /// Reads the bytes that a run of blocks spans; `None` for no block.
+    fn read_run(&self, run: &[(u64, BlockEntry, usize)]) -> Result<Option<(u64, Vec<u8>)>> {
+        let Some((from, ..)) = run.first() else {
+            return Ok(None);
+        };
+        let end = run
+            .iter()
+            .map(|(offset, block, _)| offset.saturating_add(u64::from(block.len)));
+        let end = end.max().unwrap_or(*from);
+        Ok(Some((*from, self.read(*from, end - from)?)))
+    }
+
+    fn read(&self, offset: u64, len: u64) -> Result<Vec<u8>> {
+        if offset
+            .checked_add(len)
+            .is_none_or(|end| end > self.meta.bytes)
+        {
+            return Err(Error::corrupt(&self.path, offset, "a block beyond the end"));
+        }
+        let mut bytes = vec![0; len as usize];
+        self.file.read_at(offset, &mut bytes).map_err(|e| {
+            Error::io(
+                format_args!("reading {} bytes at {offset} of {}", len, self.path),
+                &e,
+            )
+        })?;
+        Ok(bytes)
+    }
+
+    fn read_checked(&self, offset: u64, len: u32, crc: u32) -> Result<Vec<u8>> {
+        let bytes = self.read(offset, u64::from(len))?;
+        self.check(offset, &bytes, crc)?;
+        Ok(bytes)
+    }
+
+    fn check(&self, offset: u64, bytes: &[u8], crc: u32) -> Result<()> {
+        if crc32fast::hash(bytes) != crc {
+            return Err(Error::corrupt(&self.path, offset, "the crc differs"));
+        }
+        Ok(())
+    }
+}
+
+fn group_ref(index: u32, entry: &GroupEntry) -> GroupRef {
+    GroupRef {
+        index,
+        series_first: entry.series_first,
+        series_last: entry.series_last,
+        times: entry.times,
+        rows: entry.rows,
+        zones: entry.zones,
+        own_series: entry.series_first == entry.series_last,
+    }
+}
+
+/// Splits blocks, ascending, into runs that are read at once.
+fn runs(wanted: &[(u64, BlockEntry, usize)]) -> Vec<&[(u64, BlockEntry, usize)]> {
+    let mut out = Vec::new();
+    let mut start = 0;
+    for index in 1..=wanted.len() {
+        let (from, before) = (wanted[start].0, &wanted[index - 1]);
+        let end = before.0.saturating_add(u64::from(before.1.len));
+        let joins = wanted.get(index).is_some_and(|(offset, block, _)| {
+            offset.saturating_sub(end) <= READ_GAP_BYTES
+                && offset.saturating_add(u64::from(block.len)) - from <= READ_BYTES_MAX
+        });
+        if !joins {
+            out.push(&wanted[start..index]);
+            start = index;
+        }
+    }
+    out
+}
+
+/// Says where a stream was found corrupt.
+pub(super) fn at(path: &str, offset: u64, error: Error) -> Error {
+    match error {
+        Error::Corrupt(why) => Error::corrupt(path, offset, why),
+        other => other,
+    }
+}

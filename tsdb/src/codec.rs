@@ -121,9 +121,7 @@ impl<'a> TextsRef<'a> {
     /// The values in order.
     pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let data = self.data;
-        self.offsets
-            .windows(2)
-            .map(move |w| &data[w[0] as usize..w[1] as usize])
+        self.offsets.windows(2).map(move |w| &data[w[0] as usize..w[1] as usize])
     }
 
     /// All bytes, end to end.
@@ -158,10 +156,9 @@ impl<'a> ValuesRef<'a> {
             Values::Int(v) => ValuesRef::Int(&v[start..end]),
             Values::Float(v) => ValuesRef::Float(&v[start..end]),
             Values::Bool(v) => ValuesRef::Bool(&v[start..end]),
-            Values::Bytes(v) => ValuesRef::Bytes(TextsRef {
-                offsets: &v.offsets[start..=end],
-                data: &v.data,
-            }),
+            Values::Bytes(v) => {
+                ValuesRef::Bytes(TextsRef { offsets: &v.offsets[start..=end], data: &v.data })
+            }
         }
     }
 

@@ -1,225 +1,401 @@
-//! STUB of the engine's façade: signatures are the contract, bodies come from the engine's builder.
-#![allow(unused_variables)]
-use std::future::Future;
-use std::pin::Pin;
+//! The façade: [`Db`] opens a folder, takes commits, shows snapshots, and keeps its files in order.
+//!
+//! Where to start: `core.rs` (what is shared, lock order), `committer.rs` (the write path),
+//! `apply.rs` (what a record does), `state.rs` (what a reader sees), `flush.rs` and `merge.rs`
+//! (from memory to files), `open.rs` (recovery), `version.rs` (which files there are).
+
+mod apply;
+mod bytes;
+mod catalog;
+mod command;
+mod committer;
+mod core;
+mod files;
+mod flush;
+mod merge;
+mod narrow;
+mod open;
+mod options;
+mod plan;
+mod prepare;
+mod queue;
+mod record;
+mod state;
+mod stats;
+#[cfg(test)]
+mod tests;
+mod verify;
+pub(crate) mod version;
+
+pub use command::{Command, Committed, NewColumn, NewTable, Outcome, Pending};
+pub use open::Identity;
+pub use options::Options;
+pub use prepare::BATCH_ROWS_MAX;
+pub use state::{Snapshot, Table};
+pub use stats::{DbStats, PartInfo, RecoveryReport, TableStats};
+pub use verify::{Finding, verify};
+pub use version::{Edit, PartEntry, TableFiles, Version, read_edits};
+
+/// Decodes the payload of a commit record into its commands' names and sizes, for `inspect`.
+///
+/// # Errors
+/// [`crate::Error::Corrupt`] for a payload that no writer made.
+pub fn explain_record(payload: &[u8]) -> Result<Vec<String>> {
+    let explain = |command: &Prepared| match command {
+        Prepared::Write(write) => format!(
+            "write: table {}, {} rows, {} series, {} columns",
+            write.table,
+            write.times.len(),
+            write.series.len(),
+            write.columns.len()
+        ),
+        Prepared::Other(command) => format!("{command:?}"),
+    };
+    Ok(record::decode(payload)?.iter().map(explain).collect())
+}
+
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
 
-use crate::error::Result;
+use parking_lot::Mutex;
+
+use crate::error::{Error, Result};
 use crate::io::Storage;
-use crate::series::{Bitmap, SeriesIndex};
-use crate::rows::{RowCommand, RowOutcome, RowSnapshot};
-use crate::types::*;
+use crate::types::{TableId, WriteBatch};
 
-/// Settings of an engine.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Shards of a new database (1-64); fixed afterwards. Default: number of cores, at most 16.
-    pub shards: u16,
-    /// A table is flushed when its head holds this much; bytes. Default 128 MiB.
-    pub head_bytes_max: u64,
-    /// All heads together; writers wait above it. Default 512 MiB.
-    pub heads_bytes_max: u64,
-    /// A head older than this is flushed, s. Default 3600.
-    pub head_age_seconds_max: u64,
-    /// Log length that forces flushes, bytes. Default 1 GiB.
-    pub log_bytes_max: u64,
-    /// One segment of the log, bytes. Default 64 MiB.
-    pub log_segment_bytes_max: u64,
-    /// Writes waiting for commit, bytes. Default 128 MiB.
-    pub queue_bytes_max: u64,
-    /// Decoded blocks kept, bytes. Default 256 MiB.
-    pub cache_bytes_max: u64,
-    /// Earliest and latest time accepted; others are refused. Default 1970-01-01 .. 2200-01-01 (ns).
-    pub times: TimeRange,
-    /// Columns of one table. Default 4096.
-    pub columns_max: u16,
-    /// Tables. Default 100_000.
-    pub tables_max: u32,
-    /// Series of one table. Default 50_000_000.
-    pub series_max: u32,
-    /// Bytes of one value in a column. Default 1 MiB.
-    pub value_bytes_max: u32,
-    /// Whether flush and merge run on threads of their own (off in some tests).
-    pub background: bool,
-}
-impl Default for Options { fn default() -> Self { unimplemented!() } }
+use self::core::Core;
+use command::promise;
+use prepare::prepare;
+use queue::Waiting;
+use record::Prepared;
+use state::TableState;
 
-/// A new column of a table.
-#[derive(Clone, Debug, PartialEq)]
-pub struct NewColumn { pub name: String, pub kind: ColumnType, pub key: bool, pub not_null: bool }
-
-/// A new table.
-#[derive(Clone, Debug, PartialEq)]
-pub struct NewTable {
-    pub name: String,
-    pub time_name: String,
-    pub columns: Vec<NewColumn>,
-    pub options: TableOptions,
-    /// An existing table of that name is fine (its id comes back, nothing changes).
-    pub if_not_exists: bool,
+/// A database. Dropping it closes it.
+#[derive(Debug)]
+pub struct Db {
+    core: Arc<Core>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    recovery: RecoveryReport,
 }
 
-/// One change. A commit is a list of them: one record of the log, durable and visible together.
-/// Commands of a commit apply in order; one that is refused changes nothing and leaves the others standing.
-#[derive(Clone, Debug)]
-pub enum Command {
-    Write(WriteBatch),
-    CreateTable(NewTable),
-    /// Adds columns; a name that exists with the same type and role is fine and gives its id. A field that exists as
-    /// an integer and comes as a float stays what it is (an error TypeMismatch); an integer for a float column is fine.
-    AddColumns { table: TableId, columns: Vec<NewColumn> },
-    /// Changes the type of a field: only Int16->Int32->Int64->Float64, Float32->Float64.
-    WidenColumn { table: TableId, column: ColumnId, kind: ColumnType },
-    DropColumn { table: TableId, column: ColumnId },
-    RenameTable { table: TableId, name: String },
-    RenameColumn { table: TableId, column: Option<ColumnId> /* None: the time column */, name: String },
-    SetOptions { table: TableId, options: TableOptions },
-    DropTable { table: TableId },
-    Rows(RowCommand),
-}
-
-/// What became of one command.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Outcome { Written { rows: u64 }, Table(TableId), Columns(Vec<ColumnId>), Done, Rows(RowOutcome) }
-
-/// A finished commit.
-#[derive(Clone, Debug)]
-pub struct Committed {
-    /// Position of the record.
-    pub position: u64,
-    /// One result a command.
-    pub outcomes: Vec<Result<Outcome>>,
-}
-
-/// A commit under way: block on [`Pending::wait`] or await it. Dropping it does not undo the commit.
-pub struct Pending { _p: () }
-impl Pending { pub fn wait(self) -> Result<Committed> { unimplemented!() } }
-impl Future for Pending {
-    type Output = Result<Committed>;
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> { unimplemented!() }
-}
-
-/// The database.
-pub struct Db { _p: () }
 impl Db {
-    /// Opens or creates. Err(Locked) if another process has the folder.
-    pub fn open(storage: Arc<dyn Storage>, options: Options) -> Result<Arc<Db>> { unimplemented!() }
-    /// The newest state that all can see. Cheap.
-    pub fn snapshot(&self) -> Snapshot { unimplemented!() }
-    /// Checks, sorts and encodes on the caller's thread, then queues; waits while the queue is full (so call it from
-    /// a thread that may block when batches are large). Err(Invalid/TypeMismatch/NotFound) before anything is queued.
-    /// When the Pending resolves, the commit is durable (fdatasync) and visible to new snapshots.
-    pub fn submit(&self, commands: Vec<Command>) -> Result<Pending> { unimplemented!() }
-    /// submit + wait.
-    pub fn commit(&self, commands: Vec<Command>) -> Result<Committed> { self.submit(commands)?.wait() }
-    /// One command, its outcome.
-    pub fn execute(&self, command: Command) -> Result<Outcome> { unimplemented!() }
-    /// Flushes every head into parts (CHECKPOINT).
-    pub fn checkpoint(&self) -> Result<()> { unimplemented!() }
-    /// Merges the table to the end: one dense part a partition (VACUUM FULL). None: every table.
-    pub fn merge_full(&self, table: Option<TableId>) -> Result<()> { unimplemented!() }
+    /// Opens a database, or makes one in an empty folder.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] if another process has the folder, [`Error::Corrupt`] with file, offset
+    /// and cause if stored bytes are damaged, [`Error::Invalid`] for settings out of bounds.
+    pub fn open(storage: Arc<dyn Storage>, options: Options) -> Result<Arc<Db>> {
+        let (core, recovery) = open::open(storage, options)?;
+        let core = Arc::new(core);
+        let mut threads = Vec::new();
+        let spawn = |name: &str, run: fn(&Arc<Core>)| {
+            let core = Arc::clone(&core);
+            std::thread::Builder::new()
+                .name(name.to_owned())
+                .spawn(move || run(&core))
+                .map_err(|e| Error::io("starting a thread", &e))
+        };
+        threads.push(spawn("commit", committer::run)?);
+        if core.options.background {
+            threads.push(spawn("flush", flush_loop)?);
+            threads.push(spawn("merge", merge_loop)?);
+        }
+        Ok(Arc::new(Db { core, threads: Mutex::new(threads), recovery }))
+    }
+
+    /// The newest state that all can see.
+    pub fn snapshot(&self) -> Snapshot {
+        self.core.snapshot()
+    }
+
+    /// Checks, sorts and encodes on this thread, then queues. Waits while the queue or the heads
+    /// are full, so large batches belong on a thread that may block. When the pending commit
+    /// resolves it is durable (fdatasync) and in every new snapshot.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], [`Error::TypeMismatch`] or [`Error::NotFound`] before anything is
+    /// queued; [`Error::ReadOnly`] or [`Error::Closed`].
+    pub fn submit(&self, commands: Vec<Command>) -> Result<Pending> {
+        self.core.check_writable()?;
+        if commands.is_empty() {
+            return Err(Error::Invalid("a commit without commands".into()));
+        }
+        let snapshot = self.core.snapshot();
+        let mut prepared = Vec::with_capacity(commands.len());
+        for command in commands {
+            prepared.push(match command {
+                Command::Write(batch) => Prepared::Write(self.prepare(batch, &snapshot)?),
+                Command::Rows(rows) => {
+                    rows.check()?;
+                    Prepared::Other(Command::Rows(rows))
+                }
+                other => Prepared::Other(other),
+            });
+        }
+        let payload = record::encode(&prepared);
+        self.wait_for_room()?;
+        let (promise, pending) = promise();
+        let waiting = Waiting { commands: prepared, payload, promise };
+        self.core.queue.push(waiting).map_err(|_| Error::Closed)?;
+        Ok(pending)
+    }
+
+    fn prepare(&self, batch: WriteBatch, snapshot: &Snapshot) -> Result<prepare::SortedWrite> {
+        let Some(table) = snapshot.state.tables.get(&batch.table) else {
+            return Err(catalog::no_table(batch.table));
+        };
+        let table: &TableState = table;
+        let (core, series) = (&self.core, &table.series);
+        if u64::from(series.len()) + batch.series.len() as u64 > u64::from(core.options.series_max)
+        {
+            let new = |s: &crate::types::SeriesRef| match s {
+                crate::types::SeriesRef::Known(_) => false,
+                crate::types::SeriesRef::Key(key) => series.lookup(key).is_none(),
+            };
+            let wanted = batch.series.iter().filter(|s| new(s)).count() as u64;
+            if u64::from(series.len()) + wanted > u64::from(core.options.series_max) {
+                return Err(Error::Full(format!(
+                    "table \"{}\" has its most series ({}); drop old ones or raise series_max",
+                    table.schema.name, core.options.series_max
+                )));
+            }
+        }
+        prepare(batch, &table.schema, series, &core.options, core.shards)
+    }
+
+    /// Waits while the heads hold more than they may; the flusher makes room.
+    fn wait_for_room(&self) -> Result<()> {
+        let core = &self.core;
+        if !core.options.background {
+            return Ok(());
+        }
+        while head_bytes(core) > core.options.heads_bytes_max {
+            core.check_writable()?;
+            core.wake.flush();
+            let mut guard = core.room.0.lock();
+            core.room.1.wait_for(&mut guard, std::time::Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    /// [`Db::submit`] and wait.
+    ///
+    /// # Errors
+    /// As [`Db::submit`]; refusals of single commands are in [`Committed::outcomes`].
+    pub fn commit(&self, commands: Vec<Command>) -> Result<Committed> {
+        self.submit(commands)?.wait()
+    }
+
+    /// Commits one command.
+    ///
+    /// # Errors
+    /// As [`Db::submit`], and the command's refusal.
+    pub fn execute(&self, command: Command) -> Result<Outcome> {
+        let mut outcomes = self.commit(vec![command])?.outcomes;
+        outcomes.pop().unwrap_or(Ok(Outcome::Done))
+    }
+
+    /// Flushes every head into parts and checkpoints the row store (`CHECKPOINT`).
+    ///
+    /// # Errors
+    /// What writing gives; the database is then read-only.
+    pub fn checkpoint(&self) -> Result<()> {
+        self.core.check_writable()?;
+        let tables: Vec<TableId> = self.core.state.load().tables.keys().copied().collect();
+        let done = tables
+            .into_iter()
+            .try_for_each(|table| flush::flush(&self.core, table))
+            .and_then(|()| flush::cut_log(&self.core));
+        done.inspect_err(|error| self.core.fail("flushing", error))
+    }
+
+    /// Merges a table, or every table, until each partition is one dense part (`VACUUM FULL`).
+    /// Rows of the head stay there: [`Db::checkpoint`] first.
+    ///
+    /// # Errors
+    /// What reading or writing gives.
+    pub fn merge_full(&self, table: Option<TableId>) -> Result<()> {
+        self.core.check_writable()?;
+        let tables: Vec<TableId> = match table {
+            Some(table) => vec![table],
+            None => self.core.state.load().tables.keys().copied().collect(),
+        };
+        tables
+            .into_iter()
+            .try_for_each(|table| merge::merge_full(&self.core, table))
+            .inspect_err(|error| self.note_merge_failure(error))
+    }
+
+    /// Runs the merges that are due now, as the background does.
+    ///
+    /// # Errors
+    /// What reading or writing gives.
+    pub fn merge_due(&self) -> Result<()> {
+        while merge::merge_next(&self.core).inspect_err(|e| self.note_merge_failure(e))? {}
+        Ok(())
+    }
+
+    fn note_merge_failure(&self, error: &Error) {
+        note_merge_failure(&self.core, error);
+    }
+
     /// Sizes and counters.
-    pub fn stats(&self) -> DbStats { unimplemented!() }
+    pub fn stats(&self) -> DbStats {
+        let core = &self.core;
+        let state = core.state.load_full();
+        let mut stats = DbStats {
+            visible_position: state.position,
+            queue_bytes: core.queue.bytes(),
+            commits: core.counters.commits.load(Ordering::Relaxed),
+            syncs: core.counters.syncs.load(Ordering::Relaxed),
+            rows_written: core.counters.rows.load(Ordering::Relaxed),
+            flushes: core.counters.flushes.load(Ordering::Relaxed),
+            merges: core.counters.merges.load(Ordering::Relaxed),
+            ..DbStats::default()
+        };
+        if let Some(log) = core.log.lock().as_ref() {
+            stats.durable_position = log.durable_index();
+            stats.log_bytes = log.bytes();
+            stats.log_segments = log.segments().len() as u64;
+        }
+        if let Ok(file) = core.storage.open(files::ROW_STORE) {
+            stats.row_store_bytes = file.len().unwrap_or(0);
+        }
+        for table in state.tables.values() {
+            stats.head_bytes += table.head.memory();
+            stats.head_rows += table.head.rows();
+            stats.series += u64::from(table.series_count);
+            stats.series_bytes += table.series_bytes;
+            for part in table.parts.iter() {
+                stats.parts += 1;
+                stats.part_bytes += part.entry.bytes;
+                stats.part_rows += part.entry.rows;
+                stats.cache_bytes += part.part.cached_bytes() as u64;
+            }
+        }
+        stats
+    }
+
     /// Why writes are refused, if they are.
-    pub fn read_only(&self) -> Option<String> { unimplemented!() }
-    /// Stops taking writes, finishes queued ones, writes a durable mark, stops threads. Idempotent.
-    pub fn close(&self) -> Result<()> { unimplemented!() }
-    /// What recovery found and did at open.
-    pub fn recovery(&self) -> &RecoveryReport { unimplemented!() }
-    pub fn options(&self) -> &Options { unimplemented!() }
+    pub fn read_only(&self) -> Option<String> {
+        self.core.failure()
+    }
+
+    /// Settings the database was opened with.
+    pub fn options(&self) -> &Options {
+        &self.core.options
+    }
+
+    /// What opening found and did.
+    pub fn recovery(&self) -> &RecoveryReport {
+        &self.recovery
+    }
+
+    /// Takes no more writes, finishes those queued, marks the log's end as durable, stops the
+    /// threads. Rows of the head stay in the log. A second call does nothing.
+    ///
+    /// # Errors
+    /// What the last sync gives.
+    pub fn close(&self) -> Result<()> {
+        let core = &self.core;
+        core.stopping.store(true, Ordering::Release);
+        core.queue.close();
+        core.wake.flush();
+        core.wake.merge();
+        core.room.1.notify_all();
+        for thread in self.threads.lock().drain(..) {
+            if thread.join().is_err() {
+                core.fail("closing", &Error::Io("a thread of the engine panicked".into()));
+            }
+        }
+        let Some(log) = core.log.lock().take() else { return Ok(()) };
+        let closed = match core.failure() {
+            Some(_) => Ok(()),
+            None => core.rows.checkpoint().and_then(|_| log.close()),
+        };
+        core.lock.lock().take();
+        closed
+    }
 }
 
-#[derive(Clone, Debug, Default)]
-pub struct RecoveryReport { pub records_replayed: u64, pub bytes_cut: u64, pub seconds: f64, pub first_open: bool }
-
-#[derive(Clone, Debug, Default)]
-pub struct DbStats {
-    pub visible_position: u64, pub durable_position: u64,
-    pub log_bytes: u64, pub log_segments: u64, pub row_store_bytes: u64,
-    pub head_bytes: u64, pub head_rows: u64,
-    pub parts: u64, pub part_bytes: u64, pub part_rows: u64, pub series: u64, pub series_bytes: u64,
-    pub commits: u64, pub syncs: u64, pub rows_written: u64, pub flushes: u64, pub merges: u64,
-    pub queue_bytes: u64, pub cache_bytes: u64,
+impl Drop for Db {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::error!(%error, "closing the database");
+        }
+    }
 }
 
-/// What a reader sees: version, head, row store and position taken together. Clone is cheap.
-#[derive(Clone)]
-pub struct Snapshot { _p: () }
-impl Snapshot {
-    pub fn position(&self) -> u64 { unimplemented!() }
-    /// Changes whenever any table's schema changes: key for plan caches.
-    pub fn schema_version(&self) -> u64 { unimplemented!() }
-    /// All tables in order of name.
-    pub fn tables(&self) -> Vec<Arc<TableSchema>> { unimplemented!() }
-    pub fn table(&self, name: &str) -> Option<Table> { unimplemented!() }
-    pub fn table_by_id(&self, id: TableId) -> Option<Table> { unimplemented!() }
-    /// Management rows. Spaces 0-15 belong to the engine (catalogue), 16-255 to query (views, comments), 256.. to management.
-    pub fn rows(&self) -> &RowSnapshot { unimplemented!() }
+fn head_bytes(core: &Core) -> u64 {
+    core.state.load().tables.values().map(|table| table.head.memory()).sum()
 }
 
-/// One table in a snapshot.
-#[derive(Clone)]
-pub struct Table { _p: () }
-impl Table {
-    pub fn schema(&self) -> &Arc<TableSchema> { unimplemented!() }
-    pub fn series(&self) -> &Arc<SeriesIndex> { unimplemented!() }
-    /// Series numbers below this one belong to the snapshot: pass it as `limit` to the index.
-    pub fn series_count(&self) -> u32 { unimplemented!() }
-    /// Prepares a scan: picks parts, row groups and head runs; nothing is decoded yet.
-    pub fn scan(&self, request: ScanRequest) -> Result<Scan> { unimplemented!() }
-    /// Newest row of each series in `series` that has one, from the last-value cache; ascending series.
-    /// `columns` in the order asked for.
-    pub fn last_rows(&self, series: &Bitmap, columns: &[ColumnId]) -> Result<Rows> { unimplemented!() }
-    pub fn stats(&self) -> TableStats { unimplemented!() }
-    pub fn parts(&self) -> Vec<PartInfo> { unimplemented!() }
+fn note_merge_failure(core: &Core, error: &Error) {
+    // A damaged input leaves the parts as they are; anything else may have left the disk in
+    // doubt.
+    match error {
+        Error::Corrupt(_) | Error::ReadOnly(_) | Error::Closed => {
+            tracing::error!(%error, "a merge was given up");
+        }
+        _ => core.fail("merging", error),
+    }
 }
 
-#[derive(Clone, Debug)]
-pub struct TableStats {
-    /// Rows; exact only if `exact`: no two sources overlap (else an upper bound).
-    pub rows: u64, pub exact: bool, pub times: TimeRange,
-    pub head_rows: u64, pub head_bytes: u64, pub part_bytes: u64, pub series_bytes: u64,
-}
-#[derive(Clone, Debug)]
-pub struct PartInfo {
-    pub id: u64, pub table: TableId, pub level: String, pub path: String, pub bytes: u64, pub rows: u64, pub series: u32,
-    pub times: TimeRange, pub position_min: u64, pub position_max: u64, pub partition: Option<TimeRange>,
+fn flush_loop(core: &Arc<Core>) {
+    let age_max = std::time::Duration::from_secs(core.options.head_age_seconds_max.max(1));
+    let mut aged = std::time::Instant::now();
+    while core.check_writable().is_ok() {
+        core.wake.wait_flush();
+        loop {
+            let mut due = flush::due(core);
+            if due.is_empty() && aged.elapsed() >= age_max {
+                due = core.state.load().tables.keys().copied().collect();
+                aged = std::time::Instant::now();
+            }
+            let Some(table) = due.first() else { break };
+            let all = if due.len() > 1 { &due[..] } else { std::slice::from_ref(table) };
+            for table in all {
+                if let Err(error) = flush::flush(core, *table) {
+                    core.fail("flushing", &error);
+                    return;
+                }
+            }
+            if core.check_writable().is_err() {
+                return;
+            }
+        }
+    }
 }
 
-/// A range that a field must lie in, to prune row groups and zones by statistics. Never exact: filter the rows still.
-#[derive(Clone, Debug, PartialEq)]
-pub struct FieldBound { pub column: ColumnId, pub min: Option<Value>, pub max: Option<Value> }
-
-#[derive(Clone, Debug)]
-pub struct ScanRequest {
-    /// Series to read; None: all.
-    pub series: Option<Bitmap>,
-    /// Exact.
-    pub times: TimeRange,
-    /// Fields to decode, in this order; may be empty (only series and time).
-    pub columns: Vec<ColumnId>,
-    pub bounds: Vec<FieldBound>,
-    /// How many streams at most; they cover disjoint ascending series ranges.
-    pub streams: usize,
-    /// Rows a batch at most (about). Default 8192.
-    pub batch_rows: usize,
+fn merge_loop(core: &Arc<Core>) {
+    while core.check_writable().is_ok() {
+        core.wake.wait_merge();
+        loop {
+            if core.check_writable().is_err() {
+                return;
+            }
+            match merge::merge_next(core) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    note_merge_failure(core, &error);
+                    // Not at once again: the cause is on disk and will not go away by itself.
+                    break;
+                }
+            }
+        }
+        trim_caches(core);
+    }
 }
-impl ScanRequest { pub fn all(columns: Vec<ColumnId>) -> Self { unimplemented!() } }
 
-pub struct Scan { pub streams: Vec<ScanStream>, pub stats: Arc<ScanStats> }
-/// Batches in ascending (series, time), merged and de-duplicated. CPU-bound, blocking reads.
-pub struct ScanStream { _p: () }
-impl ScanStream {
-    pub fn next_rows(&mut self) -> Result<Option<Rows>> { unimplemented!() }
-}
-/// What a scan read and pruned; counters grow while it runs.
-#[derive(Debug, Default)]
-pub struct ScanStats {
-    pub partitions: std::sync::atomic::AtomicU64, pub partitions_pruned: std::sync::atomic::AtomicU64,
-    pub parts: std::sync::atomic::AtomicU64, pub parts_pruned: std::sync::atomic::AtomicU64,
-    pub groups: std::sync::atomic::AtomicU64, pub groups_pruned: std::sync::atomic::AtomicU64,
-    pub zones: std::sync::atomic::AtomicU64, pub zones_pruned: std::sync::atomic::AtomicU64,
-    pub head_runs: std::sync::atomic::AtomicU64, pub rows: std::sync::atomic::AtomicU64,
-    pub blocks_read: std::sync::atomic::AtomicU64, pub bytes_read: std::sync::atomic::AtomicU64,
+/// Keeps the decoded indexes of all parts under their limit.
+fn trim_caches(core: &Core) {
+    let state = core.state.load_full();
+    let parts: Vec<_> = state.tables.values().flat_map(|t| t.parts.iter()).collect();
+    let held: usize = parts.iter().map(|part| part.part.cached_bytes()).sum();
+    let most = core.options.cache_bytes_max as usize;
+    if held > most && !parts.is_empty() {
+        parts.iter().for_each(|part| part.part.trim(most / parts.len()));
+    }
 }

@@ -4,15 +4,18 @@
 pub mod codec;
 pub mod engine;
 pub mod error;
+pub mod head;
 pub mod io;
 pub mod log;
 pub mod part;
 pub mod rows;
+pub mod scan;
 pub mod series;
 pub mod types;
 
 pub use engine::{
-    Command, Committed, Db, DbStats, FieldBound, NewColumn, NewTable, Options, Outcome, PartInfo,
-    Pending, RecoveryReport, Scan, ScanRequest, ScanStats, ScanStream, Snapshot, Table, TableStats,
+    Command, Committed, Db, DbStats, NewColumn, NewTable, Options, Outcome, PartInfo, Pending,
+    RecoveryReport, Snapshot, Table, TableStats,
 };
 pub use error::{Error, Result};
+pub use scan::{FieldBound, Scan, ScanRequest, ScanStats, ScanStream};

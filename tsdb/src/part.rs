@@ -199,11 +199,7 @@ impl ColumnRange {
             }
             (
                 ColumnRange::Float { min, max, nan },
-                ColumnRange::Float {
-                    min: a,
-                    max: b,
-                    nan: n,
-                },
+                ColumnRange::Float { min: a, max: b, nan: n },
             ) => {
                 if *a < *min {
                     *min = *a;

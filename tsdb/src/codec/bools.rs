@@ -9,10 +9,7 @@ use crate::error::Result;
 /// Appends a stream of booleans; nothing for none.
 pub fn encode_bools(values: &[bool], level: Level, out: &mut Vec<u8>) {
     let Some(&first) = values.first() else { return };
-    let lengths: Vec<i64> = values
-        .chunk_by(|a, b| a == b)
-        .map(|run| run.len() as i64)
-        .collect();
+    let lengths: Vec<i64> = values.chunk_by(|a, b| a == b).map(|run| run.len() as i64).collect();
     if lengths.len() == 1 {
         out.extend_from_slice(&[number::CONSTANT, u8::from(first)]);
         return;

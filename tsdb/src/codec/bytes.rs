@@ -60,10 +60,7 @@ impl<'a> Reader<'a> {
     /// The next `len` bytes.
     pub fn take(&mut self, len: usize) -> Result<&'a [u8]> {
         let Some((head, tail)) = self.rest.split_at_checked(len) else {
-            return Err(corrupt(format_args!(
-                "{len} bytes wanted, {} left",
-                self.rest.len()
-            )));
+            return Err(corrupt(format_args!("{len} bytes wanted, {} left", self.rest.len())));
         };
         self.rest = tail;
         Ok(head)
@@ -72,10 +69,7 @@ impl<'a> Reader<'a> {
     /// The next `N` bytes.
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
         let Some((head, tail)) = self.rest.split_first_chunk::<N>() else {
-            return Err(corrupt(format_args!(
-                "{N} bytes wanted, {} left",
-                self.rest.len()
-            )));
+            return Err(corrupt(format_args!("{N} bytes wanted, {} left", self.rest.len())));
         };
         self.rest = tail;
         Ok(*head)

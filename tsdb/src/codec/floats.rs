@@ -10,9 +10,8 @@ const DIGITS_MAX: u8 = 12;
 /// Below this integers are exact floats.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 /// Powers of ten, all of them exact floats.
-const POWERS: [f64; DIGITS_MAX as usize + 1] = [
-    1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12,
-];
+const POWERS: [f64; DIGITS_MAX as usize + 1] =
+    [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12];
 
 /// Appends a stream of floats; nothing for none.
 pub fn encode_floats(values: &[f64], level: Level, out: &mut Vec<u8>) {
@@ -101,10 +100,7 @@ fn to_decimal(values: &[f64]) -> Option<(u8, Vec<i64>)> {
         }
     }
     let power = POWERS[usize::from(digits)];
-    let ints = values
-        .iter()
-        .map(|v| scaled(*v, power))
-        .collect::<Option<Vec<_>>>()?;
+    let ints = values.iter().map(|v| scaled(*v, power)).collect::<Option<Vec<_>>>()?;
     Some((digits, ints))
 }
 
@@ -142,10 +138,7 @@ fn decode(stream: &[u8], count: usize, may_run: bool) -> Result<Vec<f64>> {
             let bytes = reader.take(plain_len(count)?)?;
             reader.finish()?;
             let (words, _) = bytes.as_chunks::<8>();
-            Ok(words
-                .iter()
-                .map(|w| f64::from_bits(u64::from_le_bytes(*w)))
-                .collect())
+            Ok(words.iter().map(|w| f64::from_bits(u64::from_le_bytes(*w))).collect())
         }
         codec => Err(corrupt(format_args!("codec {codec} for floats"))),
     }

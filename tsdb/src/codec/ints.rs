@@ -22,13 +22,8 @@ struct Profile {
 impl Profile {
     fn of(values: &[i64]) -> Profile {
         let first = values[0];
-        let mut p = Profile {
-            min: first,
-            max: first,
-            delta_min: i64::MAX,
-            delta_max: i64::MIN,
-            runs: 1,
-        };
+        let mut p =
+            Profile { min: first, max: first, delta_min: i64::MAX, delta_max: i64::MIN, runs: 1 };
         let mut previous = first;
         for &value in &values[1..] {
             let delta = value.wrapping_sub(previous);
@@ -54,11 +49,7 @@ impl Packing {
     fn of(values: impl Iterator<Item = i64>, min: i64, max: i64) -> Packing {
         let range = max.wrapping_sub(min) as u64;
         let divisor = common_divisor(values.map(|v| v.wrapping_sub(min) as u64));
-        Packing {
-            base: min,
-            divisor,
-            width: width_of(range / divisor),
-        }
+        Packing { base: min, divisor, width: width_of(range / divisor) }
     }
 
     fn len(&self, count: usize) -> usize {
@@ -73,11 +64,7 @@ impl Packing {
         if divisor == 1 {
             bits::pack(values.map(|v| v.wrapping_sub(base) as u64), self.width, out);
         } else {
-            bits::pack(
-                values.map(|v| v.wrapping_sub(base) as u64 / divisor),
-                self.width,
-                out,
-            );
+            bits::pack(values.map(|v| v.wrapping_sub(base) as u64 / divisor), self.width, out);
         }
     }
 }
@@ -173,18 +160,9 @@ fn encode_pco(values: &[i64], packing: &Packing) -> Option<Vec<u8>> {
     let (base, divisor) = (packing.base, packing.divisor);
     let words = values.iter().map(|v| v.wrapping_sub(base) as u64 / divisor);
     let (width, payload) = match packing.width {
-        0..=8 => (
-            8u8,
-            pcodec::compress(&words.map(|w| w as u8).collect::<Vec<_>>())?,
-        ),
-        9..=16 => (
-            16,
-            pcodec::compress(&words.map(|w| w as u16).collect::<Vec<_>>())?,
-        ),
-        17..=32 => (
-            32,
-            pcodec::compress(&words.map(|w| w as u32).collect::<Vec<_>>())?,
-        ),
+        0..=8 => (8u8, pcodec::compress(&words.map(|w| w as u8).collect::<Vec<_>>())?),
+        9..=16 => (16, pcodec::compress(&words.map(|w| w as u16).collect::<Vec<_>>())?),
+        17..=32 => (32, pcodec::compress(&words.map(|w| w as u32).collect::<Vec<_>>())?),
         _ => (64, pcodec::compress(&words.collect::<Vec<_>>())?),
     };
     let mut out = vec![number::PCO];
@@ -251,9 +229,7 @@ fn scale(words: impl Iterator<Item = u64>, base: i64, divisor: u64) -> Vec<i64> 
     if divisor == 1 {
         return words.map(|w| base.wrapping_add(w as i64)).collect();
     }
-    words
-        .map(|w| base.wrapping_add(w.wrapping_mul(divisor) as i64))
-        .collect()
+    words.map(|w| base.wrapping_add(w.wrapping_mul(divisor) as i64)).collect()
 }
 
 fn decode_runs(mut reader: Reader<'_>, count: usize, depth: u32) -> Result<Vec<i64>> {
@@ -275,9 +251,7 @@ fn decode_runs(mut reader: Reader<'_>, count: usize, depth: u32) -> Result<Vec<i
 pub(super) fn run_length(length: i64, left: usize) -> Result<usize> {
     match usize::try_from(length) {
         Ok(length) if length >= 1 && length <= left => Ok(length),
-        _ => Err(corrupt(format_args!(
-            "a run of {length} where {left} values are left"
-        ))),
+        _ => Err(corrupt(format_args!("a run of {length} where {left} values are left"))),
     }
 }
 
@@ -287,32 +261,20 @@ fn decode_pco(mut reader: Reader<'_>, count: usize) -> Result<Vec<i64>> {
     let width = reader.u8()?;
     let bytes = reader.rest();
     Ok(match width {
-        8 => scale(
-            pcodec::decompress::<u8>(bytes, count)?
-                .into_iter()
-                .map(u64::from),
-            base,
-            divisor,
-        ),
+        8 => {
+            scale(pcodec::decompress::<u8>(bytes, count)?.into_iter().map(u64::from), base, divisor)
+        }
         16 => scale(
-            pcodec::decompress::<u16>(bytes, count)?
-                .into_iter()
-                .map(u64::from),
+            pcodec::decompress::<u16>(bytes, count)?.into_iter().map(u64::from),
             base,
             divisor,
         ),
         32 => scale(
-            pcodec::decompress::<u32>(bytes, count)?
-                .into_iter()
-                .map(u64::from),
+            pcodec::decompress::<u32>(bytes, count)?.into_iter().map(u64::from),
             base,
             divisor,
         ),
-        64 => scale(
-            pcodec::decompress::<u64>(bytes, count)?.into_iter(),
-            base,
-            divisor,
-        ),
+        64 => scale(pcodec::decompress::<u64>(bytes, count)?.into_iter(), base, divisor),
         _ => return Err(corrupt(format_args!("pco of {width} bits"))),
     })
 }
@@ -326,7 +288,5 @@ fn decode_plain(mut reader: Reader<'_>, count: usize) -> Result<Vec<i64>> {
 
 /// Bytes of `count` plain words.
 pub(super) fn plain_len(count: usize) -> Result<usize> {
-    count
-        .checked_mul(8)
-        .ok_or_else(|| corrupt("too many values"))
+    count.checked_mul(8).ok_or_else(|| corrupt("too many values"))
 }

@@ -19,9 +19,7 @@ pub fn compress<T: Number>(values: &[T]) -> Option<Vec<u8>> {
     if values.is_empty() || values.len() > COUNT_MAX {
         return None;
     }
-    let config = ChunkConfig::default()
-        .with_compression_level(LEVEL)
-        .with_enable_8_bit(true);
+    let config = ChunkConfig::default().with_compression_level(LEVEL).with_enable_8_bit(true);
     let file = FileCompressor::default();
     if file.write_header(Vec::new()).ok()? != HEADER {
         return None;

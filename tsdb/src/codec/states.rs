@@ -53,11 +53,7 @@ pub fn decode_states(stream: &[u8], count: usize) -> Result<Vec<u8>> {
             let state_of = |code: i64| usize::try_from(code).ok().and_then(|c| entries.get(c));
             codes
                 .into_iter()
-                .map(|code| {
-                    state_of(code)
-                        .copied()
-                        .ok_or_else(|| corrupt("a state's code"))
-                })
+                .map(|code| state_of(code).copied().ok_or_else(|| corrupt("a state's code")))
                 .collect()
         }
         codec => Err(corrupt(format_args!("codec {codec} for states"))),

@@ -60,11 +60,8 @@ fn any_float() -> impl Strategy<Value = f64> {
 fn in_runs<T: Clone + std::fmt::Debug>(
     value: impl Strategy<Value = T>,
 ) -> impl Strategy<Value = Vec<T>> {
-    proptest::collection::vec((value, 1usize..20), 0..60).prop_map(|runs| {
-        runs.into_iter()
-            .flat_map(|(v, n)| std::iter::repeat_n(v, n))
-            .collect()
-    })
+    proptest::collection::vec((value, 1usize..20), 0..60)
+        .prop_map(|runs| runs.into_iter().flat_map(|(v, n)| std::iter::repeat_n(v, n)).collect())
 }
 
 proptest! {
@@ -167,9 +164,7 @@ proptest! {
 fn unpack_scalar(bytes: &[u8], count: usize, width: u32) -> Vec<u64> {
     let bit = |at: usize| u64::from(bytes[at / 8] >> (at % 8) & 1);
     let width = width as usize;
-    (0..count)
-        .map(|i| (0..width).fold(0, |v, b| v | bit(i * width + b) << b))
-        .collect()
+    (0..count).map(|i| (0..width).fold(0, |v, b| v | bit(i * width + b) << b)).collect()
 }
 
 /// A value for each codec that a type has.
@@ -185,9 +180,7 @@ fn samples() -> Vec<Values> {
             Some(*at)
         })
         .collect();
-    let scrambled = (0..20u64)
-        .map(|_| (random() << 33 ^ random()) as i64)
-        .collect();
+    let scrambled = (0..20u64).map(|_| (random() << 33 ^ random()) as i64).collect();
     vec![
         Values::Int(vec![7; 40]),
         Values::Int((0..100).map(|i| i * i * i % 101).collect()),
@@ -278,9 +271,7 @@ fn each_codec_is_chosen_where_it_belongs() {
 
 #[test]
 fn regular_times_cost_a_few_bytes() {
-    let times = (0..8192)
-        .map(|i| 1_700_000_000_000_000_000 + i * 10_000_000_000)
-        .collect();
+    let times = (0..8192).map(|i| 1_700_000_000_000_000_000 + i * 10_000_000_000).collect();
     for len in check(&Values::Int(times)) {
         assert!(len <= 20, "{len} bytes");
     }

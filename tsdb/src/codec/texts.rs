@@ -66,13 +66,8 @@ impl Dictionary {
     fn encode(&self, level: Level) -> Vec<u8> {
         let mut out = vec![number::DICTIONARY];
         put_varint(&mut out, self.entries.len() as u64);
-        let entries = TextsRef {
-            offsets: &self.entries.offsets,
-            data: &self.entries.data,
-        };
-        put_nested(&mut out, |nested| {
-            nested.extend_from_slice(&encode_whole(entries, level))
-        });
+        let entries = TextsRef { offsets: &self.entries.offsets, data: &self.entries.data };
+        put_nested(&mut out, |nested| nested.extend_from_slice(&encode_whole(entries, level)));
         encode_ints(&self.codes, level, &mut out);
         out
     }
@@ -112,10 +107,7 @@ pub fn decode_texts(stream: &[u8], count: usize) -> Result<BytesColumn> {
             let value = reader.rest();
             check_bytes(value.len().saturating_mul(count))?;
             let offsets = (0..=count).map(|i| (i * value.len()) as u32).collect();
-            Ok(BytesColumn {
-                offsets,
-                data: value.repeat(count),
-            })
+            Ok(BytesColumn { offsets, data: value.repeat(count) })
         }
         number::DICTIONARY => decode_dictionary(reader, count),
         codec => decode_whole(codec, reader, count),
@@ -147,10 +139,7 @@ fn decode_whole(codec: u8, mut reader: Reader<'_>, count: usize) -> Result<Bytes
         codec => return Err(corrupt(format_args!("codec {codec} for texts"))),
     };
     if data.len() != end {
-        return Err(corrupt(format_args!(
-            "{} bytes of text for {end}",
-            data.len()
-        )));
+        return Err(corrupt(format_args!("{} bytes of text for {end}", data.len())));
     }
     Ok(BytesColumn { offsets, data })
 }
@@ -166,10 +155,7 @@ fn decode_dictionary(mut reader: Reader<'_>, count: usize) -> Result<BytesColumn
         match usize::try_from(*code) {
             Ok(code) if code < entries.len() => bytes += entries.get(code).len(),
             _ => {
-                return Err(corrupt(format_args!(
-                    "code {code} of {} entries",
-                    entries.len()
-                )));
+                return Err(corrupt(format_args!("code {code} of {} entries", entries.len())));
             }
         }
         check_bytes(bytes)?;

@@ -81,10 +81,7 @@ impl FaultyStorage {
     /// Wraps `inner` without any fault planned.
     #[must_use]
     pub fn new(inner: Arc<dyn Storage>) -> FaultyStorage {
-        FaultyStorage {
-            inner,
-            control: Arc::default(),
-        }
+        FaultyStorage { inner, control: Arc::default() }
     }
 
     /// Sets what goes wrong from now on. Numbers count from the first operation ever.
@@ -181,10 +178,7 @@ fn sync(control: &Mutex<Control>, run: impl FnOnce() -> io::Result<()>) -> io::R
 
 impl FaultyStorage {
     fn wrap(&self, file: Arc<dyn File>) -> Arc<dyn File> {
-        Arc::new(FaultyFile {
-            inner: file,
-            control: Arc::clone(&self.control),
-        })
+        Arc::new(FaultyFile { inner: file, control: Arc::clone(&self.control) })
     }
 }
 

@@ -46,18 +46,9 @@ struct Names {
 
 #[derive(Clone, Debug)]
 enum NameChange {
-    Create {
-        path: String,
-        node: Arc<Node>,
-    },
-    Remove {
-        path: String,
-    },
-    Rename {
-        from: String,
-        to: String,
-        node: Arc<Node>,
-    },
+    Create { path: String, node: Arc<Node> },
+    Remove { path: String },
+    Rename { from: String, to: String, node: Arc<Node> },
 }
 
 impl NameChange {
@@ -126,9 +117,7 @@ impl MemoryStorage {
                 change.apply(&mut kept);
             }
         }
-        image(&names, &kept, |content| {
-            torn(content, keep_percent, &mut dice)
-        })
+        image(&names, &kept, |content| torn(content, keep_percent, &mut dice))
     }
 
     /// A new storage with exactly what was durable: nothing unsynced survives.
@@ -170,11 +159,7 @@ impl MemoryStorage {
     /// Makes a file hold `bytes`, durable at once: for building damaged files in tests.
     pub fn put(&self, path: &str, bytes: Vec<u8>) {
         let mut names = self.shared.names.write();
-        let content = Content {
-            live: bytes.clone(),
-            durable: bytes,
-            pending: Vec::new(),
-        };
+        let content = Content { live: bytes.clone(), durable: bytes, pending: Vec::new() };
         let node = self.shared.node(content);
         names.live.insert(path.to_owned(), Arc::clone(&node));
         names.durable.insert(path.to_owned(), node);
@@ -184,10 +169,7 @@ impl MemoryStorage {
 impl Shared {
     fn node(&self, content: Content) -> Arc<Node> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Node {
-            id,
-            content: Mutex::new(content),
-        })
+        Arc::new(Node { id, content: Mutex::new(content) })
     }
 }
 
@@ -198,27 +180,18 @@ fn image(
     mut survive: impl FnMut(&Content) -> Vec<u8>,
 ) -> MemoryStorage {
     let shared = Shared::default();
-    let mut new_names = Names {
-        folders: names.folders.clone(),
-        ..Names::default()
-    };
+    let mut new_names = Names { folders: names.folders.clone(), ..Names::default() };
     let mut seen: HashMap<u64, Arc<Node>> = HashMap::new();
     for (path, node) in kept {
         let new_node = seen.entry(node.id).or_insert_with(|| {
             let bytes = survive(&node.content.lock());
-            shared.node(Content {
-                live: bytes.clone(),
-                durable: bytes,
-                pending: Vec::new(),
-            })
+            shared.node(Content { live: bytes.clone(), durable: bytes, pending: Vec::new() })
         });
         new_names.live.insert(path.clone(), Arc::clone(new_node));
         new_names.durable.insert(path.clone(), Arc::clone(new_node));
     }
     *shared.names.write() = new_names;
-    MemoryStorage {
-        shared: Arc::new(shared),
-    }
+    MemoryStorage { shared: Arc::new(shared) }
 }
 
 /// What is left of a file's bytes after a power cut.
@@ -281,10 +254,7 @@ fn not_found(path: &str) -> io::Error {
 
 impl MemoryStorage {
     fn handle(&self, node: &Arc<Node>) -> Arc<dyn File> {
-        Arc::new(MemoryFile {
-            shared: Arc::clone(&self.shared),
-            node: Arc::clone(node),
-        })
+        Arc::new(MemoryFile { shared: Arc::clone(&self.shared), node: Arc::clone(node) })
     }
 }
 
@@ -294,10 +264,7 @@ impl Storage for MemoryStorage {
         let mut names = self.shared.names.write();
         let folder = folder_of(path);
         if !folder.is_empty() && !names.folders.contains(folder) {
-            return Err(io::Error::new(
-                io::ErrorKind::NotFound,
-                format!("no folder {folder}"),
-            ));
+            return Err(io::Error::new(io::ErrorKind::NotFound, format!("no folder {folder}")));
         }
         if names.live.contains_key(path) {
             let why = format!("file {path} exists");
@@ -305,10 +272,7 @@ impl Storage for MemoryStorage {
         }
         let node = self.shared.node(Content::default());
         names.live.insert(path.to_owned(), Arc::clone(&node));
-        names.pending.push(NameChange::Create {
-            path: path.to_owned(),
-            node: Arc::clone(&node),
-        });
+        names.pending.push(NameChange::Create { path: path.to_owned(), node: Arc::clone(&node) });
         Ok(self.handle(&node))
     }
 
@@ -323,9 +287,7 @@ impl Storage for MemoryStorage {
         check_path(path)?;
         let mut names = self.shared.names.write();
         names.live.remove(path).ok_or_else(|| not_found(path))?;
-        names.pending.push(NameChange::Remove {
-            path: path.to_owned(),
-        });
+        names.pending.push(NameChange::Remove { path: path.to_owned() });
         Ok(())
     }
 
@@ -335,11 +297,7 @@ impl Storage for MemoryStorage {
         let mut names = self.shared.names.write();
         let node = names.live.remove(from).ok_or_else(|| not_found(from))?;
         names.live.insert(to.to_owned(), Arc::clone(&node));
-        let change = NameChange::Rename {
-            from: from.to_owned(),
-            to: to.to_owned(),
-            node,
-        };
+        let change = NameChange::Rename { from: from.to_owned(), to: to.to_owned(), node };
         names.pending.push(change);
         Ok(())
     }
@@ -370,9 +328,7 @@ impl Storage for MemoryStorage {
         if !folder.is_empty() && !names.folders.contains(folder) {
             return Err(not_found(folder));
         }
-        let Names {
-            durable, pending, ..
-        } = &mut *names;
+        let Names { durable, pending, .. } = &mut *names;
         pending.retain(|change| {
             let here = change.folder() == folder;
             if here {
@@ -393,9 +349,7 @@ impl Storage for MemoryStorage {
             let why = "the storage in memory is locked by another engine";
             return Err(io::Error::new(io::ErrorKind::WouldBlock, why));
         }
-        Ok(Box::new(LockGuard {
-            shared: Arc::clone(&self.shared),
-        }))
+        Ok(Box::new(LockGuard { shared: Arc::clone(&self.shared) }))
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
@@ -424,10 +378,7 @@ impl File for MemoryFile {
         let content = self.node.content.lock();
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
         let end = start.saturating_add(buf.len());
-        let bytes = content
-            .live
-            .get(start..end)
-            .ok_or(io::ErrorKind::UnexpectedEof)?;
+        let bytes = content.live.get(start..end).ok_or(io::ErrorKind::UnexpectedEof)?;
         buf.copy_from_slice(bytes);
         Ok(())
     }
@@ -439,19 +390,14 @@ impl File for MemoryFile {
         let _names = self.shared.names.read();
         let mut content = self.node.content.lock();
         write(&mut content.live, offset, data);
-        content.pending.push(Change::Write {
-            offset,
-            data: data.to_vec(),
-        });
+        content.pending.push(Change::Write { offset, data: data.to_vec() });
         Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {
         let _names = self.shared.names.read();
         let mut content = self.node.content.lock();
-        let Content {
-            durable, pending, ..
-        } = &mut *content;
+        let Content { durable, pending, .. } = &mut *content;
         for change in pending.drain(..) {
             match change {
                 Change::Write { offset, data } => write(durable, offset, &data),

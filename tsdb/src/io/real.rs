@@ -40,11 +40,7 @@ impl RealStorage {
     }
 
     fn folder_at(&self, folder: &str) -> io::Result<PathBuf> {
-        if folder.is_empty() {
-            Ok(self.root.clone())
-        } else {
-            self.at(folder)
-        }
+        if folder.is_empty() { Ok(self.root.clone()) } else { self.at(folder) }
     }
 }
 
@@ -73,19 +69,13 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 
 impl Storage for RealStorage {
     fn create(&self, path: &str) -> io::Result<Arc<dyn File>> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(self.at(path)?)?;
+        let file =
+            OpenOptions::new().read(true).write(true).create_new(true).open(self.at(path)?)?;
         Ok(Arc::new(RealFile { file }))
     }
 
     fn open(&self, path: &str) -> io::Result<Arc<dyn File>> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(self.at(path)?)?;
+        let file = OpenOptions::new().read(true).write(true).open(self.at(path)?)?;
         Ok(Arc::new(RealFile { file }))
     }
 
@@ -139,12 +129,7 @@ impl Storage for RealStorage {
         let path = self.root.join(LOCK);
         // Opened without truncation: until the lock is ours the text belongs to its owner.
         let mut options = OpenOptions::new();
-        let mut file = options
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)?;
+        let mut file = options.read(true).write(true).create(true).truncate(false).open(&path)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(held_by(&mut file, &path)),
@@ -169,10 +154,7 @@ fn held_by(file: &mut fs::File, path: &Path) -> io::Error {
         Ok(_) if !text.trim().is_empty() => format!("process {}", text.trim()),
         _ => "another process".to_owned(),
     };
-    io::Error::new(
-        io::ErrorKind::WouldBlock,
-        format!("{} is locked by {owner}", path.display()),
-    )
+    io::Error::new(io::ErrorKind::WouldBlock, format!("{} is locked by {owner}", path.display()))
 }
 
 #[derive(Debug)]

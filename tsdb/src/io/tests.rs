@@ -8,31 +8,19 @@ use super::{FaultKind, FaultPlan, FaultyStorage, MemoryStorage, RealStorage, Sto
 /// What every storage must do.
 fn check_storage(storage: &dyn Storage) {
     assert_eq!(storage.list("a/b").unwrap(), Vec::<String>::new());
-    assert_eq!(
-        storage.create("a/b/x").unwrap_err().kind(),
-        ErrorKind::NotFound
-    );
+    assert_eq!(storage.create("a/b/x").unwrap_err().kind(), ErrorKind::NotFound);
     storage.create_dir("a/b").unwrap();
     storage.create_dir("a/b").unwrap();
     let file = storage.create("a/b/x").unwrap();
-    assert_eq!(
-        storage.create("a/b/x").unwrap_err().kind(),
-        ErrorKind::AlreadyExists
-    );
+    assert_eq!(storage.create("a/b/x").unwrap_err().kind(), ErrorKind::AlreadyExists);
     assert!(file.is_empty().unwrap());
     file.write_at(4, b"abcd").unwrap();
     assert_eq!(file.len().unwrap(), 8);
     let mut bytes = [9; 8];
     file.read_at(0, &mut bytes).unwrap();
     assert_eq!(&bytes, b"\0\0\0\0abcd");
-    assert_eq!(
-        file.read_at(1, &mut bytes).unwrap_err().kind(),
-        ErrorKind::UnexpectedEof
-    );
-    assert_eq!(
-        file.read_at(1 << 40, &mut bytes).unwrap_err().kind(),
-        ErrorKind::UnexpectedEof
-    );
+    assert_eq!(file.read_at(1, &mut bytes).unwrap_err().kind(), ErrorKind::UnexpectedEof);
+    assert_eq!(file.read_at(1 << 40, &mut bytes).unwrap_err().kind(), ErrorKind::UnexpectedEof);
     file.set_len(6).unwrap();
     file.set_len(7).unwrap();
     file.sync_data().unwrap();
@@ -41,11 +29,7 @@ fn check_storage(storage: &dyn Storage) {
     again.read_at(4, &mut bytes[..3]).unwrap();
     assert_eq!(&bytes[..3], b"ab\0");
 
-    storage
-        .create("a/b/y")
-        .unwrap()
-        .write_at(0, b"why")
-        .unwrap();
+    storage.create("a/b/y").unwrap().write_at(0, b"why").unwrap();
     storage.create("root").unwrap();
     assert_eq!(storage.list("a/b").unwrap(), ["x", "y"]);
     assert_eq!(storage.list("").unwrap(), ["root"]);
@@ -59,18 +43,9 @@ fn check_storage(storage: &dyn Storage) {
     assert!(!storage.exists("a/b/y").unwrap());
     assert!(!storage.exists("a/b").unwrap());
     storage.remove("a/b/x").unwrap();
-    assert_eq!(
-        storage.remove("a/b/x").unwrap_err().kind(),
-        ErrorKind::NotFound
-    );
-    assert_eq!(
-        storage.open("a/b/x").unwrap_err().kind(),
-        ErrorKind::NotFound
-    );
-    assert_eq!(
-        storage.rename("a/b/x", "z").unwrap_err().kind(),
-        ErrorKind::NotFound
-    );
+    assert_eq!(storage.remove("a/b/x").unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(storage.open("a/b/x").unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(storage.rename("a/b/x", "z").unwrap_err().kind(), ErrorKind::NotFound);
     for path in ["", "/x", "../x", "a/../x", "a//x", "x/", "./x", "a\\x"] {
         let error = storage.create(path).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{path:?}");
@@ -105,10 +80,7 @@ fn lock_names_its_owner() {
     let open = || RealStorage::new(folder.path().to_owned()).unwrap();
     let _guard = open().lock().unwrap();
     let message = open().lock().unwrap_err().to_string();
-    assert!(
-        message.contains(&format!("process {}", std::process::id())),
-        "{message}"
-    );
+    assert!(message.contains(&format!("process {}", std::process::id())), "{message}");
 }
 
 #[test]
@@ -117,10 +89,7 @@ fn hard_crash_keeps_what_was_synced() {
     let file = storage.create("x").unwrap();
     file.write_at(0, b"durable").unwrap();
     file.sync_data().unwrap();
-    assert!(
-        !storage.crash_hard().exists("x").unwrap(),
-        "the name was not synced"
-    );
+    assert!(!storage.crash_hard().exists("x").unwrap(), "the name was not synced");
     storage.sync_dir("").unwrap();
     file.write_at(0, b"unsynced bytes").unwrap();
     storage.rename("x", "y").unwrap();
@@ -154,29 +123,12 @@ fn crashes_keep_any_subset() {
         let bytes = after.bytes(if moved { "moved" } else { "x" }).unwrap();
         assert!(matches!(bytes.len(), 1024 | 1536));
         let sectors: Vec<u8> = bytes.chunks(512).map(|sector| sector[0]).collect();
-        assert!(
-            bytes
-                .chunks(512)
-                .all(|sector| sector.iter().all(|byte| *byte == sector[0]))
-        );
-        assert!(
-            sectors[..2].iter().all(|byte| matches!(byte, 1 | 2)),
-            "{sectors:?}"
-        );
-        assert!(
-            sectors[2..].iter().all(|byte| matches!(byte, 0 | 3)),
-            "{sectors:?}"
-        );
+        assert!(bytes.chunks(512).all(|sector| sector.iter().all(|byte| *byte == sector[0])));
+        assert!(sectors[..2].iter().all(|byte| matches!(byte, 1 | 2)), "{sectors:?}");
+        assert!(sectors[2..].iter().all(|byte| matches!(byte, 0 | 3)), "{sectors:?}");
         let again = storage.crash(seed);
-        assert_eq!(
-            again.list("").unwrap(),
-            names,
-            "the same seed, the same image"
-        );
-        assert_eq!(
-            again.bytes(if moved { "moved" } else { "x" }).unwrap(),
-            bytes
-        );
+        assert_eq!(again.list("").unwrap(), names, "the same seed, the same image");
+        assert_eq!(again.bytes(if moved { "moved" } else { "x" }).unwrap(), bytes);
         seen.insert((sectors, names));
     }
     // 4 states of the first write, 3 of the second, 2 of each name.
@@ -191,27 +143,15 @@ fn faults_strike_by_number() {
     file.write_at(0, &[7; 8]).unwrap();
     assert_eq!(storage.operations(), 2);
 
-    storage.set_plan(FaultPlan::FailOnce {
-        at: 3,
-        error: FaultKind::NoSpace,
-    });
+    storage.set_plan(FaultPlan::FailOnce { at: 3, error: FaultKind::NoSpace });
     file.write_at(0, &[8; 8]).unwrap();
-    assert_eq!(
-        file.write_at(0, &[9; 8]).unwrap_err().kind(),
-        ErrorKind::StorageFull
-    );
+    assert_eq!(file.write_at(0, &[9; 8]).unwrap_err().kind(), ErrorKind::StorageFull);
     assert!(storage.struck());
     file.sync_data().unwrap();
     assert_eq!(memory.bytes("x").unwrap(), [8; 8]);
 
-    storage.set_plan(FaultPlan::ShortWrite {
-        at: 5,
-        error: FaultKind::Io,
-    });
-    assert_eq!(
-        file.write_at(0, &[1; 8]).unwrap_err().raw_os_error(),
-        Some(5)
-    );
+    storage.set_plan(FaultPlan::ShortWrite { at: 5, error: FaultKind::Io });
+    assert_eq!(file.write_at(0, &[1; 8]).unwrap_err().raw_os_error(), Some(5));
     assert_eq!(memory.bytes("x").unwrap(), [1, 1, 1, 1, 8, 8, 8, 8]);
 
     storage.set_plan(FaultPlan::FlipOnRead { at: 1, bit: 9 });
@@ -220,15 +160,9 @@ fn faults_strike_by_number() {
         file.read_at(0, &mut bytes).unwrap();
         assert_eq!(bytes, expect);
     }
-    storage.set_plan(FaultPlan::FailReadsFrom {
-        at: 3,
-        error: FaultKind::Io,
-    });
+    storage.set_plan(FaultPlan::FailReadsFrom { at: 3, error: FaultKind::Io });
     assert!(file.read_at(0, &mut bytes).is_err());
-    storage.set_plan(FaultPlan::FailFrom {
-        at: 6,
-        error: FaultKind::Io,
-    });
+    storage.set_plan(FaultPlan::FailFrom { at: 6, error: FaultKind::Io });
     assert!(file.set_len(1).is_err() && storage.sync_dir("").is_err());
     assert_eq!(storage.operations(), 8);
 }

@@ -83,14 +83,9 @@ impl Log {
         let (group, durable, first) = (self.options.group, self.durable_index, self.last_index + 1);
         self.buffer.clear();
         for (record, index) in records.iter().zip(first..) {
-            encode_record(
-                &mut self.buffer,
-                self.active.salt,
-                record.payload,
-                |payload| {
-                    RecordHeader::new(group, record.kind, record.term, index, durable, payload)
-                },
-            );
+            encode_record(&mut self.buffer, self.active.salt, record.payload, |payload| {
+                RecordHeader::new(group, record.kind, record.term, index, durable, payload)
+            });
         }
         self.write_buffer()?;
         self.last_index += records.len() as u64;
@@ -148,14 +143,7 @@ impl Log {
         }
         let (group, last, durable) = (self.options.group, self.last_index, self.durable_index);
         self.buffer.clear();
-        encode_vote(
-            &mut self.buffer,
-            group,
-            vote,
-            last,
-            durable,
-            self.active.salt,
-        );
+        encode_vote(&mut self.buffer, group, vote, last, durable, self.active.salt);
         self.write_buffer()?;
         self.told_index = durable;
         self.sync()?;
@@ -182,9 +170,7 @@ impl Log {
     /// The first position in the log; the next one to be given if the log is empty.
     #[must_use]
     pub fn first_index(&self) -> u64 {
-        self.closed
-            .first()
-            .map_or(self.active.first_index, |segment| segment.first_index)
+        self.closed.first().map_or(self.active.first_index, |segment| segment.first_index)
     }
 
     /// The last position written; `first_index - 1` if the log is empty.
@@ -245,13 +231,8 @@ impl Log {
     /// durable first: recovery takes a later segment as proof of that.
     fn roll(&mut self) -> Result<()> {
         self.sync()?;
-        let made = Prepared::make(
-            &*self.storage,
-            &self.options,
-            self.last_index + 1,
-            self.vote,
-        )
-        .and_then(|prepared| prepared.install(&*self.storage));
+        let made = Prepared::make(&*self.storage, &self.options, self.last_index + 1, self.vote)
+            .and_then(|prepared| prepared.install(&*self.storage));
         let active = self.guard(made)?;
         self.closed.push(self.active.info(self.last_index));
         self.active = active;

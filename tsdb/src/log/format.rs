@@ -119,9 +119,7 @@ impl SegmentHeader {
     ) -> Result<SegmentHeader, HeaderFault> {
         let crc = u32::from_le_bytes(take(bytes, SEGMENT_SUMMED));
         if crc32fast::hash(&bytes[..SEGMENT_SUMMED]) != crc {
-            return Err(HeaderFault::Damaged(
-                "the segment header's checksum does not fit",
-            ));
+            return Err(HeaderFault::Damaged("the segment header's checksum does not fit"));
         }
         let refuse = |why: String| Err(HeaderFault::Refused(why));
         if take::<8>(bytes, 0) != MAGIC {
@@ -150,10 +148,7 @@ impl SegmentHeader {
             return Err("segment of another database".to_owned());
         }
         if self.group != options.group {
-            return Err(format!(
-                "segment of group {}, not {}",
-                self.group, options.group
-            ));
+            return Err(format!("segment of group {}, not {}", self.group, options.group));
         }
         Ok(())
     }
@@ -225,9 +220,7 @@ impl RecordHeader {
             return Err(HeaderFault::Damaged("zeros where a record is due"));
         }
         if u32::from_le_bytes(take(bytes, RECORD_SUMMED)) != header_crc(bytes, salt) {
-            return Err(HeaderFault::Damaged(
-                "the record header's checksum does not fit",
-            ));
+            return Err(HeaderFault::Damaged("the record header's checksum does not fit"));
         }
         let refuse = |why: String| Err(HeaderFault::Refused(why));
         let code = u16::from_le_bytes(take(bytes, 4));
@@ -248,10 +241,7 @@ impl RecordHeader {
             return refuse("reserved bytes of the record header are not zero".to_owned());
         }
         if header.schema_version != SCHEMA_VERSION {
-            return refuse(format!(
-                "payload of unknown schema version {}",
-                header.schema_version
-            ));
+            return refuse(format!("payload of unknown schema version {}", header.schema_version));
         }
         Ok(header)
     }
@@ -295,10 +285,7 @@ pub(super) fn segment_path(first_index: u64) -> String {
 
 /// Path of a segment being made: the salt makes it unlike any left by a crash.
 pub(super) fn unfinished_path(first_index: u64, salt: [u8; 8]) -> String {
-    format!(
-        "{LOG_FOLDER}/{first_index:020}.{:016x}.new",
-        u64::from_le_bytes(salt)
-    )
+    format!("{LOG_FOLDER}/{first_index:020}.{:016x}.new", u64::from_le_bytes(salt))
 }
 
 /// What a name in the log's folder is.

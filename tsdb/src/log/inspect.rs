@@ -54,25 +54,15 @@ pub fn inspect_segment(storage: &dyn Storage, path: &str) -> Result<Inspection> 
         Err(error) => return Err(error),
     };
     let doing = |what: &str| format!("cannot {what} {path}");
-    let file = storage
-        .open(path)
-        .map_err(|e| Error::io(doing("open"), &e))?;
+    let file = storage.open(path).map_err(|e| Error::io(doing("open"), &e))?;
     let bytes = file.len().map_err(|e| Error::io(doing("measure"), &e))?;
     let mut head = vec![0; bytes.min(SEGMENT_HEADER_BYTES) as usize];
-    file.read_at(0, &mut head)
-        .map_err(|e| Error::io(doing("read"), &e))?;
+    file.read_at(0, &mut head).map_err(|e| Error::io(doing("read"), &e))?;
     head.resize(SEGMENT_HEADER_BYTES as usize, 0);
     let header = SegmentHeader::decode_unchecked(&take(&head, 0));
     let due = (verdict == Verdict::Good).then_some(header.first_index);
     let scanner = Scanner::new(file, path.to_owned(), &header, bytes);
-    Ok(Inspection {
-        header,
-        verdict,
-        bytes,
-        scanner,
-        due,
-        failed: false,
-    })
+    Ok(Inspection { header, verdict, bytes, scanner, due, failed: false })
 }
 
 impl Inspection {
@@ -83,12 +73,7 @@ impl Inspection {
             Ok(Step::Record { offset, header }) => {
                 let verdict = self.place(&header);
                 let bytes = header.record_bytes();
-                return Ok(Some(Inspected {
-                    offset,
-                    bytes,
-                    header: Some(header),
-                    verdict,
-                }));
+                return Ok(Some(Inspected { offset, bytes, header: Some(header), verdict }));
             }
             Ok(Step::Bad { header, why, .. }) => (header, why),
             // A record whose checksum holds but that is none of this version's.
@@ -103,30 +88,17 @@ impl Inspection {
         let end = next.map_or(self.scanner.end(), |(offset, _)| offset);
         self.scanner.jump(end);
         let verdict = Verdict::Damaged(why);
-        Ok(Some(Inspected {
-            offset: from,
-            bytes: end - from,
-            header,
-            verdict,
-        }))
+        Ok(Some(Inspected { offset: from, bytes: end - from, header, verdict }))
     }
 
     /// Judges a sound record by the one before, and takes it as the new measure.
     fn place(&mut self, header: &RecordHeader) -> Verdict {
         let takes = header.kind.takes_position();
-        let own_due = if takes {
-            header.index
-        } else {
-            header.index.saturating_add(1)
-        };
+        let own_due = if takes { header.index } else { header.index.saturating_add(1) };
         // After damage nobody knows what is due, so the record itself says it.
         let due = self.due.unwrap_or(own_due).max(1);
         let checked = check_place(header, self.scanner.group(), due);
-        self.due = if takes {
-            header.index.checked_add(1)
-        } else {
-            Some(own_due)
-        };
+        self.due = if takes { header.index.checked_add(1) } else { Some(own_due) };
         checked.map_or_else(Verdict::Damaged, |()| Verdict::Good)
     }
 }

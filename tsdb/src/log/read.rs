@@ -49,9 +49,7 @@ impl Log {
     pub fn read_from(&self, index: u64) -> Result<Cursor> {
         if index < self.first_index() {
             let first = self.first_index();
-            return Err(Error::NotFound(format!(
-                "position {index}: the log begins at {first}"
-            )));
+            return Err(Error::NotFound(format!("position {index}: the log begins at {first}")));
         }
         let mut segments = VecDeque::from(self.segments());
         segments.retain(|segment| segment.last_index >= index);
@@ -105,12 +103,7 @@ impl Cursor {
                     if header.index == next {
                         self.next += 1;
                         let (term, kind) = (header.term, header.kind);
-                        return Ok(Record {
-                            index: header.index,
-                            term,
-                            kind,
-                            payload,
-                        });
+                        return Ok(Record { index: header.index, term, kind, payload });
                     }
                 }
             }
@@ -119,20 +112,14 @@ impl Cursor {
 
     fn open(&mut self) -> Result<Scanner> {
         let Some(segment) = self.segments.pop_front() else {
-            return Err(Error::Corrupt(format!(
-                "the log ends before index {}",
-                self.next
-            )));
+            return Err(Error::Corrupt(format!("the log ends before index {}", self.next)));
         };
         let path = segment.path;
         let (file, header) = open_sound(&*self.storage, &path, &self.options)?;
         // A segment truncated and begun again since the cursor was made has another first index
         // or fewer bytes; either is found here or by the records themselves.
         if header.first_index != segment.first_index || header.first_index > self.next {
-            let why = format!(
-                "begins at index {}, wanted {}",
-                header.first_index, self.next
-            );
+            let why = format!("begins at index {}, wanted {}", header.first_index, self.next);
             return Err(Error::corrupt(path, 0, why));
         }
         self.due = header.first_index;

@@ -24,11 +24,7 @@ pub(super) fn open(storage: Arc<dyn Storage>, options: LogOptions) -> Result<(Lo
     storage
         .create_dir(LOG_FOLDER)
         .map_err(|e| Error::io("cannot make the folder of the log", &e))?;
-    let Examined {
-        recovered,
-        tail,
-        unfinished,
-    } = examine(&*storage, &options)?;
+    let Examined { recovered, tail, unfinished } = examine(&*storage, &options)?;
     if let Some(tail) = tail {
         settle_tail(&*storage, &options, &tail)?;
     }
@@ -38,13 +34,7 @@ pub(super) fn open(storage: Arc<dyn Storage>, options: LogOptions) -> Result<(Lo
     for path in &unfinished {
         remove(&*storage, path)?;
     }
-    let log = Log::new(
-        storage,
-        options,
-        recovered.segments.clone(),
-        active,
-        recovered.vote,
-    );
+    let log = Log::new(storage, options, recovered.segments.clone(), active, recovered.vote);
     Ok((log, recovered))
 }
 
@@ -70,10 +60,7 @@ fn examine(storage: &dyn Storage, options: &LogOptions) -> Result<Examined> {
     let (firsts, unfinished) = names(storage)?;
     let Headers { sound, blank } = headers(storage, options, &firsts)?;
     let mut chain = Chain::new(options.group, sound.first().copied().unwrap_or(1));
-    let mut recovered = Recovered {
-        first_index: chain.due,
-        ..Recovered::default()
-    };
+    let mut recovered = Recovered { first_index: chain.due, ..Recovered::default() };
     let mut tail = None;
     for (number, first) in sound.iter().enumerate() {
         let path = segment_path(*first);
@@ -83,22 +70,12 @@ fn examine(storage: &dyn Storage, options: &LogOptions) -> Result<Examined> {
         }
         let next = sound.get(number + 1).map(|first| segment_path(*first));
         let (bytes, cut) = walk(storage, options, &path, &mut chain, next.as_deref())?;
-        tail = Some(Tail {
-            path: path.clone(),
-            bytes,
-            cut: cut.is_some(),
-            durable: chain.durable,
-        });
+        tail = Some(Tail { path: path.clone(), bytes, cut: cut.is_some(), durable: chain.durable });
         recovered.cut = cut;
         let last_index = chain.due - 1;
         // One without records can only be the last, and its name will be the fresh segment's.
         if last_index >= *first {
-            recovered.segments.push(SegmentInfo {
-                path,
-                first_index: *first,
-                last_index,
-                bytes,
-            });
+            recovered.segments.push(SegmentInfo { path, first_index: *first, last_index, bytes });
         }
     }
     if let Some((first, why)) = blank {
@@ -114,18 +91,13 @@ fn examine(storage: &dyn Storage, options: &LogOptions) -> Result<Examined> {
     }
     recovered.last_index = chain.due - 1;
     recovered.vote = chain.vote;
-    Ok(Examined {
-        recovered,
-        tail,
-        unfinished,
-    })
+    Ok(Examined { recovered, tail, unfinished })
 }
 
 /// First indexes of the segments, in order, and paths of unfinished ones.
 fn names(storage: &dyn Storage) -> Result<(Vec<u64>, Vec<String>)> {
-    let listed = storage
-        .list(LOG_FOLDER)
-        .map_err(|e| Error::io("cannot list the folder of the log", &e))?;
+    let listed =
+        storage.list(LOG_FOLDER).map_err(|e| Error::io("cannot list the folder of the log", &e))?;
     let (mut firsts, mut unfinished) = (Vec::new(), Vec::new());
     for name in listed {
         let path = format!("{LOG_FOLDER}/{name}");
@@ -175,10 +147,7 @@ fn check_header(
 ) -> std::result::Result<(), String> {
     header.check_owner(options)?;
     if header.first_index != first {
-        return Err(format!(
-            "the header says that it begins at index {}",
-            header.first_index
-        ));
+        return Err(format!("the header says that it begins at index {}", header.first_index));
     }
     Ok(())
 }
@@ -192,9 +161,7 @@ fn walk(
     next: Option<&str>,
 ) -> Result<(u64, Option<Cut>)> {
     let (file, header) = open_sound(storage, path, options)?;
-    let len = file
-        .len()
-        .map_err(|e| Error::io(format!("cannot measure {path}"), &e))?;
+    let len = file.len().map_err(|e| Error::io(format!("cannot measure {path}"), &e))?;
     let mut scanner = Scanner::new(file, path.to_owned(), &header, len);
     loop {
         match scanner.step(want)? {
@@ -205,25 +172,15 @@ fn walk(
             Step::Bad { offset, why, .. } => {
                 let proof = match next {
                     Some(next) => Some(format!("{next} was begun after it")),
-                    None => scanner
-                        .find_proof(offset + 1, chain.due)?
-                        .map(|(at, header)| {
-                            format!(
-                                "the record at byte {at} says {} was durable",
-                                header.durable
-                            )
-                        }),
+                    None => scanner.find_proof(offset + 1, chain.due)?.map(|(at, header)| {
+                        format!("the record at byte {at} says {} was durable", header.durable)
+                    }),
                 };
                 if let Some(proof) = proof {
                     let why = format!("{why} (index {} is due, and {proof})", chain.due);
                     return Err(Error::corrupt(path, offset, why));
                 }
-                let cut = Cut {
-                    segment: path.to_owned(),
-                    offset,
-                    bytes: len - offset,
-                    why,
-                };
+                let cut = Cut { segment: path.to_owned(), offset, bytes: len - offset, why };
                 return Ok((offset, Some(cut)));
             }
         }
@@ -248,12 +205,7 @@ struct Chain {
 
 impl Chain {
     fn new(group: u32, due: u64) -> Chain {
-        Chain {
-            group,
-            due,
-            durable: 0,
-            vote: None,
-        }
+        Chain { group, due, durable: 0, vote: None }
     }
 
     fn admit(&mut self, header: &RecordHeader, payload: &[u8]) -> std::result::Result<(), String> {
@@ -294,10 +246,7 @@ pub(super) fn check_place(
     }
     // A record cannot have been known durable before it was written.
     if header.durable > header.index || (takes && header.durable == header.index) {
-        return Err(format!(
-            "durable {} of index {}",
-            header.durable, header.index
-        ));
+        return Err(format!("durable {} of index {}", header.durable, header.index));
     }
     Ok(())
 }
@@ -313,12 +262,8 @@ fn leftover_vote(
     let (file, Opened::Sound(header)) = open_segment(storage, path)? else {
         return Ok(());
     };
-    header
-        .check_owner(options)
-        .map_err(|why| Error::corrupt(path, 0, why))?;
-    let len = file
-        .len()
-        .map_err(|e| Error::io(format!("cannot measure {path}"), &e))?;
+    header.check_owner(options).map_err(|why| Error::corrupt(path, 0, why))?;
+    let len = file.len().map_err(|e| Error::io(format!("cannot measure {path}"), &e))?;
     let mut scanner = Scanner::new(file, path.to_owned(), &header, len);
     while let Step::Record { offset, header } = scanner.step(want)? {
         if header.kind == Kind::Vote {
@@ -337,8 +282,7 @@ fn settle_tail(storage: &dyn Storage, options: &LogOptions, tail: &Tail) -> Resu
     let (file, header) = open_sound(storage, path, options)?;
     let doing = || format!("cannot settle the end of {path}");
     if tail.cut {
-        file.set_len(tail.bytes)
-            .map_err(|e| Error::io(doing(), &e))?;
+        file.set_len(tail.bytes).map_err(|e| Error::io(doing(), &e))?;
     }
     let mut scanner = Scanner::new(Arc::clone(&file), path.clone(), &header, tail.bytes);
     let mut at = SEGMENT_HEADER_BYTES;
@@ -350,10 +294,8 @@ fn settle_tail(storage: &dyn Storage, options: &LogOptions, tail: &Tail) -> Resu
     let mut bytes = Vec::new();
     while at < tail.bytes {
         bytes.resize((tail.bytes - at).min(1 << 20) as usize, 0);
-        file.read_at(at, &mut bytes)
-            .map_err(|e| Error::io(doing(), &e))?;
-        file.write_at(at, &bytes)
-            .map_err(|e| Error::io(doing(), &e))?;
+        file.read_at(at, &mut bytes).map_err(|e| Error::io(doing(), &e))?;
+        file.write_at(at, &bytes).map_err(|e| Error::io(doing(), &e))?;
         at += bytes.len() as u64;
     }
     file.sync_data().map_err(|e| Error::io(doing(), &e))

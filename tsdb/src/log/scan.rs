@@ -30,11 +30,7 @@ pub(super) enum Step {
     /// A sound record (its payload as far as wanted).
     Record { offset: u64, header: RecordHeader },
     /// Torn or damaged bytes; the scanner stays there.
-    Bad {
-        offset: u64,
-        header: Option<RecordHeader>,
-        why: String,
-    },
+    Bad { offset: u64, header: Option<RecordHeader>, why: String },
     /// The end, exactly after a record.
     End,
 }
@@ -70,29 +66,21 @@ pub(super) enum Opened {
 /// # Errors
 /// [`Error::Corrupt`] for a header that is whole but of another version or kind.
 pub(super) fn open_segment(storage: &dyn Storage, path: &str) -> Result<(Arc<dyn File>, Opened)> {
-    let file = storage
-        .open(path)
-        .map_err(|e| Error::io(format!("cannot open {path}"), &e))?;
-    let len = file
-        .len()
-        .map_err(|e| Error::io(format!("cannot measure {path}"), &e))?;
+    let file = storage.open(path).map_err(|e| Error::io(format!("cannot open {path}"), &e))?;
+    let len = file.len().map_err(|e| Error::io(format!("cannot measure {path}"), &e))?;
     if len < SEGMENT_HEADER_BYTES {
         let why = format!("only {len} bytes of the segment header are there");
         return Ok((file, Opened::Damaged { why, blank: true }));
     }
     let mut bytes = [0; SEGMENT_HEADER_BYTES as usize];
-    file.read_at(0, &mut bytes)
-        .map_err(|e| Error::io(format!("cannot read {path}"), &e))?;
+    file.read_at(0, &mut bytes).map_err(|e| Error::io(format!("cannot read {path}"), &e))?;
     let opened = match SegmentHeader::decode(&bytes) {
         Ok(header) => Opened::Sound(header),
         Err(HeaderFault::Refused(why)) => return Err(Error::corrupt(path, 0, why)),
         Err(HeaderFault::Damaged(why)) => {
             let header = SegmentHeader::decode_unchecked(&bytes);
             let mut scanner = Scanner::new(Arc::clone(&file), path.to_owned(), &header, len);
-            Opened::Damaged {
-                why: why.to_owned(),
-                blank: scanner.is_blank()?,
-            }
+            Opened::Damaged { why: why.to_owned(), blank: scanner.is_blank()? }
         }
     };
     Ok((file, opened))
@@ -107,9 +95,7 @@ pub(super) fn open_sound(
     match open_segment(storage, path)? {
         (_, Opened::Damaged { why, .. }) => Err(Error::corrupt(path, 0, why)),
         (file, Opened::Sound(header)) => {
-            header
-                .check_owner(options)
-                .map_err(|why| Error::corrupt(path, 0, why))?;
+            header.check_owner(options).map_err(|why| Error::corrupt(path, 0, why))?;
             Ok((file, header))
         }
     }
@@ -164,13 +150,7 @@ impl Scanner {
         if left == 0 {
             return Ok(Step::End);
         }
-        let bad = |header, why| {
-            Ok(Step::Bad {
-                offset,
-                header,
-                why,
-            })
-        };
+        let bad = |header, why| Ok(Step::Bad { offset, header, why });
         if left < RECORD_HEADER_BYTES {
             return bad(None, format!("{left} bytes where a record header is due"));
         }
@@ -220,11 +200,7 @@ impl Scanner {
             return Ok(Some("the payload's checksum does not fit"));
         }
         let padding = self.offset + header.record_bytes() - payload_end;
-        if self
-            .bytes(payload_end, padding)?
-            .iter()
-            .any(|byte| *byte != 0)
-        {
+        if self.bytes(payload_end, padding)?.iter().any(|byte| *byte != 0) {
             return Ok(Some("the bytes behind the payload are not zero"));
         }
         Ok(None)
@@ -252,14 +228,13 @@ impl Scanner {
             let some = (self.end - at).min(WINDOW_BYTES);
             let bytes = self.bytes(at, some)?;
             let candidates = bytes.windows(RECORD_HEADER_BYTES as usize);
-            let mut found = candidates
-                .step_by(ALIGN_BYTES as usize)
-                .enumerate()
-                .filter_map(|(number, bytes)| {
+            let mut found = candidates.step_by(ALIGN_BYTES as usize).enumerate().filter_map(
+                |(number, bytes)| {
                     let header = may_be(bytes).then(|| take(bytes, 0))?;
                     let header = RecordHeader::decode(&header, salt).ok()?;
                     Some((at + number as u64 * ALIGN_BYTES, header))
-                });
+                },
+            );
             if let Some(found) = found.next() {
                 return Ok(Some(found));
             }
@@ -303,7 +278,5 @@ impl Scanner {
 /// The part of a window; empty if it is not held, which the callers rule out.
 fn window_slice(window: &[u8], window_start: u64, offset: u64, count: u64) -> &[u8] {
     let start = offset.saturating_sub(window_start) as usize;
-    window
-        .get(start..start + count as usize)
-        .unwrap_or_default()
+    window.get(start..start + count as usize).unwrap_or_default()
 }

@@ -64,32 +64,17 @@ impl Prepared {
         }
         let unfinished_path = unfinished_path(first_index, salt);
         let doing = || format!("cannot make the log segment {unfinished_path}");
-        let file = storage
-            .create(&unfinished_path)
-            .map_err(|e| Error::io(doing(), &e))?;
-        file.write_at(0, &bytes)
-            .map_err(|e| Error::io(doing(), &e))?;
+        let file = storage.create(&unfinished_path).map_err(|e| Error::io(doing(), &e))?;
+        file.write_at(0, &bytes).map_err(|e| Error::io(doing(), &e))?;
         file.sync_data().map_err(|e| Error::io(doing(), &e))?;
         let path = segment_path(first_index);
-        let active = Active {
-            file,
-            path,
-            first_index,
-            salt,
-            bytes: bytes.len() as u64,
-        };
-        Ok(Prepared {
-            unfinished_path,
-            active,
-        })
+        let active = Active { file, path, first_index, salt, bytes: bytes.len() as u64 };
+        Ok(Prepared { unfinished_path, active })
     }
 
     /// Gives the segment its name, over any segment of the same name.
     pub fn install(self, storage: &dyn Storage) -> Result<Active> {
-        let Prepared {
-            unfinished_path,
-            active,
-        } = self;
+        let Prepared { unfinished_path, active } = self;
         storage
             .rename(&unfinished_path, &active.path)
             .map_err(|e| Error::io(format!("cannot put {} in place", active.path), &e))?;
@@ -100,16 +85,12 @@ impl Prepared {
 
 /// Makes the names of the log's folder durable.
 pub(super) fn sync_folder(storage: &dyn Storage) -> Result<()> {
-    storage
-        .sync_dir(LOG_FOLDER)
-        .map_err(|e| Error::io("cannot sync the folder of the log", &e))
+    storage.sync_dir(LOG_FOLDER).map_err(|e| Error::io("cannot sync the folder of the log", &e))
 }
 
 /// Removes a file of the log, durably: removals never overtake each other.
 pub(super) fn remove(storage: &dyn Storage, path: &str) -> Result<()> {
-    storage
-        .remove(path)
-        .map_err(|e| Error::io(format!("cannot remove {path}"), &e))?;
+    storage.remove(path).map_err(|e| Error::io(format!("cannot remove {path}"), &e))?;
     sync_folder(storage)
 }
 
@@ -130,10 +111,7 @@ pub(super) fn encode_record(
     let header = header(&out[payload_start..]);
     out[start..payload_start].copy_from_slice(&header.encode(salt));
     let payload_bytes = out.len() - payload_start;
-    out.resize(
-        payload_start + payload_bytes.next_multiple_of(ALIGN_BYTES as usize),
-        0,
-    );
+    out.resize(payload_start + payload_bytes.next_multiple_of(ALIGN_BYTES as usize), 0);
 }
 
 /// Appends a record of a vote.
@@ -154,19 +132,14 @@ pub(super) fn encode_vote(
 /// Reads a vote out of its record.
 pub(super) fn decode_vote(term: u64, payload: &[u8]) -> std::result::Result<Vote, String> {
     match <[u8; 8]>::try_from(payload) {
-        Ok(node) => Ok(Vote {
-            term,
-            node: u64::from_le_bytes(node),
-        }),
+        Ok(node) => Ok(Vote { term, node: u64::from_le_bytes(node) }),
         Err(_) => Err(format!("a vote of {} bytes, not 8", payload.len())),
     }
 }
 
 fn now_ns() -> i64 {
     // For people only; a clock outside the years that fit writes 0.
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or_default()
 }
 

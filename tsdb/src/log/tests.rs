@@ -27,14 +27,8 @@ fn open(storage: &MemoryStorage, options: &LogOptions) -> Result<(Log, Recovered
 /// Appends payloads as one group of commands.
 fn append(log: &mut Log, payloads: &[&[u8]]) -> Result<std::ops::RangeInclusive<u64>> {
     let parts: Vec<[&[u8]; 1]> = payloads.iter().map(|payload| [*payload]).collect();
-    let records: Vec<RecordIn<'_>> = parts
-        .iter()
-        .map(|payload| RecordIn {
-            kind: Kind::Commands,
-            term: 7,
-            payload,
-        })
-        .collect();
+    let records: Vec<RecordIn<'_>> =
+        parts.iter().map(|payload| RecordIn { kind: Kind::Commands, term: 7, payload }).collect();
     log.append_group(&records)
 }
 

@@ -35,10 +35,7 @@ fn pages(block: &[u8], rows: usize) -> Result<Vec<Page<'_>>> {
         .map(|w| {
             let ((row, byte), (row_end, byte_end)) = (w[0], w[1]);
             match bytes.get(byte..byte_end) {
-                Some(bytes) if row < row_end => Ok(Page {
-                    rows: row_end - row,
-                    bytes,
-                }),
+                Some(bytes) if row < row_end => Ok(Page { rows: row_end - row, bytes }),
                 _ => Err(corrupt("a page table out of order")),
             }
         })
@@ -93,15 +90,8 @@ fn decode_column_page(page: &Page<'_>, kind: PhysicalType) -> Result<Column> {
     let states = decode_states(states, page.rows)?;
     let present = states.iter().filter(|s| CellState(**s).is_value()).count();
     let values = decode_values(kind, reader.rest(), present)?;
-    let values = if present == page.rows {
-        values
-    } else {
-        scatter(values, &states)
-    };
-    Ok(Column {
-        values,
-        states: Some(states),
-    })
+    let values = if present == page.rows { values } else { scatter(values, &states) };
+    Ok(Column { values, states: Some(states) })
 }
 
 /// Puts each value at its cell and the default elsewhere.
@@ -139,10 +129,7 @@ fn scatter(values: Values, states: &[u8]) -> Values {
 pub fn encode_keys(series: &[(u32, u32)], times: &[i64], level: Level, out: &mut Vec<u8>) {
     out.push(1);
     put_varint(out, series.len() as u64);
-    let numbers: Vec<i64> = series
-        .iter()
-        .map(|(number, _)| i64::from(*number))
-        .collect();
+    let numbers: Vec<i64> = series.iter().map(|(number, _)| i64::from(*number)).collect();
     let counts: Vec<i64> = series.iter().map(|(_, rows)| i64::from(*rows)).collect();
     put_nested(out, |nested| encode_ints(&numbers, level, nested));
     put_nested(out, |nested| encode_ints(&counts, level, nested));

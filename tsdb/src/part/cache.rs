@@ -83,11 +83,8 @@ impl Cache {
         if inner.bytes <= bytes_max {
             return;
         }
-        let mut order: Vec<_> = inner
-            .entries
-            .iter()
-            .map(|(key, (_, used))| (*used, *key))
-            .collect();
+        let mut order: Vec<_> =
+            inner.entries.iter().map(|(key, (_, used))| (*used, *key)).collect();
         order.sort_unstable_by_key(|(used, _)| *used);
         for (_, key) in order {
             if inner.bytes <= bytes_max {

@@ -72,9 +72,7 @@ impl Header {
         }
         let (version, flags) = (r.u16()?, r.u16()?);
         if version != VERSION || flags != 0 {
-            return Err(corrupt(format_args!(
-                "format version {version}, flags {flags:#x}"
-            )));
+            return Err(corrupt(format_args!("format version {version}, flags {flags:#x}")));
         }
         let (table, id, positions) = (r.u32()?, r.u64()?, (r.u64()?, r.u64()?));
         let partition = TimeRange::new(r.i64()?, r.i64()?);
@@ -84,13 +82,7 @@ impl Header {
             return Err(corrupt("a header with unknown fields"));
         }
         let partition = (partition != TimeRange::EMPTY).then_some(partition);
-        Ok(Header {
-            id,
-            table,
-            level,
-            positions,
-            partition,
-        })
+        Ok(Header { id, table, level, positions, partition })
     }
 }
 
@@ -172,16 +164,7 @@ impl Footer {
             pages.push(decode_page(&mut r)?);
         }
         r.finish()?;
-        Ok(Footer {
-            rows,
-            series_count,
-            series_min,
-            series_max,
-            times,
-            key_bytes,
-            columns,
-            pages,
-        })
+        Ok(Footer { rows, series_count, series_min, series_max, times, key_bytes, columns, pages })
     }
 
     /// The public description of the part.
@@ -263,17 +246,10 @@ fn decode_column(r: &mut Reader<'_>) -> Result<PartColumn> {
     let (good, not_good, nulls, bytes) = (r.varint()?, r.varint()?, r.varint()?, r.varint()?);
     let range = match r.u8()? {
         0 => ColumnRange::Empty,
-        1 => ColumnRange::Int {
-            min: r.i64()?,
-            max: r.i64()?,
-        },
+        1 => ColumnRange::Int { min: r.i64()?, max: r.i64()? },
         tag @ (2 | 3) => {
             let (min, max) = (f64::from_bits(r.u64()?), f64::from_bits(r.u64()?));
-            ColumnRange::Float {
-                min,
-                max,
-                nan: tag == 3,
-            }
+            ColumnRange::Float { min, max, nan: tag == 3 }
         }
         tag @ (4 | 5) => ColumnRange::Bytes(TextRange {
             min: r.nested()?.to_vec(),
@@ -282,15 +258,7 @@ fn decode_column(r: &mut Reader<'_>) -> Result<PartColumn> {
         }),
         tag => return Err(corrupt(format_args!("a range of kind {tag}"))),
     };
-    Ok(PartColumn {
-        id,
-        physical,
-        good,
-        not_good,
-        nulls,
-        bytes,
-        range,
-    })
+    Ok(PartColumn { id, physical, good, not_good, nulls, bytes, range })
 }
 
 /// The trailer: where the footer is.
@@ -328,10 +296,6 @@ impl Trailer {
         if version != VERSION || reserved != 0 {
             return Err(corrupt(format_args!("format version {version}")));
         }
-        Ok(Trailer {
-            footer_offset,
-            footer_len,
-            footer_crc,
-        })
+        Ok(Trailer { footer_offset, footer_len, footer_crc })
     }
 }

@@ -53,15 +53,9 @@ impl Pending {
         let mut columns = spec.columns.clone();
         columns.sort_by_key(|(id, _)| *id);
         if let Some(twice) = columns.windows(2).find(|w| w[0].0 == w[1].0) {
-            return Err(Error::Invalid(format!(
-                "column {} twice in a part",
-                twice[0].0
-            )));
+            return Err(Error::Invalid(format!("column {} twice in a part", twice[0].0)));
         }
-        let builders = columns
-            .iter()
-            .map(|(_, kind)| ColumnBuilder::new(*kind, 0))
-            .collect();
+        let builders = columns.iter().map(|(_, kind)| ColumnBuilder::new(*kind, 0)).collect();
         Ok(Pending {
             columns,
             builders,
@@ -110,16 +104,12 @@ impl Pending {
         let mut sources = vec![None; self.columns.len()];
         for (index, (id, column)) in rows.columns.iter().enumerate() {
             let Ok(at) = self.columns.binary_search_by_key(id, |(id, _)| *id) else {
-                return Err(Error::Invalid(format!(
-                    "column {id} is not one of the part's"
-                )));
+                return Err(Error::Invalid(format!("column {id} is not one of the part's")));
             };
             let kind = self.columns[at].1;
             let got = column.values.physical();
             if got != kind && (got, kind) != (PhysicalType::Int, PhysicalType::Float) {
-                return Err(Error::TypeMismatch(format!(
-                    "column {id}: {got:?} for {kind:?}"
-                )));
+                return Err(Error::TypeMismatch(format!("column {id}: {got:?} for {kind:?}")));
             }
             let states = column.states.as_deref();
             if column.len() != rows.len()
@@ -143,9 +133,7 @@ impl Pending {
         let mut last = self.last;
         let mut end = 0;
         for run in &rows.series {
-            let times = rows
-                .times
-                .get(run.start as usize..run.start as usize + run.rows as usize);
+            let times = rows.times.get(run.start as usize..run.start as usize + run.rows as usize);
             let (Some(times @ [first, .., latest] | times @ [first @ latest]), true) =
                 (times, run.start == end)
             else {
@@ -237,19 +225,12 @@ impl Pending {
             builder.extend_range(&column, rows, column.len());
             columns.push(column);
         }
-        self.bytes -= self
-            .row_bytes
-            .drain(..rows)
-            .map(|b| b as usize)
-            .sum::<usize>();
+        self.bytes -= self.row_bytes.drain(..rows).map(|b| b as usize).sum::<usize>();
         let (mut series, mut left) = (Vec::new(), Vec::new());
         for run in self.series.drain(..) {
             let (start, end) = (run.start as usize, (run.start + run.rows) as usize);
             if start < rows {
-                series.push(SeriesRows {
-                    rows: (end.min(rows) - start) as u32,
-                    ..run
-                });
+                series.push(SeriesRows { rows: (end.min(rows) - start) as u32, ..run });
             }
             if end > rows {
                 let from = start.max(rows);
@@ -261,10 +242,6 @@ impl Pending {
             }
         }
         self.series = left;
-        Group {
-            series,
-            times,
-            columns,
-        }
+        Group { series, times, columns }
     }
 }

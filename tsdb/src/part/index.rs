@@ -193,11 +193,7 @@ fn zone_rows(groups: &[GroupEntry], zones: &[ZoneRows], blocks: &[BlockEntry]) -
 
 fn encode_blocks(blocks: &[BlockEntry], level: Level, out: &mut Vec<u8>) {
     type Field = fn(&BlockEntry) -> i64;
-    let fields: [Field; 3] = [
-        |b| i64::from(b.offset),
-        |b| i64::from(b.len),
-        |b| i64::from(b.crc),
-    ];
+    let fields: [Field; 3] = [|b| i64::from(b.offset), |b| i64::from(b.len), |b| i64::from(b.crc)];
     for field in fields {
         let values: Vec<i64> = blocks.iter().map(field).collect();
         put_nested(out, |nested| encode_ints(&values, level, nested));
@@ -218,11 +214,7 @@ pub fn decode_blocks(bytes: &[u8], groups: usize) -> Result<Vec<BlockEntry>> {
     let entries = offsets.iter().zip(&lens).zip(&crcs);
     entries
         .map(|((offset, len), crc)| {
-            Ok(BlockEntry {
-                offset: number(*offset)?,
-                len: number(*len)?,
-                crc: number(*crc)?,
-            })
+            Ok(BlockEntry { offset: number(*offset)?, len: number(*len)?, crc: number(*crc)? })
         })
         .collect()
 }
@@ -265,25 +257,15 @@ pub fn decode_lead(bytes: &[u8], groups: usize, columns: usize) -> Result<Lead> 
     for _ in 0..columns {
         let mut pair = [Section::default(); 2];
         for section in &mut pair {
-            *section = Section {
-                offset: end,
-                len: reader.u32()?,
-                crc: reader.u32()?,
-            };
-            end = end
-                .checked_add(section.len)
-                .ok_or_else(|| corrupt("sections over 4 GiB"))?;
+            *section = Section { offset: end, len: reader.u32()?, crc: reader.u32()? };
+            end = end.checked_add(section.len).ok_or_else(|| corrupt("sections over 4 GiB"))?;
         }
         sections.push(pair);
     }
     let mut groups = decode_groups(&mut reader, groups)?;
     let zones = decode_zones(&mut reader, &mut groups, zones)?;
     reader.finish()?;
-    Ok(Lead {
-        groups,
-        zones,
-        sections,
-    })
+    Ok(Lead { groups, zones, sections })
 }
 
 fn decode_groups(reader: &mut Reader<'_>, count: usize) -> Result<Vec<GroupEntry>> {
@@ -301,9 +283,7 @@ fn decode_groups(reader: &mut Reader<'_>, count: usize) -> Result<Vec<GroupEntry
         let rows: u32 = number(at(4))?;
         let zones: u32 = number(at(5))?;
         if rows == 0 || rows as usize > GROUP_ROWS_MAX || zones == 0 || zones > rows {
-            return Err(corrupt(format_args!(
-                "a group of {rows} rows and {zones} zones"
-            )));
+            return Err(corrupt(format_args!("a group of {rows} rows and {zones} zones")));
         }
         groups.push(GroupEntry {
             series_first,
@@ -342,12 +322,7 @@ fn decode_zones(
             let min = before.wrapping_add(*gap);
             let times = TimeRange::new(min, min.wrapping_add(*span));
             before = times.max;
-            zones.push(ZoneRows {
-                start,
-                rows,
-                times,
-                single_series: *single != 0,
-            });
+            zones.push(ZoneRows { start, rows, times, single_series: *single != 0 });
             start += rows;
         }
         if start != group.rows || zones.len() != (group.zone_start + group.zones) as usize {

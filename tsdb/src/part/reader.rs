@@ -78,18 +78,12 @@ impl Part {
     /// # Errors
     /// [`Error::Corrupt`] if the file is not a finished part, else errors of the storage.
     pub fn open(storage: &dyn Storage, path: &str) -> Result<Part> {
-        let file = storage
-            .open(path)
-            .map_err(|e| Error::io(format_args!("opening {path}"), &e))?;
+        let file = storage.open(path).map_err(|e| Error::io(format_args!("opening {path}"), &e))?;
         let io = |e: std::io::Error| Error::io(format_args!("reading {path}"), &e);
         let len = file.len().map_err(io)?;
         let ends = (HEADER_BYTES + TRAILER_BYTES) as u64;
         if len < ends {
-            return Err(Error::corrupt(
-                path,
-                0,
-                format_args!("{len} bytes are no part"),
-            ));
+            return Err(Error::corrupt(path, 0, format_args!("{len} bytes are no part")));
         }
         let mut header = [0; HEADER_BYTES];
         file.read_at(0, &mut header).map_err(io)?;
@@ -98,25 +92,14 @@ impl Part {
         let mut trailer = [0; TRAILER_BYTES];
         file.read_at(trailer_offset, &mut trailer).map_err(io)?;
         let trailer = Trailer::decode(&trailer).map_err(|e| at(path, trailer_offset, e))?;
-        let footer_end = trailer
-            .footer_offset
-            .checked_add(u64::from(trailer.footer_len));
+        let footer_end = trailer.footer_offset.checked_add(u64::from(trailer.footer_len));
         if footer_end != Some(trailer_offset) || trailer.footer_offset < HEADER_BYTES as u64 {
-            return Err(Error::corrupt(
-                path,
-                trailer_offset,
-                "the footer is elsewhere",
-            ));
+            return Err(Error::corrupt(path, trailer_offset, "the footer is elsewhere"));
         }
         let mut bytes = vec![0; trailer.footer_len as usize];
-        file.read_at(trailer.footer_offset, &mut bytes)
-            .map_err(io)?;
+        file.read_at(trailer.footer_offset, &mut bytes).map_err(io)?;
         if crc32fast::hash(&bytes) != trailer.footer_crc {
-            return Err(Error::corrupt(
-                path,
-                trailer.footer_offset,
-                "the footer's crc differs",
-            ));
+            return Err(Error::corrupt(path, trailer.footer_offset, "the footer's crc differs"));
         }
         let footer =
             Footer::decode(&bytes, &header).map_err(|e| at(path, trailer.footer_offset, e))?;
@@ -126,23 +109,12 @@ impl Part {
             end = end.saturating_add(page.groups);
             let page_end = page.offset.checked_add(u64::from(page.len));
             if page.lead_len > page.len || page_end.is_none_or(|e| e > trailer.footer_offset) {
-                return Err(Error::corrupt(
-                    path,
-                    trailer.footer_offset,
-                    "a page out of bounds",
-                ));
+                return Err(Error::corrupt(path, trailer.footer_offset, "a page out of bounds"));
             }
             page_starts.push(end);
         }
         let meta = footer.meta(&header, len);
-        Ok(Part {
-            path: path.to_owned(),
-            file,
-            footer,
-            meta,
-            page_starts,
-            cache: Cache::default(),
-        })
+        Ok(Part { path: path.to_owned(), file, footer, meta, page_starts, cache: Cache::default() })
     }
 
     /// What the part is.
@@ -214,16 +186,9 @@ impl Part {
         let block = self.read_checked(entry.offset, entry.keys_len, entry.keys_crc)?;
         let (series, times) = decode_keys(&block, entry.rows as usize)
             .map_err(|e| at(&self.path, entry.offset, e))?;
-        let ends = (
-            series.first().map(|r| r.series),
-            series.last().map(|r| r.series),
-        );
+        let ends = (series.first().map(|r| r.series), series.last().map(|r| r.series));
         if ends != (Some(entry.series_first), Some(entry.series_last)) {
-            return Err(Error::corrupt(
-                &self.path,
-                entry.offset,
-                "series of another group",
-            ));
+            return Err(Error::corrupt(&self.path, entry.offset, "series of another group"));
         }
         Ok(GroupKeys { series, times })
     }
@@ -240,10 +205,7 @@ impl Part {
         column: ColumnId,
         expected: PhysicalType,
     ) -> Result<Option<Column>> {
-        Ok(self
-            .read_columns(group, &[(column, expected)])?
-            .pop()
-            .flatten())
+        Ok(self.read_columns(group, &[(column, expected)])?.pop().flatten())
     }
 
     /// Several columns of a group, as [`Part::read_column`], with neighbouring blocks read at
@@ -270,11 +232,7 @@ impl Part {
             }
             let block = self.block(number, &lead, index, at_page)?;
             if block.len > 0 {
-                wanted.push((
-                    entry.offset.saturating_add(u64::from(block.offset)),
-                    block,
-                    slot,
-                ));
+                wanted.push((entry.offset.saturating_add(u64::from(block.offset)), block, slot));
             }
         }
         wanted.sort_unstable_by_key(|(offset, ..)| *offset);
@@ -288,15 +246,10 @@ impl Part {
                 let bytes = &bytes[start..start + block.len as usize];
                 self.check(*offset, bytes, block.crc)?;
                 let (id, expected) = columns[*slot];
-                let kind = self
-                    .column_index(id)
-                    .map(|i| self.footer.columns[i].physical);
+                let kind = self.column_index(id).map(|i| self.footer.columns[i].physical);
                 let column = decode_column(bytes, entry.rows as usize, kind.unwrap_or(expected))
                     .map_err(|e| at(&self.path, *offset, e))?;
-                out[*slot] = Some(Column {
-                    values: column.values.widen_to(expected),
-                    ..column
-                });
+                out[*slot] = Some(Column { values: column.values.widen_to(expected), ..column });
             }
         }
         Ok(out)
@@ -310,10 +263,8 @@ impl Part {
         let (number, at_page) = self.locate(group)?;
         let lead = self.lead(number)?;
         let entry = self.entry(&lead, at_page)?;
-        Ok(
-            lead.zones[entry.zone_start as usize..(entry.zone_start + entry.zones) as usize]
-                .to_vec(),
-        )
+        Ok(lead.zones[entry.zone_start as usize..(entry.zone_start + entry.zones) as usize]
+            .to_vec())
     }
 
     /// Statistics of a column, one for each zone of the group; `None` if the part does not have
@@ -353,44 +304,24 @@ impl Part {
         if blocks.get(at_page).is_none_or(|b| b.len == 0) {
             return Ok(None);
         }
-        let before = || {
-            lead.groups[..at_page]
-                .iter()
-                .zip(&blocks[..])
-                .filter(|(_, b)| b.len > 0)
-        };
+        let before = || lead.groups[..at_page].iter().zip(&blocks[..]).filter(|(_, b)| b.len > 0);
         let start: usize = before().map(|(g, _)| g.zones as usize).sum();
         let stats = self.stats(number, &lead, index, &blocks)?;
         let zones = start..start + entry.zones as usize;
-        Ok(Some(FoundStats {
-            stats,
-            zones,
-            nth: before().count(),
-        }))
+        Ok(Some(FoundStats { stats, zones, nth: before().count() }))
     }
 
     pub(super) fn column_index(&self, column: ColumnId) -> Option<usize> {
-        self.footer
-            .columns
-            .binary_search_by_key(&column, |c| c.id)
-            .ok()
+        self.footer.columns.binary_search_by_key(&column, |c| c.id).ok()
     }
 
     /// Page of a group and its place there.
     pub(super) fn locate(&self, group: &GroupRef) -> Result<(usize, usize)> {
-        let page = self
-            .page_starts
-            .partition_point(|start| *start <= group.index);
+        let page = self.page_starts.partition_point(|start| *start <= group.index);
         if group.index >= self.meta.groups || page == 0 {
-            return Err(Error::Invalid(format!(
-                "{} has no group {}",
-                self.path, group.index
-            )));
+            return Err(Error::Invalid(format!("{} has no group {}", self.path, group.index)));
         }
-        Ok((
-            page - 1,
-            (group.index - self.page_starts[page - 1]) as usize,
-        ))
+        Ok((page - 1, (group.index - self.page_starts[page - 1]) as usize))
     }
 
     pub(super) fn entry<'a>(&self, lead: &'a Lead, at_page: usize) -> Result<&'a GroupEntry> {
@@ -412,19 +343,14 @@ impl Part {
         let lead = decode_lead(&bytes, page.groups as usize, self.footer.columns.len())
             .map_err(|e| at(&self.path, page.offset, e))?;
         let lead = Arc::new(lead);
-        self.cache
-            .put(number as u32, SectionKey::Lead, Decoded::Lead(lead.clone()));
+        self.cache.put(number as u32, SectionKey::Lead, Decoded::Lead(lead.clone()));
         Ok(lead)
     }
 
     fn section(&self, number: usize, section: Section) -> Result<(u64, Vec<u8>)> {
         let page = self.page(number)?;
         if u64::from(section.offset) + u64::from(section.len) > u64::from(page.len) {
-            return Err(Error::corrupt(
-                &self.path,
-                page.offset,
-                "a section out of bounds",
-            ));
+            return Err(Error::corrupt(&self.path, page.offset, "a section out of bounds"));
         }
         let offset = page.offset + u64::from(section.offset);
         Ok((offset, self.read_checked(offset, section.len, section.crc)?))
@@ -448,8 +374,7 @@ impl Part {
             decode_blocks(&bytes, lead.groups.len()).map_err(|e| at(&self.path, offset, e))?
         };
         let blocks = Arc::new(blocks);
-        self.cache
-            .put(number as u32, key, Decoded::Blocks(blocks.clone()));
+        self.cache.put(number as u32, key, Decoded::Blocks(blocks.clone()));
         Ok(blocks)
     }
 
@@ -460,11 +385,7 @@ impl Part {
         index: usize,
         at_page: usize,
     ) -> Result<BlockEntry> {
-        Ok(self
-            .blocks(number, lead, index)?
-            .get(at_page)
-            .copied()
-            .unwrap_or_default())
+        Ok(self.blocks(number, lead, index)?.get(at_page).copied().unwrap_or_default())
     }
 
     pub(super) fn stats(
@@ -484,8 +405,7 @@ impl Part {
         let stats = decode_column_stats(kind, &bytes, lead, blocks)
             .map_err(|e| at(&self.path, offset, e))?;
         let stats = Arc::new(stats);
-        self.cache
-            .put(number as u32, key, Decoded::Stats(stats.clone()));
+        self.cache.put(number as u32, key, Decoded::Stats(stats.clone()));
         Ok(stats)
     }
 
@@ -494,26 +414,18 @@ impl Part {
         let Some((from, ..)) = run.first() else {
             return Ok(None);
         };
-        let end = run
-            .iter()
-            .map(|(offset, block, _)| offset.saturating_add(u64::from(block.len)));
+        let end = run.iter().map(|(offset, block, _)| offset.saturating_add(u64::from(block.len)));
         let end = end.max().unwrap_or(*from);
         Ok(Some((*from, self.read(*from, end - from)?)))
     }
 
     fn read(&self, offset: u64, len: u64) -> Result<Vec<u8>> {
-        if offset
-            .checked_add(len)
-            .is_none_or(|end| end > self.meta.bytes)
-        {
+        if offset.checked_add(len).is_none_or(|end| end > self.meta.bytes) {
             return Err(Error::corrupt(&self.path, offset, "a block beyond the end"));
         }
         let mut bytes = vec![0; len as usize];
         self.file.read_at(offset, &mut bytes).map_err(|e| {
-            Error::io(
-                format_args!("reading {} bytes at {offset} of {}", len, self.path),
-                &e,
-            )
+            Error::io(format_args!("reading {} bytes at {offset} of {}", len, self.path), &e)
         })?;
         Ok(bytes)
     }

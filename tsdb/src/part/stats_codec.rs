@@ -36,10 +36,7 @@ pub fn encode_stats(
     level: Level,
     out: &mut Vec<u8>,
 ) {
-    let missing = stats
-        .iter()
-        .zip(zone_rows)
-        .map(|(s, rows)| i64::from(*rows) - i64::from(s.good));
+    let missing = stats.iter().zip(zone_rows).map(|(s, rows)| i64::from(*rows) - i64::from(s.good));
     put_ints(missing, level, out);
     put_ints(stats.iter().map(|s| i64::from(s.not_good)), level, out);
     put_ints(stats.iter().map(|s| i64::from(s.nulls)), level, out);
@@ -69,12 +66,7 @@ pub fn decode_stats(
         if u64::from(good) + u64::from(not_good) + u64::from(nulls) > u64::from(*rows) {
             return Err(corrupt("more cells than rows in a zone"));
         }
-        stats.push(ZoneStats {
-            good,
-            not_good,
-            nulls,
-            values: ZoneValues::None,
-        });
+        stats.push(ZoneStats { good, not_good, nulls, values: ZoneValues::None });
     }
     match kind {
         PhysicalType::Int | PhysicalType::Bool => decode_int_figures(&mut stats, reader)?,
@@ -93,14 +85,7 @@ fn encode_int_figures(stats: &[ZoneStats], level: Level, out: &mut Vec<u8>) {
     let mut columns: [Vec<i64>; 6] = Default::default();
     let mut before = 0i64;
     for stats in stats {
-        let ZoneValues::Int {
-            min,
-            max,
-            sum,
-            first,
-            last,
-        } = stats.values
-        else {
+        let ZoneValues::Int { min, max, sum, first, last } = stats.values else {
             continue;
         };
         let expected = expected_sum(min, max, stats.count());
@@ -113,10 +98,7 @@ fn encode_int_figures(stats: &[ZoneStats], level: Level, out: &mut Vec<u8>) {
             sum.map_or(0, |sum| sum.wrapping_sub(expected)),
         ];
         before = last;
-        columns
-            .iter_mut()
-            .zip(figures)
-            .for_each(|(column, figure)| column.push(figure));
+        columns.iter_mut().zip(figures).for_each(|(column, figure)| column.push(figure));
     }
     for column in columns {
         put_nested(out, |nested| encode_ints(&column, level, nested));
@@ -139,13 +121,7 @@ fn decode_int_figures(stats: &mut [ZoneStats], reader: &mut Reader<'_>) -> Resul
         let expected = expected_sum(min, max, stats.count());
         let sum = (flags & FLAG_OVERFLOW == 0).then(|| sum.wrapping_add(expected));
         before = last;
-        stats.values = ZoneValues::Int {
-            min,
-            max,
-            sum,
-            first,
-            last,
-        };
+        stats.values = ZoneValues::Int { min, max, sum, first, last };
     }
     Ok(())
 }
@@ -154,23 +130,12 @@ fn encode_float_figures(stats: &[ZoneStats], level: Level, out: &mut Vec<u8>) {
     let mut flags: Vec<i64> = Vec::new();
     let mut columns: [Vec<f64>; 5] = Default::default();
     for stats in stats {
-        let ZoneValues::Float {
-            min,
-            max,
-            sum,
-            first,
-            last,
-            nan,
-        } = stats.values
-        else {
+        let ZoneValues::Float { min, max, sum, first, last, nan } = stats.values else {
             continue;
         };
         flags.push(if nan { FLAG_NAN } else { 0 });
         let figures = [first, last, min, max, sum];
-        columns
-            .iter_mut()
-            .zip(figures)
-            .for_each(|(column, figure)| column.push(figure));
+        columns.iter_mut().zip(figures).for_each(|(column, figure)| column.push(figure));
     }
     put_nested(out, |nested| encode_ints(&flags, level, nested));
     for column in columns {
@@ -187,14 +152,7 @@ fn decode_float_figures(stats: &mut [ZoneStats], reader: &mut Reader<'_>) -> Res
     let zones = stats.iter_mut().filter(|s| s.count() > 0);
     for (stats, (((((flags, first), last), min), max), sum)) in zones.zip(figures) {
         let nan = flags & FLAG_NAN != 0;
-        stats.values = ZoneValues::Float {
-            min,
-            max,
-            sum,
-            first,
-            last,
-            nan,
-        };
+        stats.values = ZoneValues::Float { min, max, sum, first, last, nan };
     }
     Ok(())
 }
@@ -212,10 +170,7 @@ pub fn encode_text_ranges(ranges: &[Option<TextRange>], level: Level, out: &mut 
         maxes.push(&range.max);
     }
     for texts in [mins, maxes] {
-        let texts = TextsRef {
-            offsets: &texts.offsets,
-            data: &texts.data,
-        };
+        let texts = TextsRef { offsets: &texts.offsets, data: &texts.data };
         put_nested(out, |nested| encode_texts(texts, level, nested));
     }
 }

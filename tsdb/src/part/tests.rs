@@ -40,8 +40,7 @@ fn write(storage: &TestStorage, spec: PartSpec, calls: &[Rows]) -> Result<Part> 
 }
 
 fn groups(part: &Part) -> Vec<GroupRef> {
-    part.groups_for(0..=u32::MAX, TimeRange::ALL)
-        .expect("groups")
+    part.groups_for(0..=u32::MAX, TimeRange::ALL).expect("groups")
 }
 
 /// `counts[s]` rows of series `s`, every `step` ns, one integer column.
@@ -50,11 +49,7 @@ fn regular(counts: &[u32], step: i64) -> Rows {
     let mut values = Vec::new();
     for (series, count) in counts.iter().enumerate().filter(|(_, c)| **c > 0) {
         let start = rows.times.len() as u32;
-        rows.series.push(SeriesRows {
-            series: series as u32,
-            start,
-            rows: *count,
-        });
+        rows.series.push(SeriesRows { series: series as u32, start, rows: *count });
         for i in 0..i64::from(*count) {
             rows.times.push(i * step);
             values.push((i * 7 + series as i64) % 101);
@@ -69,24 +64,15 @@ fn group_rows(counts: &[u32]) -> Vec<(u32, u32, u32)> {
     let spec = spec(Level::Light, &[(3, PhysicalType::Int)]);
     let part = write(&storage, spec, &[regular(counts, HOUR / 360)]).expect("writes");
     part.verify().expect("verifies");
-    groups(&part)
-        .iter()
-        .map(|g| (g.series_first, g.series_last, g.rows))
-        .collect()
+    groups(&part).iter().map(|g| (g.series_first, g.series_last, g.rows)).collect()
 }
 
 #[test]
 fn busy_series_have_groups_of_their_own() {
     assert_eq!(group_rows(&[10, 20, 30]), [(0, 2, 60)]);
-    assert_eq!(
-        group_rows(&[10, 4320, 30, 5]),
-        [(0, 0, 10), (1, 1, 4320), (2, 3, 35)]
-    );
+    assert_eq!(group_rows(&[10, 4320, 30, 5]), [(0, 0, 10), (1, 1, 4320), (2, 3, 35)]);
     assert_eq!(group_rows(&[8640]), [(0, 0, 4320), (0, 0, 4320)]);
-    assert_eq!(
-        group_rows(&[20_000]),
-        [(0, 0, 8192), (0, 0, 5904), (0, 0, 5904)]
-    );
+    assert_eq!(group_rows(&[20_000]), [(0, 0, 8192), (0, 0, 5904), (0, 0, 5904)]);
     assert_eq!(group_rows(&[1000; 10]), [(0, 7, 8000), (8, 9, 2000)]);
 }
 
@@ -94,17 +80,9 @@ fn busy_series_have_groups_of_their_own() {
 fn zones_follow_calendar_hours() {
     let zones = |count: u32, step: i64, offset: i64| -> Vec<u32> {
         let times: Vec<i64> = (0..i64::from(count)).map(|i| offset + i * step).collect();
-        let series = [SeriesRows {
-            series: 1,
-            start: 0,
-            rows: count,
-        }];
+        let series = [SeriesRows { series: 1, start: 0, rows: count }];
         let zones = zones::cut(&series, &times);
-        assert!(
-            zones
-                .iter()
-                .all(|z| z.single_series && z.rows as usize <= ZONE_ROWS_MAX)
-        );
+        assert!(zones.iter().all(|z| z.single_series && z.rows as usize <= ZONE_ROWS_MAX));
         assert_eq!(zones.iter().map(|z| z.rows).sum::<u32>(), count);
         zones.iter().map(|z| z.rows).collect()
     };
@@ -147,35 +125,17 @@ fn only_needed_index_is_read_and_it_can_be_dropped() {
     let part = Part::open(&storage, "p").expect("opens");
     assert_eq!(part.group_count(), 600);
     let found = part.groups_for(300..=300, TimeRange::ALL).expect("finds");
-    assert_eq!(
-        found
-            .iter()
-            .map(|g| (g.index, g.series_first))
-            .collect::<Vec<_>>(),
-        [(300, 300)]
-    );
+    assert_eq!(found.iter().map(|g| (g.index, g.series_first)).collect::<Vec<_>>(), [(300, 300)]);
     let one_page = part.cached_bytes();
     assert!(part.zone_stats(&found[0], 3).expect("reads").is_some());
     assert_eq!(part.zone_stats(&found[0], 2).expect("reads"), None);
-    assert_eq!(
-        part.read_column(&found[0], 2, PhysicalType::Int)
-            .expect("reads"),
-        None
-    );
-    assert_eq!(
-        part.read_column(&found[0], 99, PhysicalType::Int)
-            .expect("reads"),
-        None
-    );
+    assert_eq!(part.read_column(&found[0], 2, PhysicalType::Int).expect("reads"), None);
+    assert_eq!(part.read_column(&found[0], 99, PhysicalType::Int).expect("reads"), None);
     assert!(part.read_column(&found[0], 3, PhysicalType::Bool).is_err());
     assert!(part.cached_bytes() > one_page && one_page > 0);
     part.trim(0);
     assert_eq!(part.cached_bytes(), 0);
-    assert!(
-        part.groups_for(0..=9, TimeRange::new(-9, -1))
-            .expect("finds")
-            .is_empty()
-    );
+    assert!(part.groups_for(0..=9, TimeRange::new(-9, -1)).expect("finds").is_empty());
     assert_eq!(part.cached_bytes(), 0);
     assert_eq!(groups(&part).len(), 600);
     part.verify().expect("verifies");
@@ -190,8 +150,7 @@ fn neighbouring_columns_take_one_read() {
     rows.columns = (1..=5).map(|id| (id, column.clone())).collect();
     let part = write(&storage, spec(Level::Dense, &columns), &[rows]).expect("writes");
     let group = groups(&part)[0];
-    part.read_columns(&group, &columns)
-        .expect("fills the index cache");
+    part.read_columns(&group, &columns).expect("fills the index cache");
     let before = storage.reads();
     let got = part.read_columns(&group, &columns).expect("reads");
     assert_eq!(storage.reads() - before, 1);
@@ -262,10 +221,8 @@ fn huge_values_end_groups_early() {
     assert!(groups.len() >= 3 && groups.iter().all(|g| g.rows <= 4));
     let mut row = 0;
     for group in &groups {
-        let got = part
-            .read_column(group, 3, PhysicalType::Bytes)
-            .expect("reads")
-            .expect("is there");
+        let got =
+            part.read_column(group, 3, PhysicalType::Bytes).expect("reads").expect("is there");
         for i in 0..got.len() {
             assert_eq!(got.values.get(i), column.values.get(row));
             row += 1;
@@ -281,32 +238,18 @@ fn huge_values_end_groups_early() {
 fn integers_widen_into_float_columns() {
     let storage = TestStorage::default();
     let rows = regular(&[50], 1);
-    let expected = rows.columns[0]
-        .1
-        .values
-        .clone()
-        .widen_to(PhysicalType::Float);
-    let part = write(
-        &storage,
-        spec(Level::Dense, &[(3, PhysicalType::Int)]),
-        std::slice::from_ref(&rows),
-    )
-    .expect("writes");
+    let expected = rows.columns[0].1.values.clone().widen_to(PhysicalType::Float);
+    let part =
+        write(&storage, spec(Level::Dense, &[(3, PhysicalType::Int)]), std::slice::from_ref(&rows))
+            .expect("writes");
     let group = groups(&part)[0];
     let read = |part: &Part| {
-        part.read_column(&group, 3, PhysicalType::Float)
-            .expect("reads")
-            .expect("is there")
-            .values
+        part.read_column(&group, 3, PhysicalType::Float).expect("reads").expect("is there").values
     };
     assert_eq!(read(&part), expected);
     let storage = TestStorage::default();
-    let part = write(
-        &storage,
-        spec(Level::Dense, &[(3, PhysicalType::Float)]),
-        &[rows],
-    )
-    .expect("writes");
+    let part =
+        write(&storage, spec(Level::Dense, &[(3, PhysicalType::Float)]), &[rows]).expect("writes");
     assert_eq!(read(&part), expected);
 }
 

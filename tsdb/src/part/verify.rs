@@ -95,11 +95,7 @@ impl Part {
     ) -> Result<()> {
         let entry = self.page(number)?.clone();
         let lead = self.lead(number)?;
-        let mut page = Page {
-            lead,
-            blocks: Vec::new(),
-            stats: Vec::new(),
-        };
+        let mut page = Page { lead, blocks: Vec::new(), stats: Vec::new() };
         let mut sections = u64::from(entry.lead_len);
         for index in 0..self.footer.columns.len() {
             let blocks = self.blocks(number, &page.lead, index)?;
@@ -109,10 +105,7 @@ impl Part {
             };
             page.blocks.push(blocks);
             page.stats.push(stats);
-            sections += page.lead.sections[index]
-                .iter()
-                .map(|s| u64::from(s.len))
-                .sum::<u64>();
+            sections += page.lead.sections[index].iter().map(|s| u64::from(s.len)).sum::<u64>();
         }
         if sections != u64::from(entry.len) {
             return Err(self.wrong(entry.offset, "sections that do not fill their page"));
@@ -242,9 +235,7 @@ impl Part {
             if range != self.text_range(group, id)? {
                 return Err(wrong("the range of texts differs"));
             }
-            totals
-                .range
-                .cover(&range.map_or(ColumnRange::Empty, ColumnRange::Bytes));
+            totals.range.cover(&range.map_or(ColumnRange::Empty, ColumnRange::Bytes));
         }
         Ok(())
     }

@@ -49,9 +49,8 @@ impl PartWriter {
         if spec.positions.is_empty() {
             return Err(Error::Invalid("a part without positions".into()));
         }
-        let file = storage
-            .create(path)
-            .map_err(|e| Error::io(format_args!("creating {path}"), &e))?;
+        let file =
+            storage.create(path).map_err(|e| Error::io(format_args!("creating {path}"), &e))?;
         let header = Header::of(&spec);
         let columns = pending.columns.iter().map(|(id, physical)| PartColumn {
             id: *id,
@@ -227,14 +226,11 @@ impl PartWriter {
     }
 
     fn encode_keys(&mut self, group: &Group, start: u64) -> GroupEntry {
-        let series: Vec<_> = group
-            .series
+        let series: Vec<_> = group.series.iter().map(|run| (run.series, run.rows)).collect();
+        let times = group
+            .times
             .iter()
-            .map(|run| (run.series, run.rows))
-            .collect();
-        let times = group.times.iter().fold(TimeRange::EMPTY, |r, t| {
-            TimeRange::new(r.min.min(*t), r.max.max(*t))
-        });
+            .fold(TimeRange::EMPTY, |r, t| TimeRange::new(r.min.min(*t), r.max.max(*t)));
         let from = self.buffer.len();
         encode_keys(&series, &group.times, self.header.level, &mut self.buffer);
         let block = &self.buffer[from..];
@@ -262,11 +258,7 @@ impl PartWriter {
         encode_column(values, states, self.header.level, &mut self.buffer);
         let block = &self.buffer[from..];
         match (u32::try_from(offset), u32::try_from(block.len())) {
-            (Ok(offset), Ok(len)) => Ok(BlockEntry {
-                offset,
-                len,
-                crc: crc32fast::hash(block),
-            }),
+            (Ok(offset), Ok(len)) => Ok(BlockEntry { offset, len, crc: crc32fast::hash(block) }),
             _ => Err(Error::Invalid("a row group over 4 GiB".into())),
         }
     }
@@ -289,10 +281,7 @@ impl PartWriter {
             groups: page.groups.len() as u32,
             series_first: first.series_first,
             series_last: last.series_last,
-            times: page
-                .groups
-                .iter()
-                .fold(TimeRange::EMPTY, |r, g| r.cover(&g.times)),
+            times: page.groups.iter().fold(TimeRange::EMPTY, |r, g| r.cover(&g.times)),
         });
         self.buffer.extend_from_slice(&bytes);
         Ok(())
@@ -336,9 +325,7 @@ impl PartWriter {
         self.buffer.extend_from_slice(&footer);
         self.buffer.extend_from_slice(&trailer.encode());
         self.write_buffer()?;
-        self.file
-            .sync_data()
-            .map_err(|e| Error::io(format_args!("syncing {}", self.path), &e))?;
+        self.file.sync_data().map_err(|e| Error::io(format_args!("syncing {}", self.path), &e))?;
         Ok(self.footer.meta(&self.header, self.written))
     }
 }

@@ -85,14 +85,9 @@ impl ZoneStats {
     /// Equality in which a float equals itself bit for bit.
     pub(crate) fn same(&self, other: &ZoneStats) -> bool {
         let bits = |s: &ZoneStats| match s.values {
-            ZoneValues::Float {
-                min,
-                max,
-                sum,
-                first,
-                last,
-                nan,
-            } => Some(([min, max, sum, first, last].map(f64::to_bits), nan)),
+            ZoneValues::Float { min, max, sum, first, last, nan } => {
+                Some(([min, max, sum, first, last].map(f64::to_bits), nan))
+            }
             _ => None,
         };
         let counts = |s: &ZoneStats| (s.good, s.not_good, s.nulls);
@@ -133,15 +128,10 @@ pub fn cut(series: &[SeriesRows], times: &[i64]) -> Vec<ZoneRows> {
 }
 
 fn zone(times: &[i64], start: usize, end: usize, single_series: bool) -> ZoneRows {
-    let range = times[start..end].iter().fold(TimeRange::EMPTY, |r, t| {
-        TimeRange::new(r.min.min(*t), r.max.max(*t))
-    });
-    ZoneRows {
-        start: start as u32,
-        rows: (end - start) as u32,
-        times: range,
-        single_series,
-    }
+    let range = times[start..end]
+        .iter()
+        .fold(TimeRange::EMPTY, |r, t| TimeRange::new(r.min.min(*t), r.max.max(*t)));
+    ZoneRows { start: start as u32, rows: (end - start) as u32, times: range, single_series }
 }
 
 /// Cuts at calendar hours, except between two that are thin; an hour that is too long is cut
@@ -165,10 +155,7 @@ fn push_even(times: &[i64], start: usize, end: usize, zones: &mut Vec<ZoneRows>)
     let rows = end - start;
     let pieces = rows.div_ceil(ZONE_ROWS_MAX);
     for piece in 0..pieces {
-        let (a, b) = (
-            start + rows * piece / pieces,
-            start + rows * (piece + 1) / pieces,
-        );
+        let (a, b) = (start + rows * piece / pieces, start + rows * (piece + 1) / pieces);
         zones.push(zone(times, a, b, true));
     }
 }
@@ -186,12 +173,7 @@ pub fn zone_stats(values: ValuesRef<'_>, states: Option<&[u8]>) -> ZoneStats {
             }
         }
     }
-    let stats = ZoneStats {
-        good,
-        not_good,
-        nulls,
-        values: ZoneValues::None,
-    };
+    let stats = ZoneStats { good, not_good, nulls, values: ZoneValues::None };
     let has = |i: &usize| states.is_none_or(|s| CellState(s[*i]).is_value());
     let rows = (0..values.len()).filter(has);
     let figures = match values {
@@ -203,10 +185,7 @@ pub fn zone_stats(values: ValuesRef<'_>, states: Option<&[u8]>) -> ZoneStats {
         ValuesRef::Bool(v) => int_figures(rows.map(|i| i64::from(v[i]))),
         ValuesRef::Bytes(_) => ZoneValues::None,
     };
-    ZoneStats {
-        values: figures,
-        ..stats
-    }
+    ZoneStats { values: figures, ..stats }
 }
 
 fn int_figures(mut values: impl Iterator<Item = i64>) -> ZoneValues {
@@ -220,13 +199,7 @@ fn int_figures(mut values: impl Iterator<Item = i64>) -> ZoneValues {
         sum += i128::from(value);
         last = value;
     }
-    ZoneValues::Int {
-        min,
-        max,
-        sum: i64::try_from(sum).ok(),
-        first,
-        last,
-    }
+    ZoneValues::Int { min, max, sum: i64::try_from(sum).ok(), first, last }
 }
 
 fn float_figures(values: impl Iterator<Item = f64>) -> ZoneValues {
@@ -245,14 +218,7 @@ fn float_figures(values: impl Iterator<Item = f64>) -> ZoneValues {
         last = value;
     }
     match first {
-        Some(first) => ZoneValues::Float {
-            min,
-            max,
-            sum,
-            first,
-            last,
-            nan,
-        },
+        Some(first) => ZoneValues::Float { min, max, sum, first, last, nan },
         None => ZoneValues::None,
     }
 }

@@ -304,10 +304,7 @@ impl Column {
     pub fn gather(&self, indexes: &[u32]) -> Column {
         Column {
             values: self.values.gather(indexes),
-            states: self
-                .states
-                .as_ref()
-                .map(|s| indexes.iter().map(|i| s[*i as usize]).collect()),
+            states: self.states.as_ref().map(|s| indexes.iter().map(|i| s[*i as usize]).collect()),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Keys: the tag values that name a series.
 
-use super::schema::{ColumnId, ColumnType};
 use super::column::{Value, ValueRef};
+use super::schema::{ColumnId, ColumnType};
 
 /// A key in its one canonical form (FORMAT.md, "Keys"): for each key column with a value, in
 /// ascending column id: id `u16` LE, length `u32` LE, bytes. A missing or empty value is left

@@ -69,10 +69,9 @@ impl ColumnType {
     pub const fn physical(self) -> PhysicalType {
         match self {
             ColumnType::Bool => PhysicalType::Bool,
-            ColumnType::Int16
-            | ColumnType::Int32
-            | ColumnType::Int64
-            | ColumnType::Timestamp => PhysicalType::Int,
+            ColumnType::Int16 | ColumnType::Int32 | ColumnType::Int64 | ColumnType::Timestamp => {
+                PhysicalType::Int
+            }
             ColumnType::Float32 | ColumnType::Float64 => PhysicalType::Float,
             ColumnType::Text | ColumnType::Bytes => PhysicalType::Bytes,
         }
@@ -145,7 +144,9 @@ impl MergeMode {
 
     /// The mode with this frozen number.
     pub fn from_number(number: u8) -> Option<MergeMode> {
-        [MergeMode::LastNonNull, MergeMode::LastRow, MergeMode::Append].get(number as usize).copied()
+        [MergeMode::LastNonNull, MergeMode::LastRow, MergeMode::Append]
+            .get(number as usize)
+            .copied()
     }
 }
 

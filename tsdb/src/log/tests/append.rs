@@ -8,39 +8,16 @@ fn records_come_back() {
     let (storage, options) = (MemoryStorage::new(), options(1 << 20));
     let (mut log, recovered) = open(&storage, &options).unwrap();
     assert_eq!((recovered.first_index, recovered.last_index), (1, 0));
-    assert_eq!(
-        (log.first_index(), log.last_index(), log.durable_index()),
-        (1, 0, 0)
-    );
+    assert_eq!((log.first_index(), log.last_index(), log.durable_index()), (1, 0, 0));
     let parts: [&[u8]; 3] = [b"one ", b"", b"payload"];
     let records = [
-        RecordIn {
-            kind: Kind::NoOp,
-            term: 1,
-            payload: &[],
-        },
-        RecordIn {
-            kind: Kind::Commands,
-            term: 2,
-            payload: &parts,
-        },
+        RecordIn { kind: Kind::NoOp, term: 1, payload: &[] },
+        RecordIn { kind: Kind::Commands, term: 2, payload: &parts },
     ];
     assert_eq!(log.append_group(&records).unwrap(), 1..=2);
     assert_eq!(append(&mut log, &[&[5; 300_000], b"x"]).unwrap(), 3..=4);
-    let read: Vec<Record> = log
-        .read_from(1)
-        .unwrap()
-        .map(|record| record.unwrap())
-        .collect();
-    assert_eq!(
-        read[0],
-        Record {
-            index: 1,
-            term: 1,
-            kind: Kind::NoOp,
-            payload: vec![]
-        }
-    );
+    let read: Vec<Record> = log.read_from(1).unwrap().map(|record| record.unwrap()).collect();
+    assert_eq!(read[0], Record { index: 1, term: 1, kind: Kind::NoOp, payload: vec![] });
     assert_eq!(read[1].payload, b"one payload");
     assert_eq!((read[1].term, read[1].kind), (2, Kind::Commands));
     assert_eq!(read[2].payload, [5; 300_000]);
@@ -59,36 +36,18 @@ fn records_come_back() {
 fn written_is_not_durable() {
     let (storage, options) = (MemoryStorage::new(), options(1 << 20));
     let (mut log, _) = open(&storage, &options).unwrap();
-    let record = RecordIn {
-        kind: Kind::Commands,
-        term: 0,
-        payload: &[b"x"],
-    };
+    let record = RecordIn { kind: Kind::Commands, term: 0, payload: &[b"x"] };
     assert_eq!(log.write_group(&[record]).unwrap(), 1..=1);
     assert_eq!((log.last_index(), log.durable_index()), (1, 0));
-    assert_eq!(
-        log.read_from(1).unwrap().count(),
-        0,
-        "readers see what is durable"
-    );
-    assert_eq!(
-        open(&storage.crash_hard(), &options).unwrap().1.last_index,
-        0
-    );
+    assert_eq!(log.read_from(1).unwrap().count(), 0, "readers see what is durable");
+    assert_eq!(open(&storage.crash_hard(), &options).unwrap().1.last_index, 0);
     log.sync().unwrap();
     assert_eq!(log.durable_index(), 1);
-    assert_eq!(
-        open(&storage.crash_hard(), &options).unwrap().1.last_index,
-        1
-    );
+    assert_eq!(open(&storage.crash_hard(), &options).unwrap().1.last_index, 1);
     let bytes = log.bytes();
     log.write_mark().unwrap();
     log.write_mark().unwrap();
-    assert_eq!(
-        log.bytes(),
-        bytes + RECORD_HEADER_BYTES,
-        "the second mark says nothing new"
-    );
+    assert_eq!(log.bytes(), bytes + RECORD_HEADER_BYTES, "the second mark says nothing new");
 }
 
 #[test]
@@ -96,23 +55,10 @@ fn bad_groups_change_nothing() {
     let (storage, options) = (MemoryStorage::new(), options(1 << 20));
     let (mut log, _) = open(&storage, &options).unwrap();
     let long = vec![0; (1 << 20) + 1];
-    let good = RecordIn {
-        kind: Kind::Commands,
-        term: 0,
-        payload: &[b"x"],
-    };
-    let mark = RecordIn {
-        kind: Kind::Mark,
-        ..good
-    };
-    let vote = RecordIn {
-        kind: Kind::Vote,
-        ..good
-    };
-    let too_long = RecordIn {
-        payload: &[&long],
-        ..good
-    };
+    let good = RecordIn { kind: Kind::Commands, term: 0, payload: &[b"x"] };
+    let mark = RecordIn { kind: Kind::Mark, ..good };
+    let vote = RecordIn { kind: Kind::Vote, ..good };
+    let too_long = RecordIn { payload: &[&long], ..good };
     for group in [&[][..], &[good, mark], &[good, vote], &[good, too_long]] {
         assert!(matches!(log.append_group(group), Err(Error::Invalid(_))));
     }
@@ -122,9 +68,7 @@ fn bad_groups_change_nothing() {
 /// A log of 20 records in several segments.
 fn long_log(storage: &MemoryStorage) -> (Log, Vec<Vec<u8>>) {
     let (mut log, _) = open(storage, &options(400)).unwrap();
-    let model: Vec<Vec<u8>> = (0..20u8)
-        .map(|number| vec![number; 10 + number as usize])
-        .collect();
+    let model: Vec<Vec<u8>> = (0..20u8).map(|number| vec![number; 10 + number as usize]).collect();
     for payload in &model {
         append(&mut log, &[payload]).unwrap();
         log.write_mark().unwrap();
@@ -142,10 +86,7 @@ fn segments_roll_and_purge() {
         assert_eq!(pair[0].last_index + 1, pair[1].first_index);
         assert!(pair[0].bytes <= 400 + RECORD_HEADER_BYTES);
     }
-    assert_eq!(
-        log.bytes(),
-        segments.iter().map(|segment| segment.bytes).sum::<u64>()
-    );
+    assert_eq!(log.bytes(), segments.iter().map(|segment| segment.bytes).sum::<u64>());
     assert_eq!(payloads(&log, 1), model);
     for index in 1..=20 {
         assert_eq!(payloads(&log, index), model[index as usize - 1..]);
@@ -161,10 +102,7 @@ fn segments_roll_and_purge() {
     drop(log);
     let (log, recovered) = open(&storage.crash_hard(), &options(400)).unwrap();
     assert_eq!(recovered.last_index, 20);
-    assert_eq!(
-        payloads(&log, log.first_index()),
-        model[log.first_index() as usize - 1..]
-    );
+    assert_eq!(payloads(&log, log.first_index()), model[log.first_index() as usize - 1..]);
 }
 
 #[test]
@@ -185,10 +123,7 @@ fn an_empty_log_keeps_its_place() {
     }
     // Without its header nobody knows that 20 positions have been given.
     storage.put("log/00000000000000000021.log", vec![0; 64]);
-    assert!(matches!(
-        open(&storage, &options(400)),
-        Err(Error::Corrupt(_))
-    ));
+    assert!(matches!(open(&storage, &options(400)), Err(Error::Corrupt(_))));
 }
 
 #[test]
@@ -201,10 +136,7 @@ fn truncation_at_every_index() {
         log.truncate_after(index).unwrap();
         assert_eq!((log.last_index(), log.durable_index()), (index, index));
         assert_eq!(payloads(&log, 1), model[..index as usize]);
-        assert_eq!(
-            append(&mut log, &[b"other"]).unwrap(),
-            index + 1..=index + 1
-        );
+        assert_eq!(append(&mut log, &[b"other"]).unwrap(), index + 1..=index + 1);
         let (log, recovered) = open(&storage.crash_hard(), &options(400)).unwrap();
         assert_eq!((recovered.last_index, recovered.cut), (index + 1, None));
         assert_eq!(recovered.vote, Some(vote));
@@ -264,14 +196,9 @@ fn a_failed_log_is_read_only() {
         let (mut log, _) = Log::open(Arc::new(faulty.clone()), options(1 << 20)).unwrap();
         append(&mut log, &[b"kept"]).unwrap();
         let at = faulty.operations() + at;
-        faulty.set_plan(FaultPlan::FailOnce {
-            at,
-            error: FaultKind::NoSpace,
-        });
+        faulty.set_plan(FaultPlan::FailOnce { at, error: FaultKind::NoSpace });
         assert!(matches!(append(&mut log, &[b"lost"]), Err(Error::Full(_))));
-        let Err(Error::ReadOnly(why)) = append(&mut log, &[b"later"]) else {
-            panic!()
-        };
+        let Err(Error::ReadOnly(why)) = append(&mut log, &[b"later"]) else { panic!() };
         assert!(why.contains("No space left"), "{why}");
         assert!(log.poison().is_some());
         assert!(matches!(log.sync(), Err(Error::ReadOnly(_))));
@@ -297,20 +224,11 @@ fn flipped_bits_on_reading_are_found() {
         faulty.set_plan(FaultPlan::FlipOnRead { at, bit });
         let read: Result<Vec<Record>> = log.read_from(1).unwrap().collect();
         if faulty.struck() {
-            assert!(
-                matches!(read, Err(Error::Corrupt(_))),
-                "bit {bit}: {read:?}"
-            );
+            assert!(matches!(read, Err(Error::Corrupt(_))), "bit {bit}: {read:?}");
         }
     }
-    faulty.set_plan(FaultPlan::FailReadsFrom {
-        at: 0,
-        error: FaultKind::Io,
-    });
-    assert!(matches!(
-        log.read_from(1).unwrap().next(),
-        Some(Err(Error::Io(_)))
-    ));
+    faulty.set_plan(FaultPlan::FailReadsFrom { at: 0, error: FaultKind::Io });
+    assert!(matches!(log.read_from(1).unwrap().next(), Some(Err(Error::Io(_)))));
     faulty.set_plan(FaultPlan::None);
     assert_eq!(payloads(&log, 1), model);
 }
@@ -325,14 +243,8 @@ fn what_a_failed_sync_left_is_written_again() {
     append(&mut log, &[b"kept"]).unwrap();
     log.write_mark().unwrap();
     let at = faulty.operations() + 1;
-    faulty.set_plan(FaultPlan::FailOnce {
-        at,
-        error: FaultKind::Io,
-    });
-    assert!(matches!(
-        append(&mut log, &[b"unsure", &[3; 5000]]),
-        Err(Error::Io(_))
-    ));
+    faulty.set_plan(FaultPlan::FailOnce { at, error: FaultKind::Io });
+    assert!(matches!(append(&mut log, &[b"unsure", &[3; 5000]]), Err(Error::Io(_))));
     memory.forget_unsynced(&log.segments()[0].path).unwrap();
     drop(log);
     let (log, recovered) = open(&memory, &options).unwrap();

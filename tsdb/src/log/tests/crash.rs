@@ -21,16 +21,9 @@ impl Model {
     fn check(&mut self, log: &Log, recovered: &Recovered, name: &str) {
         let (first, last) = (recovered.first_index, recovered.last_index as usize);
         assert!(first <= self.purge.max(1), "{name}: purged too much");
-        assert!(
-            last >= self.durable,
-            "{name}: {last} left of {} durable",
-            self.durable
-        );
+        assert!(last >= self.durable, "{name}: {last} left of {} durable", self.durable);
         assert!(last <= self.records.len(), "{name}: {last} invented");
-        assert!(
-            log.first_index() == first && log.last_index() as usize == last,
-            "{name}"
-        );
+        assert!(log.first_index() == first && log.last_index() as usize == last, "{name}");
         let expect = &self.records[first as usize - 1..last];
         assert_eq!(payloads(log, first), expect, "{name}");
         assert!(
@@ -66,10 +59,7 @@ impl Model {
             14 | 15 => log.write_mark()?,
             16 => {
                 let term = self.vote.map_or(0, |vote| vote.term) + 1;
-                let vote = Vote {
-                    term,
-                    node: dice.below(9),
-                };
+                let vote = Vote { term, node: dice.below(9) };
                 self.tried = Some(vote);
                 log.save_vote(vote)?;
                 self.vote = self.tried;
@@ -100,17 +90,11 @@ impl Model {
 
     fn write(&mut self, log: &mut Log, dice: &mut Dice) -> Result<()> {
         let group: Vec<Vec<u8>> = (0..=dice.below(4)).map(|_| self.payload(dice)).collect();
-        let parts: Vec<[&[u8]; 2]> = group
-            .iter()
-            .map(|payload| payload.split_at(payload.len() / 2).into())
-            .collect();
+        let parts: Vec<[&[u8]; 2]> =
+            group.iter().map(|payload| payload.split_at(payload.len() / 2).into()).collect();
         let records: Vec<RecordIn<'_>> = parts
             .iter()
-            .map(|payload| RecordIn {
-                kind: Kind::Commands,
-                term: 1,
-                payload,
-            })
+            .map(|payload| RecordIn { kind: Kind::Commands, term: 1, payload })
             .collect();
         let first = self.records.len() as u64 + 1;
         // From here on a crash may leave them, though nobody was told so.
@@ -126,10 +110,7 @@ struct Dice(u64);
 
 impl Dice {
     fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963);
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963);
         ((self.0 >> 33) * bound) >> 31
     }
 }
@@ -188,14 +169,8 @@ fn script(storage: Arc<dyn Storage>, model: &mut Model) -> Result<()> {
             model.durable = model.records.len();
             log.write_mark()?;
         }
-        model.tried = Some(Vote {
-            term: u64::from(round) + 1,
-            node: 7,
-        });
-        log.save_vote(Vote {
-            term: u64::from(round) + 1,
-            node: 7,
-        })?;
+        model.tried = Some(Vote { term: u64::from(round) + 1, node: 7 });
+        log.save_vote(Vote { term: u64::from(round) + 1, node: 7 })?;
         model.vote = model.tried;
         model.purge = 3;
         log.purge_before(3)?;
@@ -218,22 +193,10 @@ fn errors_by_countdown() {
     assert!(operations > 60);
     for at in 0..operations {
         let plans = [
-            FaultPlan::FailOnce {
-                at,
-                error: FaultKind::Io,
-            },
-            FaultPlan::FailOnce {
-                at,
-                error: FaultKind::NoSpace,
-            },
-            FaultPlan::FailFrom {
-                at,
-                error: FaultKind::Io,
-            },
-            FaultPlan::ShortWrite {
-                at,
-                error: FaultKind::NoSpace,
-            },
+            FaultPlan::FailOnce { at, error: FaultKind::Io },
+            FaultPlan::FailOnce { at, error: FaultKind::NoSpace },
+            FaultPlan::FailFrom { at, error: FaultKind::Io },
+            FaultPlan::ShortWrite { at, error: FaultKind::NoSpace },
             FaultPlan::CrashAt(at),
         ];
         for plan in plans {
@@ -265,22 +228,13 @@ fn reads_that_fail_cut_nothing() {
     let memory = MemoryStorage::new();
     script(Arc::new(memory.clone()), &mut Model::default()).unwrap();
     let before = |storage: &MemoryStorage| -> Vec<(String, Vec<u8>)> {
-        let paths = storage
-            .list("log")
-            .unwrap()
-            .into_iter()
-            .map(|name| format!("log/{name}"));
-        paths
-            .map(|path| (path.clone(), storage.bytes(&path).unwrap()))
-            .collect()
+        let paths = storage.list("log").unwrap().into_iter().map(|name| format!("log/{name}"));
+        paths.map(|path| (path.clone(), storage.bytes(&path).unwrap())).collect()
     };
     for at in 0.. {
         let copy = memory.copy();
         let faulty = FaultyStorage::new(Arc::new(copy.clone()));
-        faulty.set_plan(FaultPlan::FailReadsFrom {
-            at,
-            error: FaultKind::Io,
-        });
+        faulty.set_plan(FaultPlan::FailReadsFrom { at, error: FaultKind::Io });
         match Log::open(Arc::new(faulty.clone()), options(300)) {
             Err(error) => assert!(matches!(error, Error::Io(_)), "{error}"),
             Ok(_) => {

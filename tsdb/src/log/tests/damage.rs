@@ -10,10 +10,8 @@ const FIRST: &str = "log/00000000000000000001.log";
 fn small_log(with_mark: bool) -> (MemoryStorage, Vec<Vec<u8>>) {
     let storage = MemoryStorage::new();
     let (mut log, _) = open(&storage, &options(480)).unwrap();
-    let model: Vec<Vec<u8>> = [0, 1, 8, 29, 61, 3, 21]
-        .iter()
-        .map(|len| (0..*len as u8).rev().collect())
-        .collect();
+    let model: Vec<Vec<u8>> =
+        [0, 1, 8, 29, 61, 3, 21].iter().map(|len| (0..*len as u8).rev().collect()).collect();
     append(&mut log, &[&model[0], &model[1]]).unwrap();
     log.write_mark().unwrap();
     append(&mut log, &[&model[2]]).unwrap();
@@ -100,19 +98,14 @@ fn every_prefix() {
     let (whole, model) = small_log(true);
     for path in [FIRST, LAST] {
         let bytes = whole.bytes(path).unwrap();
-        let starts: Vec<u64> = (5..=7)
-            .map(|index| offset_of(&whole, LAST, index))
-            .collect();
+        let starts: Vec<u64> = (5..=7).map(|index| offset_of(&whole, LAST, index)).collect();
         for len in 0..bytes.len() {
             let storage = whole.copy();
             storage.put(path, bytes[..len].to_vec());
             let opened = open(&storage, &options(480));
             if path == FIRST {
                 // The segment behind tells that something is missing, wherever the cut is.
-                assert!(
-                    matches!(opened, Err(Error::Corrupt(_))),
-                    "{len} bytes of {path}"
-                );
+                assert!(matches!(opened, Err(Error::Corrupt(_))), "{len} bytes of {path}");
                 continue;
             }
             let (log, recovered) = opened.unwrap();
@@ -121,11 +114,7 @@ fn every_prefix() {
             assert_eq!(payloads(&log, 1), model[..left], "{len} bytes of {path}");
             assert_eq!(recovered.replaced.is_some(), len < 64);
             let boundary = len == 64 || ends.contains(&(len as u64));
-            assert_eq!(
-                recovered.cut.is_some(),
-                len > 64 && !boundary,
-                "{len} bytes"
-            );
+            assert_eq!(recovered.cut.is_some(), len > 64 && !boundary, "{len} bytes");
             let (log, again) = open(&storage, &options(480)).unwrap();
             assert_eq!((again.cut, again.replaced), (None, None));
             assert_eq!(payloads(&log, 1), model[..left]);
@@ -142,10 +131,7 @@ fn zero_tails_are_cut() {
         let mut longer = bytes.clone();
         longer.resize(bytes.len() + zeros, 0);
         storage.put(LAST, longer);
-        assert_eq!(
-            verify(&storage, &options(480)).unwrap().cut.unwrap().bytes,
-            zeros as u64
-        );
+        assert_eq!(verify(&storage, &options(480)).unwrap().cut.unwrap().bytes, zeros as u64);
         let (log, recovered) = open(&storage, &options(480)).unwrap();
         assert_eq!(recovered.cut.unwrap().bytes, zeros as u64);
         assert_eq!(payloads(&log, 1), model);
@@ -160,11 +146,7 @@ fn proof_is_found_at_any_distance() {
         let storage = MemoryStorage::new();
         let (mut log, _) = open(&storage, &options(1 << 30)).unwrap();
         append(&mut log, &[b"first"]).unwrap();
-        let record = RecordIn {
-            kind: Kind::Commands,
-            term: 0,
-            payload: &[&vec![1; filler]],
-        };
+        let record = RecordIn { kind: Kind::Commands, term: 0, payload: &[&vec![1; filler]] };
         log.append_group(&[record]).unwrap();
         log.write_mark().unwrap();
         drop(log);
@@ -172,13 +154,8 @@ fn proof_is_found_at_any_distance() {
         bytes[64 + 56 + 20] ^= 1;
         storage.put(FIRST, bytes);
         let before = storage.bytes(FIRST).unwrap();
-        let Err(Error::Corrupt(why)) = open(&storage, &options(1 << 30)) else {
-            panic!()
-        };
-        assert!(
-            why.contains("at byte 120") && why.contains("index 2"),
-            "{why}"
-        );
+        let Err(Error::Corrupt(why)) = open(&storage, &options(1 << 30)) else { panic!() };
+        assert!(why.contains("at byte 120") && why.contains("index 2"), "{why}");
         assert_eq!(storage.bytes(FIRST).unwrap(), before, "nothing is changed");
         assert_eq!(storage.list("log").unwrap().len(), 1);
     }
@@ -208,20 +185,12 @@ fn strange_folders_are_errors() {
         drop(log);
         spoil(&storage);
         let verified = verify(&storage, &options(480));
-        assert!(
-            matches!(verified, Err(Error::Corrupt(_))),
-            "{name}: {verified:?}"
-        );
-        assert!(
-            matches!(open(&storage, &options(480)), Err(Error::Corrupt(_))),
-            "{name}"
-        );
+        assert!(matches!(verified, Err(Error::Corrupt(_))), "{name}: {verified:?}");
+        assert!(matches!(open(&storage, &options(480)), Err(Error::Corrupt(_))), "{name}");
     };
     let third = "log/00000000000000000008.log";
     check("missing middle", &|storage| storage.remove(LAST).unwrap());
-    check("swapped", &|storage| {
-        storage.put(LAST, storage.bytes(FIRST).unwrap())
-    });
+    check("swapped", &|storage| storage.put(LAST, storage.bytes(FIRST).unwrap()));
     check("blank middle", &|storage| storage.put(LAST, vec![0; 64]));
     check("blank behind a gap", &|storage| {
         storage.put("log/00000000000000000020.log", vec![0; 64]);
@@ -233,20 +202,11 @@ fn strange_folders_are_errors() {
         storage.put(third, bytes);
     });
     check("copy under another name", &|storage| {
-        storage.put(
-            "log/00000000000000000009.log",
-            storage.bytes(third).unwrap(),
-        );
+        storage.put("log/00000000000000000009.log", storage.bytes(third).unwrap());
     });
     let (storage, _) = small_log(true);
-    let other_group = LogOptions {
-        group: 4,
-        ..options(480)
-    };
-    let other_database = LogOptions {
-        database_id: [1; 16],
-        ..options(480)
-    };
+    let other_group = LogOptions { group: 4, ..options(480) };
+    let other_database = LogOptions { database_id: [1; 16], ..options(480) };
     for options in [other_group, other_database] {
         assert!(matches!(open(&storage, &options), Err(Error::Corrupt(_))));
     }
@@ -269,15 +229,8 @@ fn rule_breakers_are_never_cut() {
         payload_bytes: 0,
         payload_crc: 0,
     };
-    let mark = RecordHeader {
-        kind: Kind::Mark,
-        index: 7,
-        ..good
-    };
-    let vote = RecordHeader {
-        kind: Kind::Vote,
-        ..mark
-    };
+    let mark = RecordHeader { kind: Kind::Mark, index: 7, ..good };
+    let vote = RecordHeader { kind: Kind::Vote, ..mark };
     let open_with = |header: RecordHeader| {
         let storage = whole.copy();
         let mut bytes = storage.bytes(LAST).unwrap();
@@ -292,10 +245,7 @@ fn rule_breakers_are_never_cut() {
         RecordHeader { index: 9, ..good },
         RecordHeader { index: 7, ..good },
         RecordHeader { durable: 8, ..good },
-        RecordHeader {
-            schema_version: 1,
-            ..good
-        },
+        RecordHeader { schema_version: 1, ..good },
         RecordHeader { index: 8, ..mark },
         RecordHeader { durable: 8, ..mark },
         vote,

@@ -32,29 +32,15 @@ fn encoded() -> Vec<u8> {
     record(Kind::Commands, 5, 2, 1, &[b"a payload", b" in two parts"]);
     record(Kind::Commands, 5, 3, 1, &[&[0xff; 8]]);
     record(Kind::Mark, 0, 3, 3, &[]);
-    encode_vote(
-        &mut out,
-        3,
-        Vote {
-            term: 6,
-            node: 0x0102_0304,
-        },
-        3,
-        3,
-        salt,
-    );
+    encode_vote(&mut out, 3, Vote { term: 6, node: 0x0102_0304 }, 3, 3, salt);
     out
 }
 
 /// To begin a new version, set `MILLRACE_GOLDEN=print` and keep the old file readable.
 #[test]
 fn encoding_has_not_changed() {
-    let row = |row: &[u8]| {
-        row.iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<Vec<_>>()
-            .join(" ")
-    };
+    let row =
+        |row: &[u8]| row.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ");
     let hex = encoded().chunks(16).map(row).collect::<Vec<_>>().join("\n");
     if std::env::var_os("MILLRACE_GOLDEN").is_some() {
         println!("{hex}");
@@ -68,27 +54,9 @@ fn golden_files_are_readable() {
     storage.put("log/00000000000000000001.log", golden_bytes());
     let (log, recovered) = open(&storage, &options(1 << 20)).unwrap();
     assert_eq!((recovered.last_index, recovered.cut), (3, None));
-    assert_eq!(
-        recovered.vote,
-        Some(Vote {
-            term: 6,
-            node: 0x0102_0304
-        })
-    );
-    let read: Vec<Record> = log
-        .read_from(1)
-        .unwrap()
-        .map(|record| record.unwrap())
-        .collect();
-    assert_eq!(
-        read[0],
-        Record {
-            index: 1,
-            term: 5,
-            kind: Kind::NoOp,
-            payload: vec![]
-        }
-    );
+    assert_eq!(recovered.vote, Some(Vote { term: 6, node: 0x0102_0304 }));
+    let read: Vec<Record> = log.read_from(1).unwrap().map(|record| record.unwrap()).collect();
+    assert_eq!(read[0], Record { index: 1, term: 5, kind: Kind::NoOp, payload: vec![] });
     assert_eq!(read[1].payload, b"a payload in two parts");
     assert_eq!(read[2].payload, [0xff; 8]);
 }

@@ -16,11 +16,7 @@ pub fn small_rows() -> Rows {
     let mut builders = COLUMNS.map(|(_, kind)| ColumnBuilder::new(kind, 0));
     for (series, count) in [(3u32, 20u32), (4, 70), (8, 5)] {
         let start = rows.times.len() as u32;
-        rows.series.push(SeriesRows {
-            series,
-            start,
-            rows: count,
-        });
+        rows.series.push(SeriesRows { series, start, rows: count });
         for i in 0..i64::from(count) {
             rows.times.push(HOUR / 2 + i * HOUR / 40);
             let state = match i % 11 {
@@ -43,25 +39,13 @@ pub fn small_rows() -> Rows {
 
 pub fn small_part(level: Level) -> Vec<u8> {
     let storage = TestStorage::default();
-    let spec = PartSpec {
-        partition: Some(TimeRange::new(0, 24 * HOUR)),
-        ..spec(level, &COLUMNS)
-    };
+    let spec = PartSpec { partition: Some(TimeRange::new(0, 24 * HOUR)), ..spec(level, &COLUMNS) };
     write(&storage, spec, &[small_rows()]).expect("writes");
     storage.bytes("p")
 }
 
 /// Everything that a part says.
-type Contents = (
-    PartMeta,
-    Vec<(
-        GroupRef,
-        GroupKeys,
-        Vec<Option<Column>>,
-        Vec<ZoneRows>,
-        String,
-    )>,
-);
+type Contents = (PartMeta, Vec<(GroupRef, GroupKeys, Vec<Option<Column>>, Vec<ZoneRows>, String)>);
 
 pub fn contents(bytes: Vec<u8>) -> Result<Contents> {
     let storage = TestStorage::default();
@@ -75,13 +59,7 @@ pub fn contents(bytes: Vec<u8>) -> Result<Contents> {
             stats += &format!("{:?} {text:?}", part.zone_stats(&group, id)?);
         }
         let columns = part.read_columns(&group, &COLUMNS)?;
-        out.push((
-            group,
-            part.read_keys(&group)?,
-            columns,
-            part.zones(&group)?,
-            stats,
-        ));
+        out.push((group, part.read_keys(&group)?, columns, part.zones(&group)?, stats));
     }
     Ok((part.meta().clone(), out))
 }
@@ -107,10 +85,7 @@ fn every_flipped_bit_is_an_error() {
         for bit in 0..bytes.len() * 8 {
             bytes[bit / 8] ^= 1 << (bit % 8);
             let error = contents(bytes.clone()).expect_err("a flipped bit is seen");
-            assert!(
-                matches!(error, crate::Error::Corrupt(_)),
-                "bit {bit}: {error}"
-            );
+            assert!(matches!(error, crate::Error::Corrupt(_)), "bit {bit}: {error}");
             bytes[bit / 8] ^= 1 << (bit % 8);
         }
     }
@@ -144,10 +119,7 @@ fn damage_under_valid_crcs_never_panics() {
         }
         lead[bit / 8] ^= 1 << (bit % 8);
     }
-    let (values, states) = (
-        &rows.columns[1].1.values,
-        rows.columns[1].1.states.as_deref(),
-    );
+    let (values, states) = (&rows.columns[1].1.values, rows.columns[1].1.states.as_deref());
     let mut block = Vec::new();
     let values = crate::codec::ValuesRef::all(values);
     block::encode_column(values, states, Level::Dense, &mut block);
@@ -186,9 +158,8 @@ fn verify_finds_statistics_that_differ() {
     let storage = TestStorage::default();
     let mut bytes = small_part(Level::Light);
     // Another column of the same shape with valid crcs: only verify can know.
-    let trailer: [u8; format::TRAILER_BYTES] = bytes[bytes.len() - format::TRAILER_BYTES..]
-        .try_into()
-        .expect("a trailer");
+    let trailer: [u8; format::TRAILER_BYTES] =
+        bytes[bytes.len() - format::TRAILER_BYTES..].try_into().expect("a trailer");
     let trailer = format::Trailer::decode(&trailer).expect("a trailer");
     let header: [u8; format::HEADER_BYTES] =
         bytes[..format::HEADER_BYTES].try_into().expect("a header");

@@ -11,15 +11,7 @@ fn check(bytes: &[u8], level: Level) {
     assert_eq!((meta.id, meta.table, meta.level), (42, 7, level));
     assert_eq!(meta.positions, 5..=9);
     assert_eq!(meta.partition, Some(TimeRange::new(0, 24 * HOUR)));
-    assert_eq!(
-        (
-            meta.rows,
-            meta.series_min,
-            meta.series_max,
-            meta.series_count
-        ),
-        (95, 3, 8, 3)
-    );
+    assert_eq!((meta.rows, meta.series_min, meta.series_max, meta.series_count), (95, 3, 8, 3));
     let rows = small_rows();
     assert_eq!(groups.len(), 1);
     let (_, keys, columns, ..) = &groups[0];
@@ -30,10 +22,7 @@ fn check(bytes: &[u8], level: Level) {
     }
     let storage = TestStorage::default();
     storage.set("p", bytes.to_vec());
-    Part::open(&storage, "p")
-        .expect("opens")
-        .verify()
-        .expect("verifies");
+    Part::open(&storage, "p").expect("opens").verify().expect("verifies");
 }
 
 #[test]
@@ -45,10 +34,7 @@ fn version_1_reads_as_it_was_written() {
 /// A light part has none of zstd's or pco's choices in it: the bytes themselves are frozen.
 #[test]
 fn version_1_light_is_written_byte_for_byte() {
-    assert!(
-        small_part(Level::Light) == LIGHT,
-        "the encoding of parts changed"
-    );
+    assert!(small_part(Level::Light) == LIGHT, "the encoding of parts changed");
 }
 
 /// Makes the golden files anew; only for a new format version, under a new name.

@@ -35,10 +35,7 @@ impl TestStorage {
 
     /// Puts a file there.
     pub fn set(&self, path: &str, bytes: Vec<u8>) {
-        let file = TestFile {
-            bytes: Mutex::new(bytes),
-            reads: self.reads.clone(),
-        };
+        let file = TestFile { bytes: Mutex::new(bytes), reads: self.reads.clone() };
         self.files.lock().insert(path.into(), Arc::new(file));
     }
 }
@@ -59,11 +56,7 @@ impl Storage for TestStorage {
     }
 
     fn remove(&self, path: &str) -> io::Result<()> {
-        self.files
-            .lock()
-            .remove(path)
-            .map(drop)
-            .ok_or(io::ErrorKind::NotFound.into())
+        self.files.lock().remove(path).map(drop).ok_or(io::ErrorKind::NotFound.into())
     }
 
     fn rename(&self, _: &str, _: &str) -> io::Result<()> {
@@ -100,9 +93,7 @@ impl File for TestFile {
         self.reads.fetch_add(1, Ordering::Relaxed);
         let bytes = self.bytes.lock();
         let from = usize::try_from(offset).map_err(|_| io::ErrorKind::UnexpectedEof)?;
-        let end = from
-            .checked_add(buf.len())
-            .ok_or(io::ErrorKind::UnexpectedEof)?;
+        let end = from.checked_add(buf.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
         buf.copy_from_slice(bytes.get(from..end).ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
     }

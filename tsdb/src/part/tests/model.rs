@@ -44,10 +44,7 @@ struct Random(u64);
 
 impl Random {
     fn next(&mut self, below: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963);
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963);
         (self.0 >> 33) % below
     }
 }
@@ -100,19 +97,10 @@ fn rows_of(plan: &Plan) -> Vec<Rows> {
         let mut rows = Rows::default();
         for run in piece.chunk_by(|a, b| a.0 == b.0) {
             let start = rows.times.len() as u32;
-            rows.series.push(SeriesRows {
-                series: run[0].0,
-                start,
-                rows: run.len() as u32,
-            });
+            rows.series.push(SeriesRows { series: run[0].0, start, rows: run.len() as u32 });
             rows.times.extend(run.iter().map(|(_, time)| time));
         }
-        for (index, kind) in plan
-            .kinds
-            .iter()
-            .enumerate()
-            .filter(|(i, _)| styles[*i] != 3)
-        {
+        for (index, kind) in plan.kinds.iter().enumerate().filter(|(i, _)| styles[*i] != 3) {
             let mut builder = ColumnBuilder::new(*kind, 0);
             for _ in piece {
                 push_cell(&mut random, *kind, styles[index], &mut builder);
@@ -155,10 +143,7 @@ fn flatten(
     out: &mut Vec<(u32, i64, Vec<Cell>)>,
 ) {
     for run in series {
-        for (at, time) in times[run.start as usize..][..run.rows as usize]
-            .iter()
-            .enumerate()
-        {
+        for (at, time) in times[run.start as usize..][..run.rows as usize].iter().enumerate() {
             let row = run.start as usize + at;
             let cells = columns.iter().map(|c| cell(*c, row)).collect();
             out.push((run.series, *time, cells));
@@ -199,9 +184,7 @@ fn check_stats(
     for (zone, stats) in zones.iter().zip(stats) {
         let rows = zone.start as usize..(zone.start + zone.rows) as usize;
         let of = |states: &[u8]| {
-            rows.clone()
-                .filter(|r| states.contains(&column.state(*r).0))
-                .count() as u32
+            rows.clone().filter(|r| states.contains(&column.state(*r).0)).count() as u32
         };
         assert_eq!(
             (stats.good, stats.not_good, stats.nulls),
@@ -210,13 +193,7 @@ fn check_stats(
         let present: Vec<_> = rows.filter(|r| column.state(*r).is_value()).collect();
         match stats.values {
             ZoneValues::None => assert!(present.is_empty() || kind == PhysicalType::Bytes),
-            ZoneValues::Int {
-                min,
-                max,
-                sum,
-                first,
-                last,
-            } => {
+            ZoneValues::Int { min, max, sum, first, last } => {
                 let values: Vec<i64> = present
                     .iter()
                     .map(|r| match column.values.get(*r) {
@@ -226,24 +203,11 @@ fn check_stats(
                     })
                     .collect();
                 let total: i128 = values.iter().map(|v| i128::from(*v)).sum();
-                assert_eq!(
-                    (Some(&min), Some(&max)),
-                    (values.iter().min(), values.iter().max())
-                );
+                assert_eq!((Some(&min), Some(&max)), (values.iter().min(), values.iter().max()));
                 assert_eq!((Some(&first), Some(&last)), (values.first(), values.last()));
-                assert_eq!(
-                    sum.map(i128::from),
-                    i64::try_from(total).ok().map(i128::from)
-                );
+                assert_eq!(sum.map(i128::from), i64::try_from(total).ok().map(i128::from));
             }
-            ZoneValues::Float {
-                min,
-                max,
-                sum,
-                first,
-                last,
-                nan,
-            } => {
+            ZoneValues::Float { min, max, sum, first, last, nan } => {
                 let values: Vec<f64> = present
                     .iter()
                     .map(|r| match column.values.get(*r) {
@@ -265,12 +229,8 @@ fn check_stats(
 }
 
 fn check_plan(plan: &Plan) {
-    let columns: Vec<_> = plan
-        .kinds
-        .iter()
-        .enumerate()
-        .map(|(i, kind)| (i as ColumnId * 3, *kind))
-        .collect();
+    let columns: Vec<_> =
+        plan.kinds.iter().enumerate().map(|(i, kind)| (i as ColumnId * 3, *kind)).collect();
     let calls = rows_of(plan);
     let storage = TestStorage::default();
     let part = write(&storage, spec(plan.level, &columns), &calls).expect("writes");
@@ -279,34 +239,20 @@ fn check_plan(plan: &Plan) {
         let refs: Vec<_> = columns.iter().map(|(id, _)| rows.column(*id)).collect();
         flatten(&rows.series, &rows.times, &refs, &mut expected);
     }
-    assert!(
-        read_back(&part, &columns) == expected,
-        "other rows came back: {plan:?}"
-    );
+    assert!(read_back(&part, &columns) == expected, "other rows came back: {plan:?}");
     part.verify().expect("verifies");
     let meta = part.meta();
     assert_eq!(meta.rows, expected.len() as u64);
-    assert_eq!(
-        meta.times.min,
-        expected.iter().map(|r| r.1).min().expect("rows")
-    );
-    assert_eq!(
-        meta.times.max,
-        expected.iter().map(|r| r.1).max().expect("rows")
-    );
-    assert_eq!(
-        meta.series_count as usize,
-        expected.chunk_by(|a, b| a.0 == b.0).count()
-    );
+    assert_eq!(meta.times.min, expected.iter().map(|r| r.1).min().expect("rows"));
+    assert_eq!(meta.times.max, expected.iter().map(|r| r.1).max().expect("rows"));
+    assert_eq!(meta.series_count as usize, expected.chunk_by(|a, b| a.0 == b.0).count());
     check_pruning(&part, &expected);
 }
 
 /// A range of series and times finds every group that holds such a row.
 fn check_pruning(part: &Part, expected: &[(u32, i64, Vec<Cell>)]) {
     for row in expected.iter().step_by(97) {
-        let found = part
-            .groups_for(row.0..=row.0, TimeRange::new(row.1, row.1))
-            .expect("finds");
+        let found = part.groups_for(row.0..=row.0, TimeRange::new(row.1, row.1)).expect("finds");
         let holds = found.iter().any(|group| {
             let keys = part.read_keys(group).expect("keys");
             keys.series.iter().any(|run| {

@@ -5,9 +5,8 @@ use super::*;
 /// Standard normal numbers from a fixed seed (Box and Muller).
 fn normal(seed: &mut u64) -> f64 {
     let mut uniform = || {
-        *seed = seed
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        *seed =
+            seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         ((*seed >> 11) as f64 + 0.5) / (1u64 << 53) as f64
     };
     (-2.0 * uniform().ln()).sqrt() * (std::f64::consts::TAU * uniform()).cos()
@@ -17,13 +16,8 @@ fn walks(series: u32, rows: u32, columns: ColumnId) -> Rows {
     let mut seed = 7u64;
     let mut out = Rows::default();
     for s in 0..series {
-        out.series.push(SeriesRows {
-            series: s,
-            start: s * rows,
-            rows,
-        });
-        out.times
-            .extend((0..i64::from(rows)).map(|i| i * 10_000_000_000));
+        out.series.push(SeriesRows { series: s, start: s * rows, rows });
+        out.times.extend((0..i64::from(rows)).map(|i| i * 10_000_000_000));
     }
     for id in 1..=columns {
         let mut values = Vec::new();
@@ -59,9 +53,6 @@ fn a_walk_takes_less_than_its_budget() {
             groups(&part)[0].zones
         );
         assert!(per_value < budget, "{per_value} bytes per value");
-        assert!(
-            index_per_block < 100.0,
-            "{index_per_block} bytes of index per block"
-        );
+        assert!(index_per_block < 100.0, "{index_per_block} bytes of index per block");
     }
 }

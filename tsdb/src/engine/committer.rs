@@ -1,0 +1,154 @@
+//! The committer: one thread that writes groups of commits, syncs once, applies, publishes and
+//! answers.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::error::{Error, Result};
+use crate::log::{Kind, RecordIn};
+use crate::types::TableSchema;
+
+use super::apply::{Context, Effects, apply};
+use super::command::Committed;
+use super::core::{Core, attach};
+use super::queue::Waiting;
+use super::state::{State, TableState};
+use super::version::Edit;
+
+/// Runs until the queue is closed and empty.
+pub(crate) fn run(core: &Arc<Core>) {
+    while let Some(group) = core.queue.take() {
+        commit(core, group);
+    }
+}
+
+/// Commits one group and answers its writers.
+pub(crate) fn commit(core: &Core, group: Vec<Waiting>) {
+    if let Some(cause) = core.failure() {
+        for waiting in group {
+            waiting.promise.fulfil(Err(Error::ReadOnly(cause.clone())));
+        }
+        return;
+    }
+    let first = match write(core, &group) {
+        Ok(first) => first,
+        Err(error) => {
+            core.fail("writing the log", &error);
+            for waiting in group {
+                waiting.promise.fulfil(Err(error.clone()));
+            }
+            return;
+        }
+    };
+    let mut effects = Effects::default();
+    let (results, promises) = apply_group(core, group, first, &mut effects);
+    let ended = results.and_then(|committed| settle(core, &effects).map(|()| committed));
+    match ended {
+        Ok(committed) => {
+            for (promise, committed) in promises.into_iter().zip(committed) {
+                promise.fulfil(Ok(committed));
+            }
+        }
+        Err(error) => {
+            // The records are durable; what is missing is their effect in memory. The next start
+            // applies them.
+            core.fail("applying the log", &error);
+            for promise in promises {
+                promise.fulfil(Err(error.clone()));
+            }
+        }
+    }
+    if core.queue.is_empty() {
+        mark(core);
+    }
+}
+
+/// Writes and syncs the group; returns its first position.
+fn write(core: &Core, group: &[Waiting]) -> Result<u64> {
+    let parts: Vec<[&[u8]; 1]> = group.iter().map(|w| [w.payload.as_slice()]).collect();
+    let records: Vec<RecordIn<'_>> =
+        parts.iter().map(|p| RecordIn { kind: Kind::Commands, term: 0, payload: p }).collect();
+    let mut log = core.log.lock();
+    let log = log.as_mut().ok_or(Error::Closed)?;
+    let positions = log.append_group(&records)?;
+    core.counters.syncs.fetch_add(1, Ordering::Relaxed);
+    core.counters.commits.fetch_add(group.len() as u64, Ordering::Relaxed);
+    Ok(*positions.start())
+}
+
+type Promises = Vec<super::command::Promise>;
+
+fn apply_group(
+    core: &Core,
+    group: Vec<Waiting>,
+    first: u64,
+    effects: &mut Effects,
+) -> (Result<Vec<Committed>>, Promises) {
+    let attach = |schema: TableSchema| -> Result<TableState> {
+        attach(&core.storage, core.shards, schema, None)
+    };
+    let context = Context {
+        options: &core.options,
+        shards: core.shards,
+        rows: &core.rows,
+        attach: &attach,
+        catalog_position: 0,
+    };
+    let _guard = core.publishing.lock();
+    let mut state = State::clone(&core.state.load());
+    let mut committed = Vec::with_capacity(group.len());
+    let mut promises = Vec::with_capacity(group.len());
+    let mut failed = None;
+    for (position, waiting) in (first..).zip(group) {
+        promises.push(waiting.promise);
+        if failed.is_some() {
+            continue;
+        }
+        match apply(&context, &mut state, effects, position, waiting.commands) {
+            Ok(outcomes) => committed.push(Committed { position, outcomes }),
+            Err(error) => failed = Some(error),
+        }
+    }
+    match failed {
+        Some(error) => (Err(error), promises),
+        None => {
+            core.state.store(Arc::new(state));
+            (Ok(committed), promises)
+        }
+    }
+}
+
+/// Does what applied records ask for outside the state, and wakes the flusher.
+fn settle(core: &Core, effects: &Effects) -> Result<()> {
+    core.counters.rows.fetch_add(effects.rows, Ordering::Relaxed);
+    if !effects.dropped.is_empty() {
+        drop_files(core, &effects.dropped)?;
+    }
+    if effects.rows > 0 && super::flush::is_due(core) {
+        core.wake.flush();
+    }
+    Ok(())
+}
+
+/// Takes the files of dropped tables out of the version.
+pub(crate) fn drop_files(core: &Core, tables: &[u32]) -> Result<()> {
+    let edit = Edit { drop: tables.to_vec(), ..Edit::default() };
+    let gone = core.version.lock().append(&edit)?;
+    for path in gone {
+        // Readers of older snapshots hold the files open; their names may go.
+        if let Err(error) = core.storage.remove(&path) {
+            tracing::warn!(path, %error, "could not remove a file of a dropped table");
+        }
+    }
+    Ok(())
+}
+
+/// Protects the last commit against being taken for a torn tail.
+fn mark(core: &Core) {
+    let mut log = core.log.lock();
+    if let Some(log) = log.as_mut()
+        && let Err(error) = log.write_mark()
+    {
+        core.fail("writing the log", &error);
+    }
+}

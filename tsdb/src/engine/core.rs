@@ -1,0 +1,315 @@
+//! What all threads of an engine share, and the rules between them.
+//!
+//! Lock order: `flushing` or `merging`, then `version`, then `publishing`, then a table's last
+//! rows. `log` and `queue` are leaves: nothing is taken while one of them is held. Readers take
+//! no lock but the short one of a series index or last-row cache.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use parking_lot::{Condvar, Mutex, RwLock};
+
+use crate::error::{Error, Result};
+use crate::head::{Head, LastRows, RunData};
+use crate::io::Storage;
+use crate::log::Log;
+use crate::part::Part;
+use crate::rows::RowStore;
+use crate::scan::{PartHandle, ScanStats, ScanStream, Source, StreamSpec};
+use crate::series::SeriesIndex;
+use crate::types::{MergeMode, PhysicalType, TableSchema, TimeRange};
+
+use super::files;
+use super::options::Options;
+use super::queue::Queue;
+use super::state::{Snapshot, State, TableState};
+use super::version::{Edit, TableFiles, VersionLog};
+
+/// Counters since the start.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub commits: AtomicU64,
+    pub syncs: AtomicU64,
+    pub rows: AtomicU64,
+    pub flushes: AtomicU64,
+    pub merges: AtomicU64,
+}
+
+/// Work for the maintenance threads.
+#[derive(Debug, Default)]
+pub(crate) struct Wake {
+    flush: Mutex<bool>,
+    flush_condition: Condvar,
+    merge: Mutex<bool>,
+    merge_condition: Condvar,
+}
+
+impl Wake {
+    pub fn flush(&self) {
+        *self.flush.lock() = true;
+        self.flush_condition.notify_all();
+    }
+
+    pub fn merge(&self) {
+        *self.merge.lock() = true;
+        self.merge_condition.notify_all();
+    }
+
+    /// Waits for work or until a second has passed.
+    pub fn wait_flush(&self) {
+        let mut flag = self.flush.lock();
+        if !*flag {
+            self.flush_condition.wait_for(&mut flag, std::time::Duration::from_secs(1));
+        }
+        *flag = false;
+    }
+
+    /// Waits for work or until five seconds have passed.
+    pub fn wait_merge(&self) {
+        let mut flag = self.merge.lock();
+        if !*flag {
+            self.merge_condition.wait_for(&mut flag, std::time::Duration::from_secs(5));
+        }
+        *flag = false;
+    }
+}
+
+/// The shared parts of an open database.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub storage: Arc<dyn Storage>,
+    pub options: Options,
+    pub shards: u16,
+    pub state: ArcSwap<State>,
+    /// Held while a new state is made from the newest one.
+    pub publishing: Mutex<()>,
+    pub version: Mutex<VersionLog>,
+    pub rows: RowStore,
+    pub log: Mutex<Option<Log>>,
+    pub queue: Queue,
+    /// Held while a table is flushed; one at a time.
+    pub flushing: Mutex<()>,
+    /// Held while parts are merged; one job at a time.
+    pub merging: Mutex<()>,
+    pub wake: Wake,
+    pub counters: Counters,
+    failure: RwLock<Option<String>>,
+    pub stopping: AtomicBool,
+    /// Signalled when heads shrink.
+    pub room: (Mutex<()>, Condvar),
+    /// Keeps other processes out; let go of at the end of closing.
+    pub lock: Mutex<Option<Box<dyn std::any::Any + Send + Sync>>>,
+}
+
+impl Core {
+    pub fn new(
+        storage: Arc<dyn Storage>,
+        options: Options,
+        shards: u16,
+        state: State,
+        version: VersionLog,
+        rows: RowStore,
+        log: Log,
+        lock: Box<dyn std::any::Any + Send + Sync>,
+    ) -> Core {
+        let queue = Queue::new(options.queue_bytes_max);
+        Core {
+            storage,
+            options,
+            shards,
+            state: ArcSwap::from_pointee(state),
+            publishing: Mutex::new(()),
+            version: Mutex::new(version),
+            rows,
+            log: Mutex::new(Some(log)),
+            queue,
+            flushing: Mutex::new(()),
+            merging: Mutex::new(()),
+            wake: Wake::default(),
+            counters: Counters::default(),
+            failure: RwLock::new(None),
+            stopping: AtomicBool::new(false),
+            room: (Mutex::new(()), Condvar::new()),
+            lock: Mutex::new(Some(lock)),
+        }
+    }
+
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot { state: self.state.load_full() }
+    }
+
+    /// Turns read-only: after a failed write or sync what the disk holds is unknown until it is
+    /// read again at the next start. The first cause stands.
+    pub fn fail(&self, doing: &str, error: &Error) {
+        let mut failure = self.failure.write();
+        if failure.is_none() {
+            tracing::error!(doing, %error, "the database is read-only from now on");
+            *failure = Some(format!("{doing}: {error}"));
+        }
+        drop(failure);
+        self.room.1.notify_all();
+        self.queue.wake();
+    }
+
+    pub fn failure(&self) -> Option<String> {
+        self.failure.read().clone()
+    }
+
+    /// Fails if the database is read-only or closing.
+    pub fn check_writable(&self) -> Result<()> {
+        if let Some(cause) = self.failure() {
+            return Err(Error::ReadOnly(cause));
+        }
+        if self.stopping.load(Ordering::Acquire) {
+            return Err(Error::Closed);
+        }
+        Ok(())
+    }
+
+    /// Makes a new state from the newest one and publishes it.
+    pub fn publish<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let _guard = self.publishing.lock();
+        let mut state = State::clone(&self.state.load());
+        let result = change(&mut state);
+        self.state.store(Arc::new(state));
+        result
+    }
+
+    /// Takes `count` part numbers that were never used; returns the first.
+    pub fn take_part_numbers(&self, count: u64) -> u64 {
+        let mut version = self.version.lock();
+        let first = version.version.next_part;
+        version.version.next_part += count;
+        first
+    }
+
+    /// Makes an edit durable and removes what is no longer named. Parts are left to their last
+    /// reader.
+    ///
+    /// # Errors
+    /// Those of [`VersionLog::append`]; the database must then turn read-only.
+    pub fn edit(&self, edit: &Edit) -> Result<()> {
+        let gone = self.version.lock().append(edit)?;
+        for path in gone.iter().filter(|path| !path.ends_with(".part")) {
+            // Not named any more: if it stays, the next open removes it.
+            if let Err(error) = self.storage.remove(path) {
+                tracing::warn!(path, %error, "could not remove an old file");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Loads the files of a table: parts opened, series and last rows in memory.
+///
+/// # Errors
+/// [`Error::Corrupt`] or [`Error::Io`] with the file's name.
+pub(crate) fn attach(
+    storage: &Arc<dyn Storage>,
+    shards: u16,
+    schema: TableSchema,
+    files: Option<&TableFiles>,
+) -> Result<TableState> {
+    let series = SeriesIndex::new(schema.id);
+    let mut last = LastRows::default();
+    let none = TableFiles::default();
+    let files = files.unwrap_or(&none);
+    let mut series_bytes = 0;
+    for (from, to, bytes) in &files.series {
+        let path = files::series(schema.id, *from, *to);
+        series.load(&read_all(&**storage, &path)?)?;
+        series_bytes += bytes;
+    }
+    let mut parts = Vec::with_capacity(files.parts.len());
+    for entry in files.parts.values() {
+        let part = Part::open(&**storage, &files::part(schema.id, entry.id))?;
+        parts.push(PartHandle::new(entry.clone(), part, Arc::clone(storage)));
+    }
+    sort_parts(&mut parts);
+    if let Some(id) = files.last {
+        load_last(storage, &schema, id, &mut last)?;
+    }
+    Ok(TableState {
+        series_count: series.len(),
+        series_stored: series.len(),
+        series_bytes,
+        series: Arc::new(series),
+        head: Head::new(shards),
+        frozen: 0,
+        flushed: files.flushed,
+        parts: Arc::new(parts),
+        last: Arc::new(RwLock::new(last)),
+        schema: Arc::new(schema),
+    })
+}
+
+/// Puts parts into the order of positions.
+pub(crate) fn sort_parts(parts: &mut [Arc<PartHandle>]) {
+    parts.sort_by_key(|part| (part.entry.positions, part.entry.times.min));
+}
+
+/// Reads a last-row part into a cache.
+pub(crate) fn load_last(
+    storage: &Arc<dyn Storage>,
+    schema: &TableSchema,
+    id: u64,
+    last: &mut LastRows,
+) -> Result<()> {
+    let part = Part::open(&**storage, &files::last(schema.id, id))?;
+    let entry = super::version::PartEntry {
+        id,
+        table: schema.id,
+        level: 0,
+        positions: (0, 0),
+        partition: None,
+        rows: part.meta().rows,
+        times: part.meta().times,
+        bytes: part.meta().bytes,
+    };
+    let handle = PartHandle::new(entry, part, Arc::clone(storage));
+    each_batch(&[Source::Part(handle)], schema, TimeRange::ALL, |rows| {
+        let crate::types::Rows { series, times, columns } = rows;
+        last.update(&series, &RunData { times, columns }, MergeMode::LastRow);
+        Ok(())
+    })
+}
+
+/// Fields of a table in ascending number, as storage orders them.
+pub(crate) fn storage_columns(schema: &TableSchema) -> Vec<(u16, PhysicalType)> {
+    let mut columns: Vec<_> = schema.fields().map(|f| (f.id, f.kind.physical())).collect();
+    columns.sort_unstable_by_key(|(id, _)| *id);
+    columns
+}
+
+/// Streams all rows of some sources, merged, in batches.
+pub(crate) fn each_batch(
+    sources: &[Source],
+    schema: &TableSchema,
+    times: TimeRange,
+    mut take: impl FnMut(crate::types::Rows) -> Result<()>,
+) -> Result<()> {
+    let spec = StreamSpec {
+        series: (0, u32::MAX),
+        set: None,
+        times,
+        columns: storage_columns(schema),
+        bounds: Vec::new(),
+        mode: schema.options.merge,
+        batch_rows: 8192,
+    };
+    let mut stream = ScanStream::new(sources, spec, Arc::new(ScanStats::default()))?;
+    while let Some(rows) = stream.next_rows()? {
+        take(rows)?;
+    }
+    Ok(())
+}
+
+/// Reads a whole file.
+pub(crate) fn read_all(storage: &dyn Storage, path: &str) -> Result<Vec<u8>> {
+    let io = |e: std::io::Error| Error::io(format_args!("reading {path}"), &e);
+    let file = storage.open(path).map_err(io)?;
+    let mut bytes = vec![0; file.len().map_err(io)? as usize];
+    file.read_at(0, &mut bytes).map_err(io)?;
+    Ok(bytes)
+}

@@ -1,0 +1,235 @@
+//! Flush: from head runs to a part, and the log cut behind it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::error::{Error, Result};
+use crate::head::{LastRows, RunData};
+use crate::part::{Level, Part, PartSpec, PartWriter};
+use crate::scan::{PartHandle, Source};
+use crate::series::Bitmap;
+use crate::types::{Rows, TableId, TimeRange};
+
+use super::core::{Core, each_batch, load_last, sort_parts, storage_columns};
+use super::files;
+use super::state::{State, TableState};
+use super::version::{Edit, PartEntry};
+
+/// Whether some table should be flushed by size or by the length of the log.
+pub(crate) fn is_due(core: &Core) -> bool {
+    !due(core).is_empty()
+}
+
+/// The tables to flush now, the most urgent first.
+pub(crate) fn due(core: &Core) -> Vec<TableId> {
+    let state = core.state.load();
+    let options = &core.options;
+    let heads: Vec<(TableId, u64, u64)> = state
+        .tables
+        .iter()
+        .filter_map(|(id, table)| Some((*id, table.head.memory(), table.head.oldest()?)))
+        .collect();
+    let mut due: Vec<TableId> = heads
+        .iter()
+        .filter(|(_, bytes, _)| *bytes >= options.head_bytes_max)
+        .map(|(id, ..)| *id)
+        .collect();
+    let all: u64 = heads.iter().map(|(_, bytes, _)| bytes).sum();
+    if due.is_empty() && all >= options.heads_bytes_max / 2 {
+        due.extend(heads.iter().max_by_key(|(_, bytes, _)| *bytes).map(|(id, ..)| *id));
+    }
+    if due.is_empty() && log_bytes(core) >= options.log_bytes_max {
+        // What holds the oldest records keeps the log long.
+        due.extend(heads.iter().min_by_key(|(_, _, oldest)| *oldest).map(|(id, ..)| *id));
+    }
+    due
+}
+
+fn log_bytes(core: &Core) -> u64 {
+    core.log.lock().as_ref().map_or(0, |log| log.bytes())
+}
+
+/// Flushes the table's head up to now and cuts the log. Nothing happens to an empty head.
+///
+/// # Errors
+/// What writing gives; the database must then turn read-only.
+pub(crate) fn flush(core: &Core, id: TableId) -> Result<()> {
+    let _guard = core.flushing.lock();
+    let Some((table, position)) = freeze(core, id) else { return Ok(()) };
+    let runs = table.head.until(position);
+    if runs.is_empty() {
+        return Ok(());
+    }
+    let sources: Vec<Source> = runs.iter().cloned().map(Source::Run).collect();
+    let oldest = runs.iter().map(|run| *run.positions.start()).min().unwrap_or(position);
+    // The part's number and, behind it, that of its last-row part.
+    let part_id = core.take_part_numbers(2);
+    let mut last = LastRows::default();
+    let old_last = core.version.lock().version.tables.get(&id).and_then(|files| files.last);
+    if let Some(old) = old_last {
+        load_last(&core.storage, &table.schema, old, &mut last)?;
+    }
+    let spec = PartSpec {
+        id: part_id,
+        table: id,
+        level: Level::Light,
+        positions: oldest..=position,
+        partition: None,
+        columns: storage_columns(&table.schema),
+    };
+    let mut writer = PartWriter::create(&*core.storage, &files::part(id, part_id), spec)?;
+    let mode = table.schema.options.merge;
+    each_batch(&sources, &table.schema, TimeRange::ALL, |rows| {
+        writer.append(&rows)?;
+        let Rows { series, times, columns } = rows;
+        last.update(&series, &RunData { times, columns }, mode);
+        Ok(())
+    })?;
+    let meta = writer.finish()?;
+    let entry = PartEntry {
+        id: part_id,
+        table: id,
+        level: 0,
+        positions: (oldest, position),
+        partition: None,
+        rows: meta.rows,
+        times: meta.times,
+        bytes: meta.bytes,
+    };
+    let last_id = part_id + 1;
+    write_last(core, &table, last_id, position, &last)?;
+    let series = write_series(core, &table)?;
+    sync_folders(core)?;
+    let edit = Edit {
+        add: vec![entry.clone()],
+        flushed: vec![(id, position)],
+        last: vec![(id, last_id)],
+        series: series.into_iter().map(|(from, to, bytes)| (id, from, to, bytes)).collect(),
+        ..Edit::default()
+    };
+    install(core, &table, position, entry, series, &edit)?;
+    core.counters.flushes.fetch_add(1, Ordering::Relaxed);
+    core.room.1.notify_all();
+    core.wake.merge();
+    cut_log(core)
+}
+
+/// Marks everything up to the newest position as being flushed.
+fn freeze(core: &Core, id: TableId) -> Option<(TableState, u64)> {
+    core.publish(|state: &mut State| {
+        let position = state.position;
+        let table = state.tables.get_mut(&id)?;
+        if table.head.is_empty() {
+            return None;
+        }
+        Arc::make_mut(table).frozen = position;
+        Some((TableState::clone(table), position))
+    })
+}
+
+/// Writes the last rows of all series as a part of their own.
+fn write_last(
+    core: &Core,
+    table: &TableState,
+    id: u64,
+    position: u64,
+    last: &LastRows,
+) -> Result<()> {
+    let columns = storage_columns(&table.schema);
+    let spec = PartSpec {
+        id,
+        table: table.schema.id,
+        level: Level::Light,
+        positions: 0..=position,
+        partition: None,
+        columns: columns.clone(),
+    };
+    let path = files::last(table.schema.id, id);
+    let mut writer = PartWriter::create(&*core.storage, &path, spec)?;
+    let all = Bitmap::from_range(0..table.series_count);
+    let mut series = all.iter().peekable();
+    while series.peek().is_some() {
+        let rows = last.rows(series.by_ref().take(65_536), &columns);
+        if !rows.is_empty() {
+            writer.append(&rows)?;
+        }
+    }
+    writer.finish()?;
+    Ok(())
+}
+
+/// Writes the series that no file holds yet.
+fn write_series(core: &Core, table: &TableState) -> Result<Option<(u32, u32, u64)>> {
+    let (from, to) = (table.series_stored, table.series_count);
+    if from == to {
+        return Ok(None);
+    }
+    let path = files::series(table.schema.id, from, to);
+    let io = |e: std::io::Error| Error::io(format_args!("writing {path}"), &e);
+    let bytes = table.series.encode_range(from, to);
+    if core.storage.exists(&path).map_err(io)? {
+        core.storage.remove(&path).map_err(io)?;
+    }
+    let file = core.storage.create(&path).map_err(io)?;
+    file.write_at(0, &bytes).map_err(io)?;
+    file.sync_data().map_err(io)?;
+    Ok(Some((from, to, bytes.len() as u64)))
+}
+
+fn sync_folders(core: &Core) -> Result<()> {
+    for folder in [files::PARTS, files::SERIES] {
+        core.storage
+            .sync_dir(folder)
+            .map_err(|e| Error::io(format_args!("syncing folder {folder}"), &e))?;
+    }
+    Ok(())
+}
+
+fn install(
+    core: &Core,
+    table: &TableState,
+    position: u64,
+    entry: PartEntry,
+    series: Option<(u32, u32, u64)>,
+    edit: &Edit,
+) -> Result<()> {
+    let id = table.schema.id;
+    let part = Part::open(&*core.storage, &files::part(id, entry.id))?;
+    let handle = PartHandle::new(entry, part, Arc::clone(&core.storage));
+    core.edit(edit)?;
+    let there = core.publish(|state| {
+        let Some(table) = state.tables.get_mut(&id) else { return false };
+        let table = Arc::make_mut(table);
+        table.head = table.head.without(position);
+        table.flushed = position;
+        let mut parts = Vec::clone(&table.parts);
+        parts.push(Arc::clone(&handle));
+        sort_parts(&mut parts);
+        table.parts = Arc::new(parts);
+        if let Some((_, to, bytes)) = series {
+            table.series_stored = to;
+            table.series_bytes += bytes;
+        }
+        true
+    });
+    if !there {
+        // Dropped while it was flushed: the edit has brought files of it back.
+        super::committer::drop_files(core, &[id])?;
+    }
+    Ok(())
+}
+
+/// Removes the log behind what parts and row store hold.
+pub(crate) fn cut_log(core: &Core) -> Result<()> {
+    let (applied, oldest) = {
+        let state = core.state.load();
+        let oldest = state.tables.values().filter_map(|table| table.head.oldest()).min();
+        (state.position, oldest)
+    };
+    let durable = core.rows.checkpoint()?;
+    let before = oldest.unwrap_or(applied + 1).min(durable + 1);
+    let mut log = core.log.lock();
+    let Some(log) = log.as_mut() else { return Ok(()) };
+    log.purge_before(before)?;
+    Ok(())
+}

@@ -1,0 +1,169 @@
+//! Merge: several parts become one for each partition.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::error::{Error, Result};
+use crate::part::{Level, Part, PartSpec, PartWriter};
+use crate::scan::{PartHandle, Source};
+use crate::types::{PhysicalType, TableId, TableSchema, TimeRange};
+
+use super::core::{Core, each_batch, sort_parts, storage_columns};
+use super::files;
+use super::plan::{self, Histogram, Job, Situation};
+use super::version::{Edit, PartEntry};
+
+/// Runs the next merge of any table; false if there was nothing to do.
+///
+/// # Errors
+/// What reading or writing gives.
+pub(crate) fn merge_next(core: &Core) -> Result<bool> {
+    let tables: Vec<TableId> = core.state.load().tables.keys().copied().collect();
+    for table in tables {
+        if merge_table(core, table, plan::next)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Merges a table until every partition is one dense part.
+///
+/// # Errors
+/// What reading or writing gives.
+pub(crate) fn merge_full(core: &Core, table: TableId) -> Result<()> {
+    while merge_table(core, table, plan::next_full)? {
+        core.check_writable()?;
+    }
+    Ok(())
+}
+
+fn merge_table(
+    core: &Core,
+    id: TableId,
+    plan: impl Fn(&Situation<'_>) -> Option<Job>,
+) -> Result<bool> {
+    let _guard = core.merging.lock();
+    let state = core.state.load_full();
+    let Some(table) = state.tables.get(&id) else { return Ok(false) };
+    let entries: Vec<PartEntry> = table.parts.iter().map(|part| part.entry.clone()).collect();
+    let newest = entries.iter().map(|p| p.times.max).max().unwrap_or(i64::MIN);
+    let partition_ns = table.schema.options.partition_ns;
+    let fan_in = core.options.merge_fan_in;
+    let Some(job) = plan(&Situation { parts: &entries, partition_ns, newest, fan_in }) else {
+        return Ok(false);
+    };
+    let inputs: Vec<Arc<PartHandle>> =
+        table.parts.iter().filter(|p| job.inputs.contains(&p.entry.id)).cloned().collect();
+    let schema = Arc::clone(&table.schema);
+    drop(state);
+    let outputs = write(core, &schema, &inputs, job.dense)?;
+    install(core, id, &inputs, outputs)?;
+    core.counters.merges.fetch_add(1, Ordering::Relaxed);
+    Ok(true)
+}
+
+/// Writes the merged parts; they are durable on return but not yet named.
+fn write(
+    core: &Core,
+    schema: &TableSchema,
+    inputs: &[Arc<PartHandle>],
+    dense: bool,
+) -> Result<Vec<PartEntry>> {
+    let partition_ns = schema.options.partition_ns;
+    let mut histogram = Histogram::default();
+    for input in inputs {
+        for group in input.part.groups_for(0..=u32::MAX, TimeRange::ALL)? {
+            histogram.add(group.times, u64::from(group.rows), partition_ns);
+        }
+    }
+    let positions = inputs.iter().map(|p| p.entry.positions.0).min().unwrap_or(0)
+        ..=inputs.iter().map(|p| p.entry.positions.1).max().unwrap_or(0);
+    let mut outputs = Vec::new();
+    for range in histogram.ranges(partition_ns) {
+        core.check_writable()?;
+        let sources: Vec<Source> = inputs
+            .iter()
+            .filter(|part| part.meets(None, range))
+            .map(|part| Source::Part(Arc::clone(part)))
+            .collect();
+        outputs.extend(write_range(core, schema, &sources, range, &positions, dense)?);
+    }
+    core.storage
+        .sync_dir(files::PARTS)
+        .map_err(|e| Error::io("syncing the folder of parts", &e))?;
+    Ok(outputs)
+}
+
+fn write_range(
+    core: &Core,
+    schema: &TableSchema,
+    sources: &[Source],
+    range: TimeRange,
+    positions: &RangeInclusive<u64>,
+    dense: bool,
+) -> Result<Option<PartEntry>> {
+    if sources.is_empty() {
+        return Ok(None);
+    }
+    let id = core.take_part_numbers(1);
+    let path = files::part(schema.id, id);
+    let columns: Vec<(u16, PhysicalType)> = storage_columns(schema);
+    let spec = PartSpec {
+        id,
+        table: schema.id,
+        level: if dense { Level::Dense } else { Level::Light },
+        positions: positions.clone(),
+        partition: Some(range),
+        columns,
+    };
+    let mut writer = PartWriter::create(&*core.storage, &path, spec)?;
+    each_batch(sources, schema, range, |rows| writer.append(&rows))?;
+    let meta = writer.finish()?;
+    if meta.rows == 0 {
+        core.storage.remove(&path).map_err(|e| Error::io(format_args!("removing {path}"), &e))?;
+        return Ok(None);
+    }
+    Ok(Some(PartEntry {
+        id,
+        table: schema.id,
+        level: if dense { 2 } else { 1 },
+        positions: (*positions.start(), *positions.end()),
+        partition: Some(range),
+        rows: meta.rows,
+        times: meta.times,
+        bytes: meta.bytes,
+    }))
+}
+
+fn install(
+    core: &Core,
+    id: TableId,
+    inputs: &[Arc<PartHandle>],
+    outputs: Vec<PartEntry>,
+) -> Result<()> {
+    let mut handles = Vec::with_capacity(outputs.len());
+    for entry in &outputs {
+        let part = Part::open(&*core.storage, &files::part(id, entry.id))?;
+        handles.push(PartHandle::new(entry.clone(), part, Arc::clone(&core.storage)));
+    }
+    let gone: Vec<u64> = inputs.iter().map(|part| part.entry.id).collect();
+    let remove = gone.iter().map(|part| (id, *part)).collect();
+    core.edit(&Edit { add: outputs, remove, ..Edit::default() })?;
+    let there = core.publish(|state| {
+        let Some(table) = state.tables.get_mut(&id) else { return false };
+        let table = Arc::make_mut(table);
+        let mut parts = Vec::clone(&table.parts);
+        parts.retain(|part| !gone.contains(&part.entry.id));
+        parts.extend(handles);
+        sort_parts(&mut parts);
+        table.parts = Arc::new(parts);
+        true
+    });
+    inputs.iter().for_each(|part| part.retire());
+    if !there {
+        super::committer::drop_files(core, &[id])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,89 @@
+//! Settings of an engine: one definition each, with default and bounds.
+
+use crate::error::{Error, Result};
+use crate::types::TimeRange;
+
+const MIB: u64 = 1 << 20;
+
+/// Settings of an engine.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Shards of a new database, 1 to 64; fixed afterwards. Default: the cores, at most 16.
+    pub shards: u16,
+    /// A table is flushed when its head holds this much, bytes. Default 128 MiB.
+    pub head_bytes_max: u64,
+    /// All heads together, bytes; writers wait above it. Default 512 MiB.
+    pub heads_bytes_max: u64,
+    /// A head with rows older than this is flushed, s. Default 3600.
+    pub head_age_seconds_max: u64,
+    /// Length of the log that forces flushes, bytes. Default 1 GiB.
+    pub log_bytes_max: u64,
+    /// One segment of the log, bytes. Default 64 MiB.
+    pub log_segment_bytes_max: u64,
+    /// Writes waiting for their commit, bytes; writers wait above it. Default 128 MiB.
+    pub queue_bytes_max: u64,
+    /// Decoded index pages kept, bytes. Default 256 MiB.
+    pub cache_bytes_max: u64,
+    /// Earliest and latest time accepted, ns. Default 1900-01-01 to 2200-01-01.
+    pub times: TimeRange,
+    /// Columns of one table. Default 4,096.
+    pub columns_max: u16,
+    /// Tables. Default 100,000.
+    pub tables_max: u32,
+    /// Series of one table. Default 50,000,000.
+    pub series_max: u32,
+    /// One value in a column, bytes. Default 1 MiB.
+    pub value_bytes_max: u32,
+    /// Flush parts of a table that start a merge. Default 8.
+    pub merge_fan_in: usize,
+    /// Whether flush and merge run on a thread of their own (off in some tests).
+    pub background: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Options {
+            shards: cores.clamp(1, 16) as u16,
+            head_bytes_max: 128 * MIB,
+            heads_bytes_max: 512 * MIB,
+            head_age_seconds_max: 3600,
+            log_bytes_max: 1024 * MIB,
+            log_segment_bytes_max: 64 * MIB,
+            queue_bytes_max: 128 * MIB,
+            cache_bytes_max: 256 * MIB,
+            times: TimeRange::new(-2_208_988_800_000_000_000, 7_258_118_400_000_000_000),
+            columns_max: 4096,
+            tables_max: 100_000,
+            series_max: 50_000_000,
+            value_bytes_max: 1 << 20,
+            merge_fan_in: 8,
+            background: true,
+        }
+    }
+}
+
+impl Options {
+    /// Checks that the settings make sense together.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming the setting and its bounds.
+    pub fn validate(&self) -> Result<()> {
+        let rules = [
+            ((1..=64).contains(&self.shards), "shards must be 1 to 64"),
+            (self.head_bytes_max >= 1024, "head_bytes_max must be at least 1024"),
+            (
+                self.heads_bytes_max >= self.head_bytes_max,
+                "heads_bytes_max must be at least head_bytes_max",
+            ),
+            (self.log_segment_bytes_max >= 4096, "log_segment_bytes_max must be at least 4096"),
+            (self.queue_bytes_max >= 4096, "queue_bytes_max must be at least 4096"),
+            (!self.times.is_empty(), "times must not be empty"),
+            (self.merge_fan_in >= 2, "merge_fan_in must be at least 2"),
+        ];
+        match rules.iter().find(|(holds, _)| !holds) {
+            Some((_, rule)) => Err(Error::Invalid((*rule).to_string())),
+            None => Ok(()),
+        }
+    }
+}

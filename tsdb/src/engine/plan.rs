@@ -1,0 +1,214 @@
+//! Planning merges: pure functions from the parts of a table to the next job.
+//!
+//! A job takes parts that are neighbours in position wherever they overlap in time, so that age
+//! stays a matter of position. Flush parts are always merged all together: they are newer than
+//! anything merged before. Parts of one partition are merged with all others there.
+
+use std::collections::BTreeMap;
+
+use crate::types::TimeRange;
+
+use super::version::PartEntry;
+
+/// Rows that make a partition worth a part of its own.
+const PARTITION_ROWS_MIN: u64 = 32_768;
+/// A closed partition is rewritten once late rows pass this part of it: one in ten.
+const LATE_ROWS_SHARE: u64 = 10;
+/// Partitions that one row group is counted into, at most.
+const SPREAD_MAX: i64 = 4096;
+
+/// What to merge next.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Job {
+    /// Numbers of the parts that go.
+    pub inputs: Vec<u64>,
+    /// Whether values meet the dense codecs.
+    pub dense: bool,
+}
+
+/// What the planner knows of a table.
+#[derive(Debug)]
+pub(crate) struct Situation<'a> {
+    /// The parts in the order of positions.
+    pub parts: &'a [PartEntry],
+    /// Length of a partition, ns.
+    pub partition_ns: i64,
+    /// Newest time of any row, ns: what ends before its partition is closed.
+    pub newest: i64,
+    /// Flush parts that start a merge.
+    pub fan_in: usize,
+}
+
+/// The next job that keeps the table in order; `None` if there is nothing to do.
+pub(crate) fn next(situation: &Situation<'_>) -> Option<Job> {
+    let flushed: Vec<&PartEntry> = situation.parts.iter().filter(|p| p.level == 0).collect();
+    if flushed.len() >= situation.fan_in {
+        return Some(Job { inputs: flushed.iter().map(|p| p.id).collect(), dense: false });
+    }
+    clusters(situation.parts.iter().filter(|p| p.level > 0))
+        .iter()
+        .find_map(|cluster| cluster_job(cluster, situation))
+}
+
+/// The next job of a merge to the end: afterwards every partition is one dense part.
+pub(crate) fn next_full(situation: &Situation<'_>) -> Option<Job> {
+    let wanting = |cluster: &Vec<&PartEntry>| cluster.len() > 1 || cluster[0].level < 2;
+    let clusters = clusters(situation.parts.iter());
+    let cluster = clusters.iter().find(|cluster| wanting(cluster))?;
+    Some(Job { inputs: cluster.iter().map(|p| p.id).collect(), dense: true })
+}
+
+fn cluster_job(cluster: &[&PartEntry], situation: &Situation<'_>) -> Option<Job> {
+    let inputs = || cluster.iter().map(|p| p.id).collect();
+    let end = cluster.iter().map(|p| span(p).max).max()?;
+    let dense: u64 = cluster.iter().filter(|p| p.level >= 2).map(|p| p.rows).sum();
+    let light: u64 = cluster.iter().filter(|p| p.level < 2).map(|p| p.rows).sum();
+    let closed = situation.newest > end.saturating_add(situation.partition_ns / 8);
+    if closed && light > 0 {
+        let late = dense > 0 && light < dense / LATE_ROWS_SHARE;
+        if !late || cluster.len() > situation.fan_in {
+            return Some(Job { inputs: inputs(), dense: true });
+        }
+        return None;
+    }
+    (cluster.len() >= situation.fan_in && light > 0)
+        .then(|| Job { inputs: inputs(), dense: dense > 0 })
+}
+
+fn span(part: &PartEntry) -> TimeRange {
+    part.partition.unwrap_or(part.times)
+}
+
+/// Groups of parts that overlap in time, directly or through others; in order of time.
+fn clusters<'a>(parts: impl Iterator<Item = &'a PartEntry>) -> Vec<Vec<&'a PartEntry>> {
+    let mut parts: Vec<&PartEntry> = parts.collect();
+    parts.sort_by_key(|part| span(part).min);
+    let mut clusters: Vec<Vec<&PartEntry>> = Vec::new();
+    let mut end = i64::MIN;
+    for part in parts {
+        match clusters.last_mut() {
+            Some(cluster) if span(part).min <= end => cluster.push(part),
+            _ => clusters.push(vec![part]),
+        }
+        end = end.max(span(part).max);
+        if clusters.last().is_some_and(|cluster| cluster.len() == 1) {
+            end = span(part).max;
+        }
+    }
+    clusters
+}
+
+/// How many rows lie in each partition, from the times of row groups.
+#[derive(Debug, Default)]
+pub(crate) struct Histogram {
+    rows: BTreeMap<i64, u64>,
+}
+
+impl Histogram {
+    /// Counts a row group, spread evenly over the partitions that it touches.
+    pub fn add(&mut self, times: TimeRange, rows: u64, partition_ns: i64) {
+        let first = times.min.div_euclid(partition_ns);
+        let last = times.max.div_euclid(partition_ns);
+        let count = last - first + 1;
+        if count > SPREAD_MAX {
+            *self.rows.entry(first).or_default() += rows / 2;
+            *self.rows.entry(last).or_default() += rows / 2;
+            return;
+        }
+        for partition in first..=last {
+            *self.rows.entry(partition).or_default() += rows / count as u64 + 1;
+        }
+    }
+
+    /// Time ranges of the parts to write: end to end from the first to the last partition, small
+    /// neighbours together, so that a backlog over years does not make thousands of files.
+    pub fn ranges(&self, partition_ns: i64) -> Vec<TimeRange> {
+        let mut ends: Vec<(i64, i64)> = Vec::new();
+        let mut open: Option<(i64, i64, u64)> = None;
+        for (partition, rows) in &self.rows {
+            open = match open {
+                Some((first, last, sum))
+                    if sum < PARTITION_ROWS_MIN && *rows < PARTITION_ROWS_MIN =>
+                {
+                    let _ = last;
+                    Some((first, *partition, sum + rows))
+                }
+                Some((first, last, _)) => {
+                    ends.push((first, last));
+                    Some((*partition, *partition, *rows))
+                }
+                None => Some((*partition, *partition, *rows)),
+            };
+        }
+        ends.extend(open.map(|(first, last, _)| (first, last)));
+        // No gaps: rows that a coarse count put elsewhere still find a part.
+        for at in 1..ends.len() {
+            ends[at - 1].1 = ends[at].0 - 1;
+        }
+        let start = |n: i64| n.saturating_mul(partition_ns);
+        ends.into_iter()
+            .map(|(first, last)| TimeRange::new(start(first), start(last + 1).saturating_sub(1)))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(id: u64, level: u8, min: i64, max: i64, rows: u64) -> PartEntry {
+        let times = TimeRange::new(min, max);
+        let partition = (level > 0).then_some(times);
+        PartEntry { id, table: 1, level, positions: (id, id), partition, rows, times, bytes: 1 }
+    }
+
+    fn check(parts: &[PartEntry], newest: i64, expect: Option<(&[u64], bool)>) {
+        let situation = Situation { parts, partition_ns: 80, newest, fan_in: 3 };
+        let found = next(&situation).map(|job| (job.inputs, job.dense));
+        assert_eq!(found, expect.map(|(ids, dense)| (ids.to_vec(), dense)));
+    }
+
+    #[test]
+    fn flush_parts_go_together() {
+        let parts = [part(1, 0, 0, 9, 5), part(2, 0, 5, 300, 5), part(3, 0, 1, 2, 5)];
+        check(&parts[..2], 300, None);
+        check(&parts, 300, Some((&[1, 2, 3], false)));
+    }
+
+    #[test]
+    fn a_closed_partition_becomes_dense_once() {
+        check(&[part(1, 1, 0, 79, 100)], 79, None);
+        check(&[part(1, 1, 0, 79, 100)], 90, Some((&[1], true)));
+        check(&[part(1, 2, 0, 79, 100)], 90, None);
+    }
+
+    #[test]
+    fn few_late_rows_wait() {
+        let dense = part(1, 2, 0, 79, 1000);
+        check(&[dense.clone(), part(2, 1, 0, 79, 10)], 500, None);
+        check(&[dense.clone(), part(2, 1, 0, 79, 200)], 500, Some((&[1, 2], true)));
+    }
+
+    #[test]
+    fn a_full_merge_ends() {
+        let parts = [part(1, 2, 0, 79, 10), part(2, 0, 40, 120, 10), part(3, 2, 160, 239, 9)];
+        let situation = Situation { parts: &parts, partition_ns: 80, newest: 0, fan_in: 3 };
+        assert_eq!(next_full(&situation).unwrap().inputs, [1, 2]);
+        let situation = Situation { parts: &parts[2..], ..situation };
+        assert_eq!(next_full(&situation), None);
+    }
+
+    #[test]
+    fn small_partitions_share_a_part() {
+        let mut histogram = Histogram::default();
+        for day in 0..180 {
+            histogram.add(TimeRange::new(day * 10, day * 10 + 9), 100, 10);
+        }
+        assert_eq!(histogram.ranges(10), [TimeRange::new(0, 1799)]);
+        histogram.add(TimeRange::new(905, 906), 1 << 20, 10);
+        let ranges = histogram.ranges(10);
+        assert_eq!(ranges.len(), 3);
+        assert_eq!(ranges[1], TimeRange::new(900, 909));
+        assert!(ranges.windows(2).all(|pair| pair[0].max + 1 == pair[1].min));
+    }
+}

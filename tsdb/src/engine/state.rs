@@ -1,0 +1,273 @@
+//! The state that readers see: immutable, swapped whole.
+//!
+//! Invariants: a published state shows every commit up to its position and none after it (the
+//! last-row cache alone may be newer); a table's runs lie above its flush position; its parts lie
+//! at or below it.
+
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use crate::error::Result;
+use crate::head::{Head, LastRows};
+use crate::rows::RowSnapshot;
+use crate::scan::{PartHandle, Scan, ScanRequest, ScanStats, ScanStream, Source, StreamSpec};
+use crate::series::{Bitmap, SeriesIndex};
+use crate::types::{ColumnId, PhysicalType, Rows, TableId, TableSchema, TimeRange};
+
+use super::stats::{PartInfo, TableStats};
+
+/// One version of everything.
+#[derive(Clone, Debug)]
+pub(crate) struct State {
+    /// Every commit up to here is visible.
+    pub position: u64,
+    /// Counts changes of any table's columns, options or name.
+    pub schema_version: u64,
+    pub tables: imbl::OrdMap<TableId, Arc<TableState>>,
+    pub names: imbl::OrdMap<String, TableId>,
+    pub next_table: TableId,
+    pub rows: RowSnapshot,
+}
+
+/// One table in a state.
+#[derive(Clone, Debug)]
+pub(crate) struct TableState {
+    pub schema: Arc<TableSchema>,
+    pub series: Arc<SeriesIndex>,
+    /// Series below this number belong to the state.
+    pub series_count: u32,
+    pub head: Head,
+    /// Runs up to this position are being flushed and must not be merged with newer ones.
+    pub frozen: u64,
+    /// Commits up to this position are in parts.
+    pub flushed: u64,
+    /// In the order of positions.
+    pub parts: Arc<Vec<Arc<PartHandle>>>,
+    pub last: Arc<RwLock<LastRows>>,
+    /// Series files: how many series they hold, and their bytes.
+    pub series_stored: u32,
+    pub series_bytes: u64,
+}
+
+/// What a reader sees: version, head, row store and position, taken together. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    pub(crate) state: Arc<State>,
+}
+
+impl Snapshot {
+    /// The position that the snapshot shows.
+    pub fn position(&self) -> u64 {
+        self.state.position
+    }
+
+    /// Changes whenever a table's columns, options or name change: a key for cached plans.
+    pub fn schema_version(&self) -> u64 {
+        self.state.schema_version
+    }
+
+    /// All tables in order of name.
+    pub fn tables(&self) -> Vec<Arc<TableSchema>> {
+        let of = |id: &TableId| self.state.tables.get(id).map(|table| Arc::clone(&table.schema));
+        self.state.names.values().filter_map(of).collect()
+    }
+
+    /// The table of this name.
+    pub fn table(&self, name: &str) -> Option<Table> {
+        self.table_by_id(*self.state.names.get(name)?)
+    }
+
+    /// The table of this number.
+    pub fn table_by_id(&self, id: TableId) -> Option<Table> {
+        self.state.tables.get(&id).map(|state| Table { state: Arc::clone(state) })
+    }
+
+    /// Management rows. Spaces 0 to 15 belong to the engine, 16 to 255 to query, 256 and above
+    /// to management.
+    pub fn rows(&self) -> &RowSnapshot {
+        &self.state.rows
+    }
+}
+
+/// One table in a snapshot.
+#[derive(Clone, Debug)]
+pub struct Table {
+    state: Arc<TableState>,
+}
+
+impl Table {
+    /// Columns and settings.
+    pub fn schema(&self) -> &Arc<TableSchema> {
+        &self.state.schema
+    }
+
+    /// The index of its series; it may know series newer than the snapshot.
+    pub fn series(&self) -> &Arc<SeriesIndex> {
+        &self.state.series
+    }
+
+    /// Series below this number belong to the snapshot: the `limit` to give the index.
+    pub fn series_count(&self) -> u32 {
+        self.state.series_count
+    }
+
+    /// Plans a scan; nothing but indexes is read yet.
+    ///
+    /// # Errors
+    /// [`crate::Error::NotFound`] for a column that the table does not have, and what reading
+    /// part indexes gives.
+    pub fn scan(&self, request: ScanRequest) -> Result<Scan> {
+        self.state.scan(request)
+    }
+
+    /// Newest row of each series of `series` that has one, in ascending series, out of the
+    /// last-row cache; `columns` in the order asked for. The cache may be ahead of the snapshot
+    /// by commits that were published since: use it where the newest is wanted.
+    ///
+    /// # Errors
+    /// [`crate::Error::NotFound`] for a column that the table does not have.
+    pub fn last_rows(&self, series: &Bitmap, columns: &[ColumnId]) -> Result<Rows> {
+        let columns = self.state.physical(columns)?;
+        Ok(self.state.last.read().rows(series.iter(), &columns))
+    }
+
+    /// Rows and bytes.
+    pub fn stats(&self) -> TableStats {
+        self.state.stats()
+    }
+
+    /// The parts in the order of positions.
+    pub fn parts(&self) -> Vec<PartInfo> {
+        self.state.parts.iter().map(|part| PartInfo::of(part)).collect()
+    }
+}
+
+impl TableState {
+    /// The columns asked for with the types they have now.
+    pub fn physical(&self, columns: &[ColumnId]) -> Result<Vec<(ColumnId, PhysicalType)>> {
+        let of = |id: &ColumnId| match self.schema.column_by_id(*id).filter(|spec| !spec.key) {
+            Some(spec) => Ok((*id, spec.kind.physical())),
+            None => Err(crate::Error::NotFound(format!(
+                "table \"{}\" has no field {id}",
+                self.schema.name
+            ))),
+        };
+        columns.iter().map(of).collect()
+    }
+
+    fn scan(&self, request: ScanRequest) -> Result<Scan> {
+        let columns = self.physical(&request.columns)?;
+        let stats = Arc::new(ScanStats::default());
+        let sources = self.sources(&request, &stats)?;
+        let set = request.series.map(|mut set| {
+            set.remove_range(self.series_count..);
+            Arc::new(set)
+        });
+        let mut streams = Vec::new();
+        for series in self.split(set.as_deref(), request.streams) {
+            let spec = StreamSpec {
+                series,
+                set: set.clone(),
+                times: request.times,
+                columns: columns.clone(),
+                bounds: request.bounds.clone(),
+                mode: self.schema.options.merge,
+                batch_rows: request.batch_rows.max(1),
+            };
+            streams.push(ScanStream::new(&sources, spec, Arc::clone(&stats))?);
+        }
+        Ok(Scan { streams, stats })
+    }
+
+    /// The sources that can have rows wanted, counted in `stats`.
+    fn sources(&self, request: &ScanRequest, stats: &ScanStats) -> Result<Vec<Source>> {
+        let length = self.schema.options.partition_ns;
+        let (mut seen, mut kept) = (Partitions::default(), Partitions::default());
+        let mut sources = Vec::new();
+        for part in self.parts.iter() {
+            ScanStats::add(&stats.parts, 1);
+            seen.add(part.entry.times, length);
+            if part.meets(request.series.as_ref(), request.times) {
+                kept.add(part.entry.times.intersect(&request.times), length);
+                let groups = u64::from(part.part.group_count());
+                ScanStats::add(&stats.groups, groups);
+                sources.push(Source::Part(Arc::clone(part)));
+            } else {
+                ScanStats::add(&stats.parts_pruned, 1);
+            }
+        }
+        ScanStats::add(&stats.partitions, seen.count());
+        let pruned = seen.count().saturating_sub(kept.count());
+        ScanStats::add(&stats.partitions_pruned, pruned);
+        sources.extend(self.head.runs().map(|run| Source::Run(Arc::clone(run))));
+        Ok(sources)
+    }
+
+    /// Cuts the series wanted into ranges of about equal number.
+    fn split(&self, set: Option<&Bitmap>, streams: usize) -> Vec<(u32, u32)> {
+        let count = match set {
+            Some(set) => set.cardinality(),
+            None => u64::from(self.series_count),
+        };
+        if count == 0 {
+            return Vec::new();
+        }
+        let streams = (streams.max(1) as u64).min(count);
+        let nth = |n: u64| match set {
+            Some(set) => set.select(n as u32).unwrap_or(u32::MAX),
+            None => n as u32,
+        };
+        (0..streams)
+            .map(|i| (nth(i * count / streams), nth((i + 1) * count / streams - 1)))
+            .collect()
+    }
+
+    fn stats(&self) -> TableStats {
+        let mut spans: Vec<TimeRange> = self.parts.iter().map(|p| p.entry.times).collect();
+        spans.extend(self.head.runs().map(|run| run.times));
+        let times = spans.iter().fold(TimeRange::EMPTY, |all, span| all.cover(span));
+        spans.sort_by_key(|span| span.min);
+        let apart = spans.windows(2).all(|pair| pair[0].max < pair[1].min);
+        let append = self.schema.options.merge == crate::types::MergeMode::Append;
+        let head_rows = self.head.rows();
+        TableStats {
+            rows: self.parts.iter().map(|p| p.entry.rows).sum::<u64>() + head_rows,
+            exact: apart || append,
+            times,
+            head_rows,
+            head_bytes: self.head.memory(),
+            part_bytes: self.parts.iter().map(|p| p.entry.bytes).sum(),
+            series_bytes: self.series_bytes,
+        }
+    }
+}
+
+/// Counts the partitions that time ranges touch.
+#[derive(Default)]
+struct Partitions {
+    ranges: Vec<(i64, i64)>,
+}
+
+impl Partitions {
+    fn add(&mut self, times: TimeRange, length: i64) {
+        if !times.is_empty() {
+            self.ranges.push((times.min.div_euclid(length), times.max.div_euclid(length)));
+        }
+    }
+
+    fn count(&self) -> u64 {
+        let mut ranges = self.ranges.clone();
+        ranges.sort_unstable();
+        let mut count = 0u64;
+        let mut end: Option<i64> = None;
+        for (first, last) in ranges {
+            let from = end.map_or(first, |end| first.max(end.saturating_add(1)));
+            if from <= last {
+                count += last.abs_diff(from) + 1;
+                end = Some(last);
+            }
+        }
+        count
+    }
+}

@@ -1,0 +1,365 @@
+//! The version: which files make up the database, as an edit log with snapshots
+//! (FORMAT.md, "Version log").
+//!
+//! Invariants: an edit is durable before its effect is published; files that an edit names are
+//! durable before the edit; files that no version names are removed at open.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::io::{File, Storage};
+use crate::types::{TableId, TimeRange};
+
+use super::bytes::{Reader, put_bytes};
+use super::files;
+
+const MAGIC: &[u8; 8] = b"MRVERS\x00\x01";
+const EDITS_BYTES_MAX: u64 = 4 << 20;
+const EDIT_BYTES_MAX: usize = 256 << 20;
+
+/// A part as the version knows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PartEntry {
+    /// Number of the part, unique in the database.
+    pub id: u64,
+    /// Its table.
+    pub table: TableId,
+    /// 0: flushed; 1: merged lightly; 2: merged densely.
+    pub level: u8,
+    /// First and last position of the commits in it.
+    pub positions: (u64, u64),
+    /// Time span that the part is confined to; none for flush parts.
+    pub partition: Option<TimeRange>,
+    /// Rows.
+    pub rows: u64,
+    /// Smallest range that holds all times.
+    pub times: TimeRange,
+    /// Length of the file.
+    pub bytes: u64,
+}
+
+/// The files of one table.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TableFiles {
+    /// Commits up to this position are in parts.
+    pub flushed: u64,
+    /// Series files: `(from, to, bytes)`, end to end from 0.
+    pub series: Vec<(u32, u32, u64)>,
+    /// Parts by number.
+    pub parts: BTreeMap<u64, PartEntry>,
+    /// Number of the last-row part of position `flushed`, if there is one.
+    pub last: Option<u64>,
+}
+
+/// One step of the edit log. All lists of an edit take effect together.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Edit {
+    /// Parts that come.
+    pub add: Vec<PartEntry>,
+    /// Parts that go: `(table, id)`.
+    pub remove: Vec<(TableId, u64)>,
+    /// New flush positions.
+    pub flushed: Vec<(TableId, u64)>,
+    /// New series files: `(table, from, to, bytes)`.
+    pub series: Vec<(TableId, u32, u32, u64)>,
+    /// New last-row parts.
+    pub last: Vec<(TableId, u64)>,
+    /// Tables that go with all their files.
+    pub drop: Vec<TableId>,
+    /// Part numbers below this one were used; 0 says nothing.
+    pub next_part: u64,
+}
+
+/// All files of a database.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Version {
+    /// Files by table.
+    pub tables: BTreeMap<TableId, TableFiles>,
+    /// First part number that was never used.
+    pub next_part: u64,
+}
+
+impl Version {
+    /// Takes an edit in; returns the files that are no longer named.
+    pub fn apply(&mut self, edit: &Edit) -> Vec<String> {
+        let mut gone = Vec::new();
+        self.next_part = self.next_part.max(edit.next_part);
+        for (table, id) in &edit.remove {
+            if self.tables.get_mut(table).and_then(|t| t.parts.remove(id)).is_some() {
+                gone.push(files::part(*table, *id));
+            }
+        }
+        for part in &edit.add {
+            self.next_part = self.next_part.max(part.id + 1);
+            self.tables.entry(part.table).or_default().parts.insert(part.id, part.clone());
+        }
+        for (table, position) in &edit.flushed {
+            self.tables.entry(*table).or_default().flushed = *position;
+        }
+        for (table, from, to, bytes) in &edit.series {
+            self.tables.entry(*table).or_default().series.push((*from, *to, *bytes));
+        }
+        for (table, id) in &edit.last {
+            self.next_part = self.next_part.max(id + 1);
+            let old = self.tables.entry(*table).or_default().last.replace(*id);
+            gone.extend(old.map(|old| files::last(*table, old)));
+        }
+        for table in &edit.drop {
+            if let Some(files) = self.tables.remove(table) {
+                gone.extend(names(*table, &files));
+            }
+        }
+        gone
+    }
+
+    /// Names of all files.
+    pub fn files(&self) -> Vec<String> {
+        self.tables.iter().flat_map(|(table, files)| names(*table, files)).collect()
+    }
+
+    /// The whole version as one edit.
+    fn as_edit(&self) -> Edit {
+        let mut edit = Edit { next_part: self.next_part, ..Edit::default() };
+        for (table, files) in &self.tables {
+            edit.add.extend(files.parts.values().cloned());
+            edit.flushed.push((*table, files.flushed));
+            edit.series.extend(files.series.iter().map(|(f, t, b)| (*table, *f, *t, *b)));
+            edit.last.extend(files.last.map(|id| (*table, id)));
+        }
+        edit
+    }
+}
+
+fn names(table: TableId, files: &TableFiles) -> Vec<String> {
+    let mut names: Vec<String> = files.parts.keys().map(|id| files::part(table, *id)).collect();
+    names.extend(files.series.iter().map(|(from, to, _)| files::series(table, *from, *to)));
+    names.extend(files.last.map(|id| files::last(table, id)));
+    names
+}
+
+impl Edit {
+    /// Encodes the edit.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_list(&mut out, &self.add, put_part);
+        put_list(&mut out, &self.remove, |out, (table, id)| {
+            out.extend_from_slice(&table.to_le_bytes());
+            out.extend_from_slice(&id.to_le_bytes());
+        });
+        put_list(&mut out, &self.flushed, |out, (table, position)| {
+            out.extend_from_slice(&table.to_le_bytes());
+            out.extend_from_slice(&position.to_le_bytes());
+        });
+        put_list(&mut out, &self.series, |out, (table, from, to, bytes)| {
+            out.extend_from_slice(&table.to_le_bytes());
+            out.extend_from_slice(&from.to_le_bytes());
+            out.extend_from_slice(&to.to_le_bytes());
+            out.extend_from_slice(&bytes.to_le_bytes());
+        });
+        put_list(&mut out, &self.last, |out, (table, id)| {
+            out.extend_from_slice(&table.to_le_bytes());
+            out.extend_from_slice(&id.to_le_bytes());
+        });
+        put_list(&mut out, &self.drop, |out, table| out.extend_from_slice(&table.to_le_bytes()));
+        out.extend_from_slice(&self.next_part.to_le_bytes());
+        out
+    }
+
+    /// Decodes what [`Edit::encode`] wrote.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] for anything else.
+    pub fn decode(bytes: &[u8]) -> Result<Edit> {
+        let mut reader = Reader::new(bytes, "version edit");
+        let edit = Edit {
+            add: list(&mut reader, 70, part)?,
+            remove: list(&mut reader, 12, |r| Ok((r.u32()?, r.u64()?)))?,
+            flushed: list(&mut reader, 12, |r| Ok((r.u32()?, r.u64()?)))?,
+            series: list(&mut reader, 20, |r| Ok((r.u32()?, r.u32()?, r.u32()?, r.u64()?)))?,
+            last: list(&mut reader, 12, |r| Ok((r.u32()?, r.u64()?)))?,
+            drop: list(&mut reader, 4, |r| r.u32())?,
+            next_part: reader.u64()?,
+        };
+        reader.end()?;
+        Ok(edit)
+    }
+}
+
+fn put_list<T>(out: &mut Vec<u8>, list: &[T], put: impl Fn(&mut Vec<u8>, &T)) {
+    out.extend_from_slice(&(list.len() as u32).to_le_bytes());
+    list.iter().for_each(|item| put(out, item));
+}
+
+fn list<T>(
+    reader: &mut Reader<'_>,
+    each: usize,
+    read: impl Fn(&mut Reader<'_>) -> Result<T>,
+) -> Result<Vec<T>> {
+    let count = reader.count(each)?;
+    (0..count).map(|_| read(reader)).collect()
+}
+
+fn put_part(out: &mut Vec<u8>, part: &PartEntry) {
+    out.extend_from_slice(&part.id.to_le_bytes());
+    out.extend_from_slice(&part.table.to_le_bytes());
+    out.push(part.level);
+    out.extend_from_slice(&part.positions.0.to_le_bytes());
+    out.extend_from_slice(&part.positions.1.to_le_bytes());
+    out.push(u8::from(part.partition.is_some()));
+    let partition = part.partition.unwrap_or(TimeRange::ALL);
+    for number in [partition.min, partition.max, part.times.min, part.times.max] {
+        out.extend_from_slice(&number.to_le_bytes());
+    }
+    out.extend_from_slice(&part.rows.to_le_bytes());
+    out.extend_from_slice(&part.bytes.to_le_bytes());
+}
+
+fn part(reader: &mut Reader<'_>) -> Result<PartEntry> {
+    let id = reader.u64()?;
+    let table = reader.u32()?;
+    let level = reader.u8()?;
+    let positions = (reader.u64()?, reader.u64()?);
+    let confined = reader.u8()? != 0;
+    let span = TimeRange::new(reader.i64()?, reader.i64()?);
+    let times = TimeRange::new(reader.i64()?, reader.i64()?);
+    let (rows, bytes) = (reader.u64()?, reader.u64()?);
+    let partition = confined.then_some(span);
+    Ok(PartEntry { id, table, level, positions, partition, rows, times, bytes })
+}
+
+/// The open edit log.
+#[derive(Debug)]
+pub struct VersionLog {
+    storage: Arc<dyn Storage>,
+    file: Arc<dyn File>,
+    number: u64,
+    end: u64,
+    /// The version that the log says.
+    pub version: Version,
+}
+
+impl VersionLog {
+    /// Opens the newest version log, or makes the first one.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if an edit is damaged and durable ones follow it.
+    pub fn open(storage: Arc<dyn Storage>) -> Result<VersionLog> {
+        let io = |e: &std::io::Error| Error::io("opening the version log", e);
+        storage.create_dir(files::VERSIONS).map_err(|e| io(&e))?;
+        let names = storage.list(files::VERSIONS).map_err(|e| io(&e))?;
+        let mut numbers: Vec<u64> = names.iter().filter_map(|n| files::version_number(n)).collect();
+        numbers.sort_unstable();
+        for name in names.iter().filter(|n| n.ends_with(files::UNFINISHED)) {
+            storage.remove(&format!("{}/{name}", files::VERSIONS)).map_err(|e| io(&e))?;
+        }
+        let mut version = Version { next_part: 1, ..Version::default() };
+        if let Some(newest) = numbers.last() {
+            let file = storage.open(&files::version(*newest)).map_err(|e| io(&e))?;
+            for edit in read_edits(&file, &files::version(*newest))? {
+                version.apply(&edit);
+            }
+        }
+        // Every open writes a snapshot: the tail that a crash may have torn is never appended to.
+        let number = numbers.last().copied().unwrap_or(0) + 1;
+        let (file, end) = write_snapshot(&*storage, number, &version)?;
+        for old in numbers {
+            storage.remove(&files::version(old)).map_err(|e| io(&e))?;
+        }
+        Ok(VersionLog { storage, file, number, end, version })
+    }
+
+    /// Makes an edit durable and takes it in. Returns the files that are no longer named; they
+    /// may be removed once no reader holds them.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::Full`]; the edit then has no effect, and the log must not be
+    /// used again.
+    pub fn append(&mut self, edit: &Edit) -> Result<Vec<String>> {
+        let bytes = frame(&edit.encode());
+        let io = |e: std::io::Error| Error::io("writing the version log", &e);
+        self.file.write_at(self.end, &bytes).map_err(io)?;
+        self.file.sync_data().map_err(io)?;
+        self.end += bytes.len() as u64;
+        let gone = self.version.apply(edit);
+        if self.end > EDITS_BYTES_MAX {
+            let (file, end) = write_snapshot(&*self.storage, self.number + 1, &self.version)?;
+            let old = files::version(self.number);
+            (self.file, self.end, self.number) = (file, end, self.number + 1);
+            self.storage.remove(&old).map_err(io)?;
+        }
+        Ok(gone)
+    }
+}
+
+fn frame(payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(payload.len() + 8);
+    put_bytes(&mut out, payload);
+    out.extend_from_slice(&crc32fast::hash(&out).to_le_bytes());
+    out
+}
+
+fn write_snapshot(
+    storage: &dyn Storage,
+    number: u64,
+    version: &Version,
+) -> Result<(Arc<dyn File>, u64)> {
+    let io = |e: std::io::Error| Error::io("writing a version snapshot", &e);
+    let name = files::version(number);
+    let unfinished = format!("{name}{}", files::UNFINISHED);
+    let file = storage.create(&unfinished).map_err(io)?;
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend_from_slice(&frame(&version.as_edit().encode()));
+    file.write_at(0, &bytes).map_err(io)?;
+    file.sync_data().map_err(io)?;
+    drop(file);
+    storage.rename(&unfinished, &name).map_err(io)?;
+    storage.sync_dir(files::VERSIONS).map_err(io)?;
+    let file = storage.open(&name).map_err(io)?;
+    Ok((file, bytes.len() as u64))
+}
+
+/// Reads all edits of a version log; the first is the snapshot. A damaged last edit that no edit
+/// follows was never durable and is left out.
+///
+/// # Errors
+/// [`Error::Corrupt`] for damage anywhere else.
+pub fn read_edits(file: &Arc<dyn File>, name: &str) -> Result<Vec<Edit>> {
+    let len = file.len().map_err(|e| Error::io(format_args!("reading {name}"), &e))?;
+    let mut bytes = vec![0; len as usize];
+    file.read_at(0, &mut bytes).map_err(|e| Error::io(format_args!("reading {name}"), &e))?;
+    let Some(body) = bytes.strip_prefix(MAGIC.as_slice()) else {
+        return Err(Error::corrupt(name, 0, "not a version log of this format"));
+    };
+    let mut edits = Vec::new();
+    let mut at = 0;
+    while at < body.len() {
+        let Some((payload, next)) = read_frame(body, at) else {
+            let follows = (at + 1..body.len()).any(|later| read_frame(body, later).is_some());
+            if edits.is_empty() || follows {
+                let offset = (at + MAGIC.len()) as u64;
+                return Err(Error::corrupt(name, offset, "an edit is damaged"));
+            }
+            break;
+        };
+        edits.push(Edit::decode(payload)?);
+        at = next;
+    }
+    if edits.is_empty() {
+        return Err(Error::corrupt(name, MAGIC.len() as u64, "the snapshot is missing"));
+    }
+    Ok(edits)
+}
+
+/// The payload of the frame at `at` and where the next one starts, if its checksum holds.
+fn read_frame(body: &[u8], at: usize) -> Option<(&[u8], usize)> {
+    let len = body.get(at..at + 4)?;
+    let len = u32::from_le_bytes(len.try_into().ok()?) as usize;
+    if len > EDIT_BYTES_MAX {
+        return None;
+    }
+    let framed = body.get(at..at + 4 + len)?;
+    let sum = body.get(at + 4 + len..at + 8 + len)?;
+    let holds = crc32fast::hash(framed) == u32::from_le_bytes(sum.try_into().ok()?);
+    holds.then_some((&framed[4..], at + 8 + len))
+}

@@ -1,0 +1,84 @@
+//! Heads: the rows of a table that are not in parts yet, and the last row of each series.
+//!
+//! A head is a list of runs a shard. A run is the rows of one or a few commits, sorted by
+//! (series, time) and never changed: writers append runs, small neighbours are merged into new
+//! ones by doubling, readers hold what they saw. Runs of a shard are in the order of their
+//! positions, and their position ranges are disjoint.
+
+mod last;
+mod run;
+
+pub use last::LastRows;
+pub use run::{Run, RunData, coalesce};
+
+use std::sync::Arc;
+
+/// Rows up to which neighbouring runs are merged.
+const RUN_ROWS_MAX: usize = 16_384;
+
+/// The head of one table: runs by shard.
+#[derive(Clone, Debug, Default)]
+pub struct Head {
+    shards: Vec<Arc<Vec<Arc<Run>>>>,
+}
+
+impl Head {
+    /// An empty head.
+    pub fn new(shards: u16) -> Head {
+        Head { shards: vec![Arc::default(); usize::from(shards)] }
+    }
+
+    /// Appends a run to a shard. Neighbours above position `frozen` may be merged into it.
+    pub fn push(&mut self, shard: usize, run: Run, mode: crate::types::MergeMode, frozen: u64) {
+        let runs = Arc::make_mut(&mut self.shards[shard]);
+        let mut run = run;
+        while let Some(last) = runs.last() {
+            let rows = last.rows() + run.rows();
+            let small = last.rows() < 2 * run.rows() && rows <= RUN_ROWS_MAX;
+            if !small || *last.positions.start() <= frozen {
+                break;
+            }
+            run = coalesce(last, &run, mode);
+            runs.pop();
+        }
+        runs.push(Arc::new(run));
+    }
+
+    /// All runs, shard by shard, in the order of positions inside a shard.
+    pub fn runs(&self) -> impl Iterator<Item = &Arc<Run>> {
+        self.shards.iter().flat_map(|runs| runs.iter())
+    }
+
+    /// The head without the runs that end at or before `position`.
+    pub fn without(&self, position: u64) -> Head {
+        let keep = |runs: &Arc<Vec<Arc<Run>>>| {
+            Arc::new(runs.iter().filter(|r| *r.positions.end() > position).cloned().collect())
+        };
+        Head { shards: self.shards.iter().map(keep).collect() }
+    }
+
+    /// The runs that end at or before `position`.
+    pub fn until(&self, position: u64) -> Vec<Arc<Run>> {
+        self.runs().filter(|run| *run.positions.end() <= position).cloned().collect()
+    }
+
+    /// Rows in the head; equal (series, time) of different commits count each.
+    pub fn rows(&self) -> u64 {
+        self.runs().map(|run| run.rows() as u64).sum()
+    }
+
+    /// Bytes held in memory.
+    pub fn memory(&self) -> u64 {
+        self.runs().map(|run| run.memory() as u64).sum()
+    }
+
+    /// Whether there is no run.
+    pub fn is_empty(&self) -> bool {
+        self.shards.iter().all(|runs| runs.is_empty())
+    }
+
+    /// First position of the oldest run.
+    pub fn oldest(&self) -> Option<u64> {
+        self.shards.iter().filter_map(|runs| runs.first()).map(|r| *r.positions.start()).min()
+    }
+}

@@ -1,0 +1,367 @@
+//! One stream of a scan: series after series, pieces merged by time.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::series::Bitmap;
+use crate::types::{
+    CellState, ColumnBuilder, ColumnId, MergeMode, PhysicalType, Rows, SeriesRows, TimeRange,
+    ValueRef,
+};
+
+use super::piece::{Piece, Place};
+use super::source::{Filter, Source, Walk};
+use super::{FieldBound, ScanStats};
+
+/// What a stream reads.
+#[derive(Clone, Debug)]
+pub struct StreamSpec {
+    /// First and last series.
+    pub series: (u32, u32),
+    /// Series inside that range; `None` for all.
+    pub set: Option<Arc<Bitmap>>,
+    /// Times; exact.
+    pub times: TimeRange,
+    /// Columns in the order wanted, with the types that come out.
+    pub columns: Vec<(ColumnId, PhysicalType)>,
+    /// What may be skipped.
+    pub bounds: Vec<FieldBound>,
+    /// What rows of one (series, time) become.
+    pub mode: MergeMode,
+    /// Rows of a batch, about.
+    pub batch_rows: usize,
+}
+
+/// Batches of rows in ascending (series, time). Reading blocks on CPU and disk.
+#[derive(Debug)]
+pub struct ScanStream {
+    spec: StreamSpec,
+    filter: Filter,
+    walks: Vec<Walk>,
+    /// Walks by their next series.
+    heap: BinaryHeap<Reverse<(u32, usize)>>,
+    series: u32,
+    /// Pieces of the series not begun, by their earliest time.
+    waiting: VecDeque<Piece>,
+    /// Pieces begun.
+    active: Vec<Cursor>,
+    out: Output,
+    stats: Arc<ScanStats>,
+}
+
+#[derive(Debug)]
+struct Cursor {
+    piece: Piece,
+    at: usize,
+    end: usize,
+    next: i64,
+}
+
+impl ScanStream {
+    /// Begins a stream over sources.
+    ///
+    /// # Errors
+    /// Those of reading part indexes.
+    pub fn new(sources: &[Source], spec: StreamSpec, stats: Arc<ScanStats>) -> Result<ScanStream> {
+        let filter = Filter {
+            first: spec.series.0,
+            last: spec.series.1,
+            set: spec.set.clone(),
+            times: spec.times,
+        };
+        let mut walks = Vec::new();
+        let mut heap = BinaryHeap::new();
+        for source in sources {
+            let Some(mut walk) = Walk::new(source, &filter, &stats)? else { continue };
+            if let Some(series) = walk.peek(&filter)? {
+                heap.push(Reverse((series, walks.len())));
+                walks.push(walk);
+            }
+        }
+        let out = Output::new(&spec.columns, spec.batch_rows);
+        let (waiting, active) = (VecDeque::new(), Vec::new());
+        Ok(ScanStream { spec, filter, walks, heap, series: 0, waiting, active, out, stats })
+    }
+
+    /// Columns that come out, in order.
+    pub fn columns(&self) -> &[(ColumnId, PhysicalType)] {
+        &self.spec.columns
+    }
+
+    /// The next batch; never empty.
+    ///
+    /// # Errors
+    /// [`crate::Error::Corrupt`] or [`crate::Error::Io`] from reading parts.
+    pub fn next_rows(&mut self) -> Result<Option<Rows>> {
+        while self.out.rows() < self.spec.batch_rows {
+            if self.waiting.is_empty() && self.active.is_empty() {
+                if !self.next_series()? {
+                    break;
+                }
+                continue;
+            }
+            self.step()?;
+        }
+        let rows = self.out.take();
+        ScanStats::add(&self.stats.rows, rows.len() as u64);
+        Ok((!rows.is_empty()).then_some(rows))
+    }
+
+    /// Gathers the pieces of the next series; false if there is none.
+    fn next_series(&mut self) -> Result<bool> {
+        let Some(Reverse((series, _))) = self.heap.peek() else { return Ok(false) };
+        let series = *series;
+        let mut pieces = Vec::new();
+        while let Some(Reverse((next, at))) = self.heap.peek().copied() {
+            if next != series {
+                break;
+            }
+            self.heap.pop();
+            let walk = &mut self.walks[at];
+            walk.take(series, &self.filter, &mut pieces)?;
+            if let Some(next) = walk.peek(&self.filter)? {
+                self.heap.push(Reverse((next, at)));
+            }
+        }
+        pieces.sort_by_key(|piece| (piece.earliest, piece.age));
+        self.series = series;
+        self.waiting = pieces.into();
+        Ok(true)
+    }
+
+    /// Begins every piece that may have the next row.
+    fn activate(&mut self) -> Result<()> {
+        loop {
+            let next = self.active.iter().map(|cursor| cursor.next).min();
+            match self.waiting.front() {
+                Some(piece) if next.is_none_or(|next| piece.earliest <= next) => {}
+                _ => return Ok(()),
+            }
+            let Some(piece) = self.waiting.pop_front() else { return Ok(()) };
+            let (at, end) = piece.cut(self.spec.times)?;
+            if at < end {
+                let next = piece.place.times()?[at];
+                self.active.push(Cursor { piece, at, end, next });
+            }
+        }
+    }
+
+    /// Gives the next slice of one piece, or the next row where pieces meet.
+    fn step(&mut self) -> Result<()> {
+        self.activate()?;
+        let Some(first) = self.active.iter().map(|cursor| cursor.next).min() else {
+            return Ok(());
+        };
+        let meeting = self.active.iter().filter(|cursor| cursor.next == first).count();
+        if meeting > 1 {
+            return self.merge_row(first);
+        }
+        let others = self.active.iter().map(|cursor| cursor.next).filter(|next| *next != first);
+        let limit = others.chain(self.waiting.front().map(|piece| piece.earliest)).min();
+        let room = self.spec.batch_rows - self.out.rows();
+        let Some(which) = self.active.iter().position(|cursor| cursor.next == first) else {
+            return Ok(());
+        };
+        let cursor = &mut self.active[which];
+        let times = cursor.piece.place.times()?;
+        let rest = &times[cursor.at..cursor.end];
+        let mut len = limit.map_or(rest.len(), |limit| rest.partition_point(|t| *t < limit));
+        len = len.min(room).max(1);
+        let (start, end) = (cursor.at, cursor.at + len);
+        emit(&cursor.piece.place, start, end, self.series, &self.spec, &self.stats, &mut self.out)?;
+        advance(&mut self.active, which, end)
+    }
+
+    /// Merges the rows of one time out of all pieces that have it.
+    fn merge_row(&mut self, time: i64) -> Result<()> {
+        let mut meeting: Vec<usize> =
+            (0..self.active.len()).filter(|at| self.active[*at].next == time).collect();
+        meeting.sort_by_key(|at| self.active[*at].piece.age);
+        let mut rows: Vec<(&Place, usize, usize)> = Vec::with_capacity(meeting.len());
+        for at in &meeting {
+            let cursor = &self.active[*at];
+            let times = &cursor.piece.place.times()?[cursor.at..cursor.end];
+            let same = times.partition_point(|t| *t <= time);
+            rows.push((&cursor.piece.place, cursor.at, cursor.at + same));
+        }
+        let ends: Vec<usize> = rows.iter().map(|(_, _, end)| *end).collect();
+        match self.spec.mode {
+            MergeMode::Append => {
+                for (place, start, end) in rows {
+                    self.out.series(self.series, end - start);
+                    append(place, start, end, &self.spec, &self.stats, &mut self.out)?;
+                }
+            }
+            MergeMode::LastRow => {
+                let newest = &rows[rows.len() - 1..];
+                merge_cells(newest, time, self.series, &self.spec, &self.stats, &mut self.out)?;
+            }
+            MergeMode::LastNonNull => {
+                merge_cells(&rows, time, self.series, &self.spec, &self.stats, &mut self.out)?;
+            }
+        }
+        // From the back, so that the places found stay valid while cursors leave.
+        let mut order: Vec<(usize, usize)> = meeting.into_iter().zip(ends).collect();
+        order.sort_unstable_by(|a, b| b.cmp(a));
+        for (at, end) in order {
+            advance(&mut self.active, at, end)?;
+        }
+        Ok(())
+    }
+}
+
+/// Moves a cursor on, and takes it away at its end.
+fn advance(active: &mut Vec<Cursor>, which: usize, to: usize) -> Result<()> {
+    let cursor = &mut active[which];
+    cursor.at = to;
+    if to >= cursor.end {
+        active.swap_remove(which);
+    } else {
+        cursor.next = cursor.piece.place.times()?[to];
+    }
+    Ok(())
+}
+
+/// Gives rows that no other piece touches, without those that bounds rule out.
+fn emit(
+    place: &Place,
+    start: usize,
+    end: usize,
+    series: u32,
+    spec: &StreamSpec,
+    stats: &ScanStats,
+    out: &mut Output,
+) -> Result<()> {
+    let Place::Group(group) = place else {
+        out.series(series, end - start);
+        return append(place, start, end, spec, stats, out);
+    };
+    if spec.bounds.is_empty() {
+        out.series(series, end - start);
+        return append(place, start, end, spec, stats, out);
+    }
+    for (zone, skip) in group.zones(&spec.bounds, stats)? {
+        let from = start.max(zone.start as usize);
+        let to = end.min((zone.start + zone.rows) as usize);
+        if !skip && from < to {
+            out.series(series, to - from);
+            append(place, from, to, spec, stats, out)?;
+        }
+    }
+    Ok(())
+}
+
+fn append(
+    place: &Place,
+    start: usize,
+    end: usize,
+    spec: &StreamSpec,
+    stats: &ScanStats,
+    out: &mut Output,
+) -> Result<()> {
+    out.times.extend_from_slice(&place.times()?[start..end]);
+    match place {
+        Place::Run(data) => {
+            for ((id, _), builder) in spec.columns.iter().zip(&mut out.columns) {
+                match data.column(*id) {
+                    Some(column) => builder.extend_range(column, start, end),
+                    None => builder.push_absent(end - start),
+                }
+            }
+        }
+        Place::Group(group) => {
+            let columns = group.columns(&spec.columns, stats)?;
+            for (column, builder) in columns.iter().zip(&mut out.columns) {
+                match column {
+                    Some(column) => builder.extend_range(column, start, end),
+                    None => builder.push_absent(end - start),
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Gives one row: of each column the newest cell that is not absent. `rows` from old to new.
+fn merge_cells(
+    rows: &[(&Place, usize, usize)],
+    time: i64,
+    series: u32,
+    spec: &StreamSpec,
+    stats: &ScanStats,
+    out: &mut Output,
+) -> Result<()> {
+    out.series(series, 1);
+    out.times.push(time);
+    for (nth, (id, _)) in spec.columns.iter().enumerate() {
+        let builder = &mut out.columns[nth];
+        let mut done = false;
+        for (place, start, end) in rows.iter().rev() {
+            let column = match place {
+                Place::Run(data) => data.column(*id),
+                Place::Group(group) => group.columns(&spec.columns, stats)?[nth].as_ref(),
+            };
+            let Some(column) = column else { continue };
+            let found = (*start..*end).rev().find(|row| !column.state(*row).is_absent());
+            if let Some(row) = found {
+                let (state, value) = column.cell(row);
+                builder.push(state, value);
+                done = true;
+                break;
+            }
+        }
+        if !done {
+            builder.push(CellState::ABSENT, ValueRef::Int(0));
+        }
+    }
+    Ok(())
+}
+
+/// The batch under construction.
+#[derive(Debug)]
+struct Output {
+    kinds: Vec<(ColumnId, PhysicalType)>,
+    capacity: usize,
+    series: Vec<SeriesRows>,
+    times: Vec<i64>,
+    columns: Vec<ColumnBuilder>,
+}
+
+impl Output {
+    fn new(kinds: &[(ColumnId, PhysicalType)], capacity: usize) -> Output {
+        // Small scans must not pay for a full batch.
+        let columns = kinds.iter().map(|(_, kind)| ColumnBuilder::new(*kind, 0)).collect();
+        let kinds = kinds.to_vec();
+        Output { kinds, capacity, series: Vec::new(), times: Vec::new(), columns }
+    }
+
+    fn rows(&self) -> usize {
+        self.times.len()
+    }
+
+    /// Notes that the next `rows` rows are of `series`.
+    fn series(&mut self, series: u32, rows: usize) {
+        if let Some(last) = self.series.last_mut()
+            && last.series == series
+        {
+            last.rows += rows as u32;
+            return;
+        }
+        let start = self.times.len() as u32;
+        self.series.push(SeriesRows { series, start, rows: rows as u32 });
+    }
+
+    fn take(&mut self) -> Rows {
+        if self.times.is_empty() {
+            return Rows::default();
+        }
+        let fresh = Output::new(&self.kinds, self.capacity);
+        let Output { series, times, columns, kinds, .. } = std::mem::replace(self, fresh);
+        let finish =
+            |((id, _), builder): ((ColumnId, PhysicalType), ColumnBuilder)| (id, builder.finish());
+        let columns = kinds.into_iter().zip(columns).map(finish).collect();
+        Rows { series, times, columns }
+    }
+}

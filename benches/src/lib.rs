@@ -1,1 +1,1 @@
-//! Placeholder.
+//! Criterion micro-benchmarks; they live in `micro/`.

@@ -1,30 +1,66 @@
-//! STUB of the management crate's face: signatures are the contract.
-#![allow(unused_variables)]
-use std::sync::Arc;
-use query::{Identity, QueryResult};
-use tsdb::Db;
+//! Who may do what: users, their secrets, log-in and tokens, kept as rows of the row store.
+//!
+//! Start at [`Users`]. `README.md` of this crate describes the rows byte by byte and the rules
+//! that hold between them.
 
-/// Users and their secrets, rows of the row store (space 256).
-pub struct Users { _p: () }
-/// Why a log-in failed; the client is told the same words for each.
-#[derive(Debug)]
-pub struct LoginFailed { pub reason_for_log: String }
-impl Users {
-    /// Opens; on a database without users makes `admin` (superuser) with `first_password` or a random one, which is returned once.
-    pub fn open(db: Arc<Db>, first_password: Option<String>) -> QueryResult<(Arc<Users>, Option<String>)> { unimplemented!() }
-    /// Password log-in (HTTP Basic, tokens). Slow by design (argon2id) with a short cache of verified secrets; call from a blocking thread.
-    pub fn verify(&self, user: &str, password: &str) -> Result<Identity, LoginFailed> { unimplemented!() }
-    /// An API token `mr_…` made by create_token (Bearer).
-    pub fn verify_token(&self, token: &str) -> Result<Identity, LoginFailed> { unimplemented!() }
-    pub fn create_token(&self, user: &str) -> QueryResult<String> { unimplemented!() }
-    /// A SCRAM-SHA-256 exchange for one connection (RFC 5802, 7677). Unknown users get a believable fake exchange that fails at the end.
-    pub fn scram(&self, user: &str) -> ScramExchange { unimplemented!() }
+mod directory;
+mod gate;
+mod options;
+mod rows;
+mod scram;
+mod secret;
+mod store;
+mod throttle;
+mod users;
+mod verified;
+
+pub use options::UsersOptions;
+pub use scram::ScramExchange;
+pub use store::RowStore;
+pub use users::Users;
+
+use query::QueryError;
+
+/// Why a log-in failed. The client is told the same words for each; the reason is for the log
+/// and never holds a secret.
+#[derive(Clone, Debug)]
+pub struct LoginFailed {
+    /// What happened, for the operator.
+    pub reason_for_log: String,
 }
-/// One exchange, server side.
-pub struct ScramExchange { _p: () }
-impl ScramExchange {
-    /// client-first-message -> server-first-message
-    pub fn first(&mut self, client_first: &[u8]) -> Result<Vec<u8>, LoginFailed> { unimplemented!() }
-    /// client-final-message -> (server-final-message, who)
-    pub fn last(&mut self, client_final: &[u8]) -> Result<(Vec<u8>, Identity), LoginFailed> { unimplemented!() }
+
+impl LoginFailed {
+    fn new(reason: impl Into<String>) -> LoginFailed {
+        LoginFailed { reason_for_log: reason.into() }
+    }
+}
+
+impl std::fmt::Display for LoginFailed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.reason_for_log)
+    }
+}
+
+impl std::error::Error for LoginFailed {}
+
+/// An error with its SQLSTATE and nothing else.
+fn refuse(code: &'static str, message: impl Into<String>) -> QueryError {
+    QueryError { code, message: message.into(), detail: None, hint: None, position: None }
+}
+
+/// What a client of SQL is told of an error of the engine.
+fn from_engine(error: tsdb::Error) -> QueryError {
+    let code = match &error {
+        tsdb::Error::Invalid(_) => "22023",
+        tsdb::Error::NotFound(_) => "42704",
+        tsdb::Error::Exists(_) => "42710",
+        tsdb::Error::TypeMismatch(_) => "42804",
+        tsdb::Error::Corrupt(_) => "XX001",
+        tsdb::Error::Full(_) => "53100",
+        tsdb::Error::ReadOnly(_) => "25006",
+        tsdb::Error::Closed => "57P01",
+        tsdb::Error::Locked(_) => "55006",
+        tsdb::Error::Io(_) => "58030",
+    };
+    refuse(code, error.to_string())
 }

@@ -1,101 +1,176 @@
-//! STUB of the query crate's face: signatures are the contract.
-#![allow(unused_variables)]
-use std::sync::Arc;
+//! SQL over the storage engine: sessions, planning on DataFusion, table providers, operators of
+//! our own, functions, and the catalogue that psql and BI tools look into. `README.md` has the
+//! map of the rooms and what holds between them.
+
+mod catalog;
+mod ddl;
+mod engine;
+mod error;
+mod explain;
+mod functions;
+mod insert;
+mod names;
+mod plan;
+mod run;
+mod session;
+mod settings;
+mod statement;
+mod table;
+
+use std::fmt;
+
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::execution::SendableRecordBatchStream;
-use datafusion::scalar::ScalarValue;
-use tsdb::Db;
 
-/// An error with what Postgres clients expect of one.
-#[derive(Clone, Debug)]
-pub struct QueryError { pub code: &'static str /* SQLSTATE */, pub message: String, pub detail: Option<String>, pub hint: Option<String>, pub position: Option<u32> }
-pub type QueryResult<T> = Result<T, QueryError>;
+pub use engine::{Engine, QueryOptions};
+pub use error::{QueryError, QueryResult};
+pub use session::{Session, TransactionStatus};
+pub use statement::Statement;
+
+/// Key of a field's metadata that names the Postgres type where the Arrow type does not say it:
+/// `name`, `oid`, `char`, `regclass`, `int2vector`, `_oid` …
+pub const PG_TYPE: &str = "pg_type";
 
 /// Who asks.
 #[derive(Clone, Debug)]
-pub struct Identity { pub user: String, pub superuser: bool, pub can_write: bool, pub can_define: bool }
+pub struct Identity {
+    /// Name of the user.
+    pub user: String,
+    /// May do everything, users included.
+    pub superuser: bool,
+    /// May INSERT.
+    pub can_write: bool,
+    /// May CREATE, ALTER and DROP tables, CHECKPOINT and VACUUM.
+    pub can_define: bool,
+}
 
 /// A role as \du and pg_roles show it.
 #[derive(Clone, Debug)]
-pub struct RoleInfo { pub oid: u32, pub name: String, pub superuser: bool, pub can_login: bool, pub can_write: bool, pub can_define: bool, pub created_unix_ms: i64 }
+pub struct RoleInfo {
+    /// Number, never used again.
+    pub oid: u32,
+    /// Name.
+    pub name: String,
+    /// May do everything.
+    pub superuser: bool,
+    /// May log in.
+    pub can_login: bool,
+    /// May INSERT.
+    pub can_write: bool,
+    /// May define tables.
+    pub can_define: bool,
+    /// When it was made, ms since 1970.
+    pub created_unix_ms: i64,
+}
 
 /// Users, kept by the management crate; reached from CREATE/ALTER/DROP USER|ROLE and pg_roles.
 pub trait Directory: Send + Sync {
+    /// All roles.
+    ///
+    /// # Errors
+    /// What the store says.
     fn roles(&self) -> QueryResult<Vec<RoleInfo>>;
+    /// Makes a role.
+    ///
+    /// # Errors
+    /// `42710` if it exists, `42501` without the right, `22023` for a bad name or password.
     fn create(&self, by: &Identity, role: NewRole) -> QueryResult<()>;
+    /// Changes a role.
+    ///
+    /// # Errors
+    /// `42704` if it does not exist, `42501` without the right.
     fn alter(&self, by: &Identity, role: NewRole) -> QueryResult<()>;
+    /// Removes a role.
+    ///
+    /// # Errors
+    /// `42704` if it does not exist (unless `if_exists`), `42501` without the right.
     fn drop(&self, by: &Identity, name: &str, if_exists: bool) -> QueryResult<()>;
 }
-/// What CREATE/ALTER USER says; None leaves as it is (or the default: no password, no rights beyond reading).
+
+/// What CREATE/ALTER USER says; `None` leaves as it is (or the default: no password, no rights
+/// beyond reading).
 #[derive(Clone, Default)]
-pub struct NewRole { pub name: String, pub password: Option<String>, pub superuser: Option<bool>, pub can_login: Option<bool>, pub can_write: Option<bool>, pub can_define: Option<bool> }
-
-#[derive(Clone, Debug)]
-pub struct QueryOptions {
-    /// Bytes all queries together may hold. Default 1 GiB.
-    pub memory_bytes_max: usize,
-    /// Bytes of spill files. Default 4 GiB.
-    pub spill_bytes_max: u64,
-    /// Folder for spill files (made when needed).
-    pub spill_folder: std::path::PathBuf,
-    /// Worker threads. Default: cores.
-    pub threads: usize,
-    /// What SHOW server_version says after "15.0": e.g. Millrace version.
-    pub version: String,
-}
-impl Default for QueryOptions { fn default() -> Self { unimplemented!() } }
-
-/// Shared by all sessions.
-pub struct Engine { _p: () }
-impl Engine {
-    pub fn new(db: Arc<Db>, directory: Arc<dyn Directory>, options: QueryOptions) -> QueryResult<Arc<Engine>> { unimplemented!() }
-    pub fn db(&self) -> &Arc<Db> { unimplemented!() }
-    /// One per connection. `settings`: start-up parameters such as TimeZone, application_name, statement_timeout.
-    pub fn session(self: &Arc<Self>, identity: Identity, settings: &[(String, String)]) -> Session { unimplemented!() }
-    pub fn queries_running(&self) -> usize { unimplemented!() }
+pub struct NewRole {
+    /// Name.
+    pub name: String,
+    /// New password, in clear; never shown by `Debug`.
+    pub password: Option<String>,
+    /// SUPERUSER.
+    pub superuser: Option<bool>,
+    /// LOGIN.
+    pub can_login: Option<bool>,
+    /// WRITE.
+    pub can_write: Option<bool>,
+    /// DEFINE.
+    pub can_define: Option<bool>,
 }
 
-/// One parsed statement with its text.
-#[derive(Clone, Debug)]
-pub struct Statement { _p: () }
-impl Statement {
-    pub fn text(&self) -> &str { unimplemented!() }
-    /// True for an empty statement (";" or only comments).
-    pub fn is_empty(&self) -> bool { unimplemented!() }
+impl fmt::Debug for NewRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewRole")
+            .field("name", &self.name)
+            .field("password", &self.password.as_ref().map(|_| "…"))
+            .field("superuser", &self.superuser)
+            .field("can_login", &self.can_login)
+            .field("can_write", &self.can_write)
+            .field("can_define", &self.can_define)
+            .finish()
+    }
 }
 
 /// What a statement takes and gives, before it runs.
 #[derive(Clone, Debug)]
-pub struct Description { pub params: Vec<DataType>, /* None: no rows come back */ pub fields: Option<SchemaRef> }
+pub struct Description {
+    /// Types of $1, $2 …
+    pub params: Vec<DataType>,
+    /// Columns of the result; `None` if no rows come back.
+    pub fields: Option<SchemaRef>,
+}
 
 /// What came of a statement.
 pub enum Outcome {
-    /// Rows, as a stream made on the query runtime (dropping it cancels). `verb` for the tag: SELECT, SHOW, EXPLAIN …
-    Rows { schema: SchemaRef, stream: SendableRecordBatchStream, verb: &'static str },
+    /// Rows, as a stream made on the query runtime; dropping it cancels. `verb` is for the tag:
+    /// SELECT, SHOW, EXPLAIN …. An error in the stream becomes a [`QueryError`] by `from`.
+    Rows {
+        /// Columns.
+        schema: SchemaRef,
+        /// Batches of that schema.
+        stream: SendableRecordBatchStream,
+        /// First word of the tag.
+        verb: &'static str,
+    },
     /// No rows; the complete tag, e.g. "INSERT 0 3", "CREATE TABLE", "BEGIN".
-    Done { tag: String },
+    Done {
+        /// The tag.
+        tag: String,
+    },
     /// A setting that the client must be told (ParameterStatus), with the tag.
-    Set { tag: String, name: String, value: String },
+    Set {
+        /// The tag.
+        tag: String,
+        /// Name as Postgres writes it, e.g. `TimeZone`.
+        name: String,
+        /// Value now.
+        value: String,
+    },
+    /// An empty statement.
     Empty,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TransactionStatus { Idle, InTransaction, Failed }
-
-/// State of one connection: user, settings, transaction. Statements of a session run one at a time.
-pub struct Session { _p: () }
-impl Session {
-    pub fn identity(&self) -> &Identity { unimplemented!() }
-    /// Splits and parses a text of one or more statements.
-    pub fn parse(&self, sql: &str) -> QueryResult<Vec<Statement>> { unimplemented!() }
-    /// `given`: parameter types the client declared, by number; None where it left them open.
-    pub async fn describe(&self, statement: &Statement, given: &[Option<DataType>]) -> QueryResult<Description> { unimplemented!() }
-    pub async fn execute(&self, statement: &Statement, params: &[ScalarValue]) -> QueryResult<Outcome> { unimplemented!() }
-    pub fn transaction(&self) -> TransactionStatus { unimplemented!() }
-    /// Ends the running statement with 57014; from any thread.
-    pub fn cancel(&self) { unimplemented!() }
-    /// Value of a setting as SHOW gives it.
-    pub fn setting(&self, name: &str) -> Option<String> { unimplemented!() }
-    /// Settings to report at start-up: (name, value), e.g. server_version, client_encoding, DateStyle, TimeZone, integer_datetimes, standard_conforming_strings.
-    pub fn reported(&self) -> Vec<(String, String)> { unimplemented!() }
+impl fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Outcome::Rows { schema, verb, .. } => {
+                f.debug_struct("Rows").field("schema", schema).field("verb", verb).finish()
+            }
+            Outcome::Done { tag } => f.debug_tuple("Done").field(tag).finish(),
+            Outcome::Set { tag, name, value } => {
+                f.debug_tuple("Set").field(tag).field(name).field(value).finish()
+            }
+            Outcome::Empty => f.write_str("Empty"),
+        }
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,1 @@
-//! Placeholder.
+//! Whole-system tests; they live in `system/`.

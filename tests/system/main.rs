@@ -1,1 +1,13 @@
-//! Whole-system tests.
+//! Whole-system tests in one binary.
+
+mod commands;
+mod crash;
+mod hostile;
+mod login;
+mod psql;
+mod python;
+mod restart;
+mod server;
+mod simulated;
+mod tidy;
+mod write_read;

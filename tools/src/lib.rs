@@ -1,1 +1,19 @@
-//! Placeholder.
+//! The `millrace` program: a server, and tools around its data. The program is a library so that
+//! tests can use its generators and clients.
+
+pub mod bench;
+pub mod cli;
+pub mod client;
+pub mod failure;
+pub mod folder;
+mod generate;
+pub mod http;
+pub mod import;
+mod inspect;
+mod logging;
+pub mod process;
+mod serve;
+pub mod settings;
+pub mod simulate;
+mod sql;
+mod verify;

@@ -19,6 +19,7 @@ mod tests;
 mod texts;
 
 pub use bools::{decode_bools, encode_bools};
+pub(crate) use floats::{decimal, digits_of, nearest_decimal, undo_decimal};
 pub use floats::{decode_floats, encode_floats};
 pub use ints::{decode_ints, encode_ints};
 pub use states::{decode_states, encode_states};

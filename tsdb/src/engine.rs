@@ -130,10 +130,20 @@ impl Db {
                     rows.check()?;
                     Prepared::Other(Command::Rows(rows))
                 }
-                other => Prepared::Other(other),
+                other => {
+                    catalog::check_limits(&other, &snapshot.state, &self.core.options)?;
+                    Prepared::Other(other)
+                }
             });
         }
         let payload = record::encode(&prepared);
+        let most = crate::log::LogOptions::default().record_bytes_max;
+        if payload.len() > most as usize {
+            return Err(Error::Invalid(format!(
+                "a commit of {} bytes; at most {most} are taken: write in smaller batches",
+                payload.len()
+            )));
+        }
         self.wait_for_room()?;
         let (promise, pending) = promise();
         let waiting = Waiting { commands: prepared, payload, promise };
@@ -170,7 +180,7 @@ impl Db {
         if !core.options.background {
             return Ok(());
         }
-        while head_bytes(core) > core.options.heads_bytes_max {
+        while core.state.load().head_bytes > core.options.heads_bytes_max {
             core.check_writable()?;
             core.wake.flush();
             let mut guard = core.room.0.lock();
@@ -206,7 +216,7 @@ impl Db {
         let done = tables
             .into_iter()
             .try_for_each(|table| flush::flush(&self.core, table))
-            .and_then(|()| flush::cut_log(&self.core));
+            .and_then(|()| flush::shorten_log(&self.core));
         done.inspect_err(|error| self.core.fail("flushing", error))
     }
 
@@ -309,11 +319,15 @@ impl Db {
                 core.fail("closing", &Error::Io("a thread of the engine panicked".into()));
             }
         }
+        // What a caller's thread still flushes or merges ends before the folder is let go of.
+        let _flushing = core.flushing.lock();
+        let _merging = core.merging.lock();
         let Some(log) = core.log.lock().take() else { return Ok(()) };
         let closed = match core.failure() {
             Some(_) => Ok(()),
             None => core.rows.checkpoint().and_then(|_| log.close()),
         };
+        core.rows.close();
         core.lock.lock().take();
         closed
     }
@@ -327,15 +341,12 @@ impl Drop for Db {
     }
 }
 
-fn head_bytes(core: &Core) -> u64 {
-    core.state.load().tables.values().map(|table| table.head.memory()).sum()
-}
-
 fn note_merge_failure(core: &Core, error: &Error) {
     // A damaged input leaves the parts as they are; anything else may have left the disk in
     // doubt.
     match error {
-        Error::Corrupt(_) | Error::ReadOnly(_) | Error::Closed => {
+        Error::Closed => {}
+        Error::Corrupt(_) | Error::ReadOnly(_) => {
             tracing::error!(%error, "a merge was given up");
         }
         _ => core.fail("merging", error),

@@ -14,18 +14,21 @@ pub use run::{Run, RunData, coalesce};
 use std::sync::Arc;
 
 /// Rows up to which neighbouring runs are merged.
-const RUN_ROWS_MAX: usize = 16_384;
+const RUN_ROWS_MAX: usize = 4096;
 
 /// The head of one table: runs by shard.
 #[derive(Clone, Debug, Default)]
 pub struct Head {
     shards: Vec<Arc<Vec<Arc<Run>>>>,
+    /// Rows and bytes of all runs, kept so that nobody has to walk them.
+    rows: u64,
+    bytes: u64,
 }
 
 impl Head {
     /// An empty head.
     pub fn new(shards: u16) -> Head {
-        Head { shards: vec![Arc::default(); usize::from(shards)] }
+        Head { shards: vec![Arc::default(); usize::from(shards)], rows: 0, bytes: 0 }
     }
 
     /// Appends a run to a shard. Neighbours above position `frozen` may be merged into it.
@@ -38,9 +41,13 @@ impl Head {
             if !small || *last.positions.start() <= frozen {
                 break;
             }
+            self.rows -= last.rows() as u64;
+            self.bytes -= last.memory() as u64;
             run = coalesce(last, &run, mode);
             runs.pop();
         }
+        self.rows += run.rows() as u64;
+        self.bytes += run.memory() as u64;
         runs.push(Arc::new(run));
     }
 
@@ -54,7 +61,10 @@ impl Head {
         let keep = |runs: &Arc<Vec<Arc<Run>>>| {
             Arc::new(runs.iter().filter(|r| *r.positions.end() > position).cloned().collect())
         };
-        Head { shards: self.shards.iter().map(keep).collect() }
+        let mut head = Head { shards: self.shards.iter().map(keep).collect(), rows: 0, bytes: 0 };
+        head.rows = head.runs().map(|run| run.rows() as u64).sum();
+        head.bytes = head.runs().map(|run| run.memory() as u64).sum();
+        head
     }
 
     /// The runs that end at or before `position`.
@@ -64,12 +74,12 @@ impl Head {
 
     /// Rows in the head; equal (series, time) of different commits count each.
     pub fn rows(&self) -> u64 {
-        self.runs().map(|run| run.rows() as u64).sum()
+        self.rows
     }
 
     /// Bytes held in memory.
     pub fn memory(&self) -> u64 {
-        self.runs().map(|run| run.memory() as u64).sum()
+        self.bytes
     }
 
     /// Whether there is no run.

@@ -63,13 +63,13 @@ pub enum RowOutcome {
 
 /// A store of rows in one file.
 pub struct RowStore {
-    database: Database,
     cause: Cause,
     state: Mutex<State>,
 }
 
-#[derive(Debug)]
 struct State {
+    /// `None` once the store is closed: redb writes to the file when it lets go of it.
+    database: Option<Database>,
     /// Position up to which commands are in the store (or were none of its).
     applied: u64,
     /// Position that survives a crash.
@@ -90,7 +90,10 @@ pub type RowList = Vec<(Vec<u8>, Vec<u8>)>;
 
 impl fmt::Debug for RowStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RowStore").field("state", &*self.state.lock()).finish_non_exhaustive()
+        let state = self.state.lock();
+        let mut out = f.debug_struct("RowStore");
+        out.field("applied", &state.applied).field("durable", &state.durable);
+        out.finish_non_exhaustive()
     }
 }
 
@@ -145,8 +148,16 @@ impl RowStore {
                 0
             }
         };
-        let state = Mutex::new(State { applied: position, durable: position });
-        Ok(RowStore { database, cause, state })
+        let database = Some(database);
+        let state = Mutex::new(State { database, applied: position, durable: position });
+        Ok(RowStore { cause, state })
+    }
+
+    /// Lets go of the file: nothing touches it on return. Snapshots may answer
+    /// [`Error::Closed`] from now on, the store does.
+    pub fn close(&self) {
+        let database = self.state.lock().database.take();
+        drop(database);
     }
 
     /// Applies one command at a position of the log. At or below the applied position nothing
@@ -176,7 +187,8 @@ impl RowStore {
         let outcomes = if commands.is_empty() {
             Vec::new()
         } else {
-            self.guarded(|| self.write(position, commands))?
+            let database = state.database.as_ref().ok_or(Error::Closed)?;
+            self.guarded(|| write(database, position, commands))?
         };
         state.applied = position;
         Ok(outcomes)
@@ -201,8 +213,9 @@ impl RowStore {
         let mut state = self.state.lock();
         self.check_writable()?;
         if state.durable < state.applied {
+            let database = state.database.as_ref().ok_or(Error::Closed)?;
             self.guarded(|| {
-                let mut transaction = self.database.begin_write().map_err(RedbError::from)?;
+                let mut transaction = database.begin_write().map_err(RedbError::from)?;
                 transaction.set_durability(Durability::Immediate).map_err(RedbError::from)?;
                 // Keeps the map of free pages with the commit, so that opening after a crash
                 // does not walk the whole file.
@@ -223,26 +236,12 @@ impl RowStore {
         // The lock holds position and rows together.
         let state = self.state.lock();
         self.check_writable()?;
+        let database = state.database.as_ref().ok_or(Error::Closed)?;
         let rows = self.guarded(|| {
-            let transaction = self.database.begin_read().map_err(RedbError::from)?;
+            let transaction = database.begin_read().map_err(RedbError::from)?;
             Ok(transaction.open_table(ROWS).map_err(RedbError::from)?)
         })?;
         Ok(RowSnapshot(Arc::new(SnapshotRows { rows, position: state.applied })))
-    }
-
-    fn write(&self, position: u64, commands: &[&RowCommand]) -> Result<Vec<RowOutcome>> {
-        let mut transaction = self.database.begin_write().map_err(RedbError::from)?;
-        transaction.set_durability(Durability::None).map_err(RedbError::from)?;
-        let mut outcomes = Vec::with_capacity(commands.len());
-        {
-            let mut rows = transaction.open_table(ROWS).map_err(RedbError::from)?;
-            for command in commands {
-                outcomes.push(apply_one(&mut rows, command)?);
-            }
-        }
-        put_position(&transaction, position)?;
-        transaction.commit().map_err(RedbError::from)?;
-        Ok(outcomes)
     }
 
     fn check_writable(&self) -> Result<()> {
@@ -304,6 +303,21 @@ impl RowSnapshot {
         }
         Ok(found)
     }
+}
+
+fn write(database: &Database, position: u64, commands: &[&RowCommand]) -> Result<Vec<RowOutcome>> {
+    let mut transaction = database.begin_write().map_err(RedbError::from)?;
+    transaction.set_durability(Durability::None).map_err(RedbError::from)?;
+    let mut outcomes = Vec::with_capacity(commands.len());
+    {
+        let mut rows = transaction.open_table(ROWS).map_err(RedbError::from)?;
+        for command in commands {
+            outcomes.push(apply_one(&mut rows, command)?);
+        }
+    }
+    put_position(&transaction, position)?;
+    transaction.commit().map_err(RedbError::from)?;
+    Ok(outcomes)
 }
 
 fn apply_one(rows: &mut Table<'_, &[u8], &[u8]>, command: &RowCommand) -> Result<RowOutcome> {

@@ -1,1 +1,6 @@
-//! Placeholder.
+//! Millrace's front doors: Postgres wire and HTTP, with TLS and log-in for both. `README.md` is
+//! the map.
+
+pub mod http;
+pub mod pg;
+pub mod tls;

@@ -39,11 +39,42 @@ pub fn pack(values: impl IntoIterator<Item = u64>, width: u32, out: &mut Vec<u8>
     out.extend_from_slice(&word.to_le_bytes()[..filled.div_ceil(8) as usize]);
 }
 
-/// Reads `count` values of `width` bits; the bytes must be exactly as many as needed.
+/// Reads `count` values of `width` bits, each given to `map`; the bytes must be exactly as many
+/// as needed.
 ///
 /// # Errors
 /// [`crate::Error::Corrupt`] on a wrong length or a width over 64.
-pub fn unpack(bytes: &[u8], count: usize, width: u32) -> Result<Vec<u64>> {
+pub fn unpack<T: Copy + Default>(
+    bytes: &[u8],
+    count: usize,
+    width: u32,
+    map: impl Fn(u64) -> T,
+) -> Result<Vec<T>> {
+    check_len(bytes, count, width)?;
+    let mut values = vec![T::default(); count];
+    unpack_into(bytes, width, &mut values, &map);
+    Ok(values)
+}
+
+/// As [`unpack`], behind a first value that is given.
+///
+/// # Errors
+/// As [`unpack`].
+pub fn unpack_after<T: Copy + Default>(
+    first: T,
+    bytes: &[u8],
+    count: usize,
+    width: u32,
+    map: impl Fn(u64) -> T,
+) -> Result<Vec<T>> {
+    check_len(bytes, count, width)?;
+    let mut values = vec![T::default(); count + 1];
+    values[0] = first;
+    unpack_into(bytes, width, &mut values[1..], &map);
+    Ok(values)
+}
+
+fn check_len(bytes: &[u8], count: usize, width: u32) -> Result<()> {
     if width > 64 {
         return Err(corrupt(format_args!("a width of {width} bits")));
     }
@@ -53,34 +84,48 @@ pub fn unpack(bytes: &[u8], count: usize, width: u32) -> Result<Vec<u64>> {
             bytes.len()
         )));
     }
-    let mut values = vec![0u64; count];
-    if width > 0 {
-        unpack_into(bytes, width, &mut values);
-    }
-    Ok(values)
+    Ok(())
 }
 
 /// Eight values fill `width` bytes, so each chunk of eight starts on a byte. A value is read
 /// with one word at its first byte; the last chunks go through a padded copy so that words never
 /// reach past the end.
-fn unpack_into(bytes: &[u8], width: u32, values: &mut [u64]) {
+fn unpack_into<T: Copy>(bytes: &[u8], width: u32, values: &mut [T], map: &impl Fn(u64) -> T) {
+    if width == 0 {
+        return values.fill(map(0));
+    }
     let stride = width as usize;
     let fast = (bytes.len().saturating_sub(8) / stride).min(values.len() / 8);
     let (head, tail) = values.split_at_mut(fast * 8);
-    for (index, chunk) in head.chunks_exact_mut(8).enumerate() {
-        let from = index * stride;
-        unpack_chunk(&bytes[from..from + stride + 8], width, chunk);
+    /// Widths known when compiling turn shifts and offsets into constants.
+    macro_rules! of_width {
+        ($($known:literal)*) => {
+            match width {
+                $($known => unpack_chunks(bytes, $known, head, map),)*
+                _ => unpack_chunks(bytes, width, head, map),
+            }
+        };
     }
+    of_width!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24);
     let rest = &bytes[fast * stride..];
     let mut padded = [0u8; 64 + 8 + 16];
     padded[..rest.len()].copy_from_slice(rest);
     for (index, chunk) in tail.chunks_mut(8).enumerate() {
-        unpack_chunk(&padded[index * stride..], width, chunk);
+        unpack_chunk(&padded[index * stride..], width, chunk, map);
     }
 }
 
-#[inline]
-fn unpack_chunk(bytes: &[u8], width: u32, chunk: &mut [u64]) {
+#[inline(always)]
+fn unpack_chunks<T>(bytes: &[u8], width: u32, head: &mut [T], map: &impl Fn(u64) -> T) {
+    let stride = width as usize;
+    for (index, chunk) in head.chunks_exact_mut(8).enumerate() {
+        let from = index * stride;
+        unpack_chunk(&bytes[from..from + stride + 8], width, chunk, map);
+    }
+}
+
+#[inline(always)]
+fn unpack_chunk<T>(bytes: &[u8], width: u32, chunk: &mut [T], map: &impl Fn(u64) -> T) {
     let mask = u64::MAX >> (64 - width);
     for (index, value) in chunk.iter_mut().enumerate() {
         let bit = index * width as usize;
@@ -91,6 +136,6 @@ fn unpack_chunk(bytes: &[u8], width: u32, chunk: &mut [u64]) {
         if shift + width > 64 {
             got |= u64::from(bytes[byte + 8]) << (64 - shift);
         }
-        *value = got & mask;
+        *value = map(got & mask);
     }
 }

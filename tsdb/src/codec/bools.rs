@@ -58,10 +58,7 @@ pub fn decode_bools(stream: &[u8], count: usize) -> Result<Vec<bool>> {
             }
             Ok(values)
         }
-        number::BITMAP => {
-            let words = bits::unpack(reader.rest(), count, 1)?;
-            Ok(words.into_iter().map(|w| w != 0).collect())
-        }
+        number::BITMAP => bits::unpack(reader.rest(), count, 1, |bit| bit != 0),
         codec => Err(corrupt(format_args!("codec {codec} for booleans"))),
     }
 }

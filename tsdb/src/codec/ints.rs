@@ -158,12 +158,11 @@ fn encode_runs(values: &[i64], runs: usize, level: Level, depth: u32) -> Vec<u8>
 /// least, divided, and as narrow as that allows.
 fn encode_pco(values: &[i64], packing: &Packing) -> Option<Vec<u8>> {
     let (base, divisor) = (packing.base, packing.divisor);
-    let words = values.iter().map(|v| v.wrapping_sub(base) as u64 / divisor);
     let (width, payload) = match packing.width {
-        0..=8 => (8u8, pcodec::compress(&words.map(|w| w as u8).collect::<Vec<_>>())?),
-        9..=16 => (16, pcodec::compress(&words.map(|w| w as u16).collect::<Vec<_>>())?),
-        17..=32 => (32, pcodec::compress(&words.map(|w| w as u32).collect::<Vec<_>>())?),
-        _ => (64, pcodec::compress(&words.collect::<Vec<_>>())?),
+        0..=8 => (8u8, pcodec::compress(&narrow(values, base, divisor, |w| w as u8))?),
+        9..=16 => (16, pcodec::compress(&narrow(values, base, divisor, |w| w as u16))?),
+        17..=32 => (32, pcodec::compress(&narrow(values, base, divisor, |w| w as u32))?),
+        _ => (64, pcodec::compress(&narrow(values, base, divisor, |w| w))?),
     };
     let mut out = vec![number::PCO];
     put_zigzag(&mut out, base);
@@ -171,6 +170,13 @@ fn encode_pco(values: &[i64], packing: &Packing) -> Option<Vec<u8>> {
     out.push(width);
     out.extend_from_slice(&payload);
     Some(out)
+}
+
+fn narrow<T>(values: &[i64], base: i64, divisor: u64, cut: impl Fn(u64) -> T) -> Vec<T> {
+    if divisor == 1 {
+        return values.iter().map(|v| cut(v.wrapping_sub(base) as u64)).collect();
+    }
+    values.iter().map(|v| cut(v.wrapping_sub(base) as u64 / divisor)).collect()
 }
 
 /// Reads a stream of exactly `count` integers that fills `stream`.
@@ -194,13 +200,11 @@ fn decode(stream: &[u8], count: usize, depth: u32) -> Result<Vec<i64>> {
             Ok(vec![value; count])
         }
         number::RUN_LENGTH if depth > 0 => decode_runs(reader, count, depth),
-        number::PACKED => decode_packed(reader, count),
+        number::PACKED => decode_packed(reader, None, count),
         number::PACKED_DELTA => {
             let first = reader.zigzag()?;
-            let mut values = vec![first];
-            values.reserve_exact(count - 1);
-            let deltas = decode_packed(reader, count - 1)?;
-            prefix_sum(first, &deltas, &mut values);
+            let mut values = decode_packed(reader, Some(first), count)?;
+            prefix_sum(&mut values);
             Ok(values)
         }
         number::PCO => decode_pco(reader, count),
@@ -209,27 +213,36 @@ fn decode(stream: &[u8], count: usize, depth: u32) -> Result<Vec<i64>> {
     }
 }
 
-fn prefix_sum(first: i64, deltas: &[i64], values: &mut Vec<i64>) {
-    let mut value = first;
-    values.extend(deltas.iter().map(|delta| {
-        value = value.wrapping_add(*delta);
-        value
-    }));
+fn prefix_sum(values: &mut [i64]) {
+    let mut sum = 0i64;
+    for value in values {
+        sum = sum.wrapping_add(*value);
+        *value = sum;
+    }
 }
 
-fn decode_packed(mut reader: Reader<'_>, count: usize) -> Result<Vec<i64>> {
+/// Reads `count` packed values; `first` takes the place of the first of them.
+fn decode_packed(mut reader: Reader<'_>, first: Option<i64>, count: usize) -> Result<Vec<i64>> {
     let base = reader.zigzag()?;
     let divisor = reader.varint()?;
     let width = u32::from(reader.u8()?);
-    let words = bits::unpack(reader.rest(), count, width)?;
-    Ok(scale(words.into_iter(), base, divisor))
+    let bytes = reader.rest();
+    let one = |w: u64| base.wrapping_add(w as i64);
+    let many = |w: u64| base.wrapping_add(w.wrapping_mul(divisor) as i64);
+    match (first, divisor) {
+        (None, 1) => bits::unpack(bytes, count, width, one),
+        (None, _) => bits::unpack(bytes, count, width, many),
+        (Some(first), 1) => bits::unpack_after(first, bytes, count - 1, width, one),
+        (Some(first), _) => bits::unpack_after(first, bytes, count - 1, width, many),
+    }
 }
 
-fn scale(words: impl Iterator<Item = u64>, base: i64, divisor: u64) -> Vec<i64> {
+fn scale<T: Copy + Into<u64>>(words: &[T], base: i64, divisor: u64) -> Vec<i64> {
     if divisor == 1 {
-        return words.map(|w| base.wrapping_add(w as i64)).collect();
+        return words.iter().map(|w| base.wrapping_add((*w).into() as i64)).collect();
     }
-    words.map(|w| base.wrapping_add(w.wrapping_mul(divisor) as i64)).collect()
+    let scaled = |w: &T| base.wrapping_add((*w).into().wrapping_mul(divisor) as i64);
+    words.iter().map(scaled).collect()
 }
 
 fn decode_runs(mut reader: Reader<'_>, count: usize, depth: u32) -> Result<Vec<i64>> {
@@ -261,20 +274,10 @@ fn decode_pco(mut reader: Reader<'_>, count: usize) -> Result<Vec<i64>> {
     let width = reader.u8()?;
     let bytes = reader.rest();
     Ok(match width {
-        8 => {
-            scale(pcodec::decompress::<u8>(bytes, count)?.into_iter().map(u64::from), base, divisor)
-        }
-        16 => scale(
-            pcodec::decompress::<u16>(bytes, count)?.into_iter().map(u64::from),
-            base,
-            divisor,
-        ),
-        32 => scale(
-            pcodec::decompress::<u32>(bytes, count)?.into_iter().map(u64::from),
-            base,
-            divisor,
-        ),
-        64 => scale(pcodec::decompress::<u64>(bytes, count)?.into_iter(), base, divisor),
+        8 => scale(&pcodec::decompress::<u8>(bytes, count)?, base, divisor),
+        16 => scale(&pcodec::decompress::<u16>(bytes, count)?, base, divisor),
+        32 => scale(&pcodec::decompress::<u32>(bytes, count)?, base, divisor),
+        64 => scale(&pcodec::decompress::<u64>(bytes, count)?, base, divisor),
         _ => return Err(corrupt(format_args!("pco of {width} bits"))),
     })
 }

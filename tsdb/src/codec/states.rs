@@ -50,11 +50,14 @@ pub fn decode_states(stream: &[u8], count: usize) -> Result<Vec<u8>> {
             let entries = reader.take(len)?;
             entries.iter().try_for_each(|state| check(*state))?;
             let codes = decode_ints(reader.rest(), count)?;
-            let state_of = |code: i64| usize::try_from(code).ok().and_then(|c| entries.get(c));
-            codes
-                .into_iter()
-                .map(|code| state_of(code).copied().ok_or_else(|| corrupt("a state's code")))
-                .collect()
+            // One look-up a cell; codes beyond the table are found by their greatest.
+            let beyond = codes.iter().fold(0u64, |most, code| most.max(*code as u64));
+            if beyond >= len as u64 {
+                return Err(corrupt("a state's code"));
+            }
+            let mut state_of = [0u8; 256];
+            state_of[..len].copy_from_slice(entries);
+            Ok(codes.iter().map(|code| state_of[usize::from(*code as u8)]).collect())
         }
         codec => Err(corrupt(format_args!("codec {codec} for states"))),
     }

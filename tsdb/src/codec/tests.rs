@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::bits::{pack, packed_len, unpack};
+use super::bits::{pack, packed_len, unpack, unpack_after};
 use super::*;
 use crate::types::BytesColumn;
 
@@ -129,7 +129,38 @@ proptest! {
         pack(values.iter().copied(), width, &mut bytes);
         prop_assert_eq!(bytes.len(), packed_len(values.len(), width));
         prop_assert_eq!(&unpack_scalar(&bytes, values.len(), width), &values);
-        prop_assert_eq!(&unpack(&bytes, values.len(), width).expect("unpacks"), &values);
+        prop_assert_eq!(&unpack(&bytes, values.len(), width, |w| w).expect("unpacks"), &values);
+    }
+
+    #[test]
+    fn unpacking_behind_a_first_value_equals_unpacking(
+        values in proptest::collection::vec(any::<u64>(), 0..100), width in 0u32..=64,
+    ) {
+        let mask = if width == 0 { 0 } else { u64::MAX >> (64 - width) };
+        let mut bytes = Vec::new();
+        pack(values.iter().map(|v| v & mask), width, &mut bytes);
+        let plain = unpack(&bytes, values.len(), width, |w| w).expect("unpacks");
+        let after = unpack_after(7, &bytes, values.len(), width, |w| w).expect("unpacks");
+        prop_assert_eq!(after, [&[7], &plain[..]].concat());
+    }
+
+    #[test]
+    fn decimals_equal_their_slow_twin(
+        values in proptest::collection::vec((-9_007_199_254_740_992i64..9_007_199_254_740_992,
+                                             0u32..54), 1..200),
+        digits in 0u8..13, odd in proptest::option::of(any_float()),
+    ) {
+        let power = 10f64.powi(i32::from(digits));
+        let mut values: Vec<f64> = values.iter().map(|(v, s)| (v >> s) as f64 / power).collect();
+        values.extend(odd);
+        let fast = floats::to_decimal(&values);
+        prop_assert_eq!(&fast, &to_decimal_slow(&values));
+        if let Some((digits, ints)) = fast {
+            let power = 10f64.powi(i32::from(digits));
+            let slow: Vec<u64> = ints.iter().map(|v| (*v as f64 / power).to_bits()).collect();
+            let back = floats::from_decimal(ints, power);
+            prop_assert_eq!(back.iter().map(|v| v.to_bits()).collect::<Vec<_>>(), slow);
+        }
     }
 
     #[test]
@@ -165,6 +196,17 @@ fn unpack_scalar(bytes: &[u8], count: usize, width: u32) -> Vec<u64> {
     let bit = |at: usize| u64::from(bytes[at / 8] >> (at % 8) & 1);
     let width = width as usize;
     (0..count).map(|i| (0..width).fold(0, |v, b| v | bit(i * width + b) << b)).collect()
+}
+
+/// Value by value: digits grow until all values are integers.
+fn to_decimal_slow(values: &[f64]) -> Option<(u8, Vec<i64>)> {
+    let mut digits = digits_of(*values.first()?)?;
+    loop {
+        match values.iter().map(|v| decimal(*v, digits).ok_or(*v)).collect() {
+            Ok(ints) => return Some((digits, ints)),
+            Err(value) => digits = (digits + 1..=12).find(|d| decimal(value, *d).is_some())?,
+        }
+    }
 }
 
 /// A value for each codec that a type has.

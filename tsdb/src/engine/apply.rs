@@ -10,14 +10,12 @@ use crate::types::{Column, ColumnId, PhysicalType, SeriesRef, SeriesRows, TableI
 
 use super::catalog;
 use super::command::{Command, NewTable, Outcome};
-use super::options::Options;
 use super::prepare::SortedWrite;
 use super::record::Prepared;
 use super::state::{State, TableState};
 
 /// What apply needs besides the state.
 pub(crate) struct Context<'a> {
-    pub options: &'a Options,
     pub shards: u16,
     pub rows: &'a RowStore,
     /// Makes the state of a table that the record creates; at replay it may have files already.
@@ -33,6 +31,8 @@ pub(crate) struct Effects {
     pub dropped: Vec<TableId>,
     /// Rows written.
     pub rows: u64,
+    /// Bytes of the largest head that was written to.
+    pub head_bytes: u64,
 }
 
 /// Applies one record to `state`.
@@ -69,6 +69,10 @@ pub(crate) fn apply(
                 outcome
             }
         };
+        // A record that names what cannot be is no refusal: rows would be lost in silence.
+        if let Err(error @ Error::Corrupt(_)) = outcome {
+            return Err(error);
+        }
         outcomes.push(outcome);
     }
     let references: Vec<&RowCommand> = row_commands.iter().collect();
@@ -100,6 +104,7 @@ fn apply_write(
         return Ok(Outcome::Written { rows });
     }
     let table = Arc::make_mut(table);
+    let before = table.head.memory();
     let mut runs: Vec<Vec<Vec<SeriesRows>>> = vec![Vec::new(); usize::from(context.shards)];
     let mut start = 0;
     for (series, rows) in write.series.iter().zip(&write.counts) {
@@ -140,6 +145,9 @@ fn apply_write(
     }
     drop(last);
     table.series_count = table.series.len();
+    let after = table.head.memory();
+    state.head_bytes = state.head_bytes + after - before;
+    effects.head_bytes = effects.head_bytes.max(after);
     effects.rows += rows;
     Ok(Outcome::Written { rows })
 }
@@ -167,7 +175,7 @@ fn apply_catalog(
         Command::CreateTable(new) => create_table(context, state, &new, changes),
         Command::AddColumns { table, columns } => {
             let schema = &find(state, table)?.schema;
-            let (ids, wider) = catalog::add_columns(schema, &columns, context.options)?;
+            let (ids, wider) = catalog::add_columns(schema, &columns)?;
             if let Some(wider) = wider {
                 replace(state, wider, changes)?;
             }
@@ -194,6 +202,7 @@ fn apply_catalog(
                     schema.name
                 )));
             }
+            catalog::check_options(&options)?;
             let mut changed = TableSchema::clone(schema);
             changed.options = options;
             changed.version += 1;
@@ -201,7 +210,9 @@ fn apply_catalog(
         }
         Command::DropTable { table } => {
             let name = find(state, table)?.schema.name.clone();
-            state.tables.remove(&table);
+            if let Some(gone) = state.tables.remove(&table) {
+                state.head_bytes -= gone.head.memory();
+            }
             state.names.remove(&name);
             let (space, key) = (catalog::CATALOG_SPACE, catalog::table_key(table));
             changes.push(RowChange::Delete { space, key });
@@ -243,14 +254,8 @@ fn create_table(
         }
         return Err(Error::Exists(format!("table \"{}\" exists already", new.name)));
     }
-    if state.tables.len() >= context.options.tables_max as usize {
-        return Err(Error::Invalid(format!(
-            "the database has its most tables ({})",
-            context.options.tables_max
-        )));
-    }
     let id = state.next_table;
-    let schema = catalog::create(new, id, context.options)?;
+    let schema = catalog::create(new, id)?;
     changes.push(catalog::table_row(&schema));
     changes.push(catalog::next_table_row(id + 1));
     let table = (context.attach)(schema)?;

@@ -4,17 +4,19 @@
 
 use crate::error::{Error, Result};
 use crate::rows::{RowChange, RowSnapshot};
-use crate::types::{ColumnId, ColumnSpec, ColumnType, TableId, TableSchema};
+use crate::types::{ColumnId, ColumnSpec, ColumnType, TableId, TableOptions, TableSchema};
 
 use super::bytes::{Reader, put_bytes};
-use super::command::{NewColumn, NewTable};
+use super::command::{Command, NewColumn, NewTable};
 use super::options::Options;
 use super::record;
+use super::state::State;
 
 /// Space of the row store that holds the catalogue.
 pub const CATALOG_SPACE: u16 = 0;
 const NEXT_TABLE_KEY: &[u8] = b"n";
 const NAME_BYTES_MAX: usize = 255;
+const PARTITION_NS_MIN: i64 = 1_000_000_000;
 
 /// Row key of a table.
 pub fn table_key(table: TableId) -> Vec<u8> {
@@ -83,6 +85,9 @@ fn decode_schema(bytes: &[u8]) -> Result<TableSchema> {
     let next_column = reader.u16()?;
     let version = reader.u32()?;
     let options = record::options(&mut reader)?;
+    if check_options(&options).is_err() {
+        return Err(reader.error("a partition is too short"));
+    }
     let count = reader.count(8)?;
     let mut columns = Vec::with_capacity(count);
     for _ in 0..count {
@@ -95,6 +100,38 @@ fn decode_schema(bytes: &[u8]) -> Result<TableSchema> {
     }
     reader.end()?;
     Ok(TableSchema { id, name, time_name, columns, next_column, options, version })
+}
+
+/// Checks a command against the limits of this process's settings. Only before it is logged: apply
+/// must come to the same result whatever the settings are when the log is read again.
+///
+/// # Errors
+/// [`Error::Invalid`] naming the limit.
+pub fn check_limits(command: &Command, state: &State, options: &Options) -> Result<()> {
+    let columns_max = usize::from(options.columns_max);
+    let (name, columns) = match command {
+        Command::CreateTable(new) => {
+            let known = state.names.contains_key(&new.name);
+            if !known && state.tables.len() >= options.tables_max as usize {
+                let most = options.tables_max;
+                return Err(Error::Invalid(format!("the database has its most tables ({most})")));
+            }
+            (&new.name, new.columns.len())
+        }
+        Command::AddColumns { table, columns } => {
+            let Some(table) = state.tables.get(table) else { return Ok(()) };
+            let schema = &table.schema;
+            let new = columns.iter().filter(|c| schema.column(&c.name).is_none()).count();
+            (&schema.name, if new > 0 { schema.columns.len() + new } else { 0 })
+        }
+        _ => return Ok(()),
+    };
+    if columns > columns_max {
+        return Err(Error::Invalid(format!(
+            "table \"{name}\" cannot have {columns} columns; at most {columns_max} are taken"
+        )));
+    }
+    Ok(())
 }
 
 /// Checks a name that a user gave to a table or column.
@@ -117,16 +154,25 @@ pub fn check_name(what: &str, name: &str) -> Result<()> {
     Ok(())
 }
 
+/// Checks the settings of a table.
+///
+/// # Errors
+/// [`Error::Invalid`] naming the setting.
+pub fn check_options(options: &TableOptions) -> Result<()> {
+    if options.partition_ns < PARTITION_NS_MIN {
+        return Err(Error::Invalid("partition_by must be at least one second".into()));
+    }
+    Ok(())
+}
+
 /// A new table's schema.
 ///
 /// # Errors
 /// [`Error::Invalid`] for bad names or settings, [`Error::Exists`] for a name given twice.
-pub fn create(new: &NewTable, id: TableId, options: &Options) -> Result<TableSchema> {
+pub fn create(new: &NewTable, id: TableId) -> Result<TableSchema> {
     check_name("table", &new.name)?;
     check_name("column", &new.time_name)?;
-    if new.options.partition_ns < 1_000_000_000 {
-        return Err(Error::Invalid("partition_by must be at least one second".into()));
-    }
+    check_options(&new.options)?;
     let mut schema = TableSchema {
         id,
         name: new.name.clone(),
@@ -140,7 +186,7 @@ pub fn create(new: &NewTable, id: TableId, options: &Options) -> Result<TableSch
         if schema.column(&column.name).is_some() {
             return Err(Error::Exists(format!("column \"{}\" is given twice", column.name)));
         }
-        add_column(&mut schema, column, options)?;
+        add_column(&mut schema, column)?;
     }
     schema.version = 1;
     Ok(schema)
@@ -154,14 +200,13 @@ pub fn create(new: &NewTable, id: TableId, options: &Options) -> Result<TableSch
 pub fn add_columns(
     schema: &TableSchema,
     columns: &[NewColumn],
-    options: &Options,
 ) -> Result<(Vec<ColumnId>, Option<TableSchema>)> {
     let mut wider = schema.clone();
     let mut ids = Vec::with_capacity(columns.len());
     for column in columns {
         ids.push(match wider.column(&column.name) {
             Some(found) => fit(schema, found, column)?,
-            None => add_column(&mut wider, column, options)?,
+            None => add_column(&mut wider, column)?,
         });
     }
     if wider.next_column == schema.next_column {
@@ -189,7 +234,7 @@ fn fit(schema: &TableSchema, found: &ColumnSpec, wanted: &NewColumn) -> Result<C
     Ok(found.id)
 }
 
-fn add_column(schema: &mut TableSchema, column: &NewColumn, options: &Options) -> Result<ColumnId> {
+fn add_column(schema: &mut TableSchema, column: &NewColumn) -> Result<ColumnId> {
     check_name("column", &column.name)?;
     if column.name == schema.time_name {
         return Err(Error::Exists(format!(
@@ -197,11 +242,10 @@ fn add_column(schema: &mut TableSchema, column: &NewColumn, options: &Options) -
             column.name, schema.name
         )));
     }
-    let full = schema.columns.len() >= usize::from(options.columns_max);
-    let Some(next) = schema.next_column.checked_add(1).filter(|_| !full) else {
+    let Some(next) = schema.next_column.checked_add(1) else {
         return Err(Error::Invalid(format!(
-            "table \"{}\" has its most columns ({})",
-            schema.name, options.columns_max
+            "table \"{}\" has used up its column numbers",
+            schema.name
         )));
     };
     let id = schema.next_column;
@@ -328,7 +372,7 @@ mod tests {
             options: TableOptions::default(),
             if_not_exists: false,
         };
-        create(&new, 7, &Options::default()).unwrap()
+        create(&new, 7).unwrap()
     }
 
     #[test]
@@ -343,26 +387,24 @@ mod tests {
 
     #[test]
     fn numbers_of_dropped_columns_stay_unused() {
-        let options = Options::default();
         let schema = drop_column(&table(), 2).unwrap();
         let (ids, wider) =
-            add_columns(&schema, &[column("heat", ColumnType::Int64, false)], &options).unwrap();
+            add_columns(&schema, &[column("heat", ColumnType::Int64, false)]).unwrap();
         assert_eq!(ids, [3]);
         assert_eq!(wider.unwrap().column("heat").unwrap().kind, ColumnType::Int64);
     }
 
     #[test]
     fn an_integer_fits_a_float_but_not_the_reverse() {
-        let options = Options::default();
         let asked = [column("heat", ColumnType::Int64, false)];
-        assert_eq!(add_columns(&table(), &asked, &options).unwrap().0, [2]);
+        assert_eq!(add_columns(&table(), &asked).unwrap().0, [2]);
         for wrong in [
             column("heat", ColumnType::Text, false),
             column("heat", ColumnType::Float64, true),
             column("device", ColumnType::Text, false),
             column("time", ColumnType::Text, false),
         ] {
-            assert!(add_columns(&table(), &[wrong], &options).is_err());
+            assert!(add_columns(&table(), &[wrong]).is_err());
         }
     }
 

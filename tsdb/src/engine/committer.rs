@@ -17,8 +17,22 @@ use super::version::Edit;
 
 /// Runs until the queue is closed and empty.
 pub(crate) fn run(core: &Arc<Core>) {
+    let _alarm = Alarm(core);
     while let Some(group) = core.queue.take() {
         commit(core, group);
+    }
+}
+
+/// If the committer panics, writers must not wait for ever: they are told, and no more come in.
+struct Alarm<'a>(&'a Core);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail("committing", &Error::Io("the committing thread panicked".into()));
+            self.0.queue.close();
+            while self.0.queue.take().is_some() {}
+        }
     }
 }
 
@@ -87,13 +101,8 @@ fn apply_group(
     let attach = |schema: TableSchema| -> Result<TableState> {
         attach(&core.storage, core.shards, schema, None)
     };
-    let context = Context {
-        options: &core.options,
-        shards: core.shards,
-        rows: &core.rows,
-        attach: &attach,
-        catalog_position: 0,
-    };
+    let context =
+        Context { shards: core.shards, rows: &core.rows, attach: &attach, catalog_position: 0 };
     let _guard = core.publishing.lock();
     let mut state = State::clone(&core.state.load());
     let mut committed = Vec::with_capacity(group.len());
@@ -124,7 +133,7 @@ fn settle(core: &Core, effects: &Effects) -> Result<()> {
     if !effects.dropped.is_empty() {
         drop_files(core, &effects.dropped)?;
     }
-    if effects.rows > 0 && super::flush::is_due(core) {
+    if effects.rows > 0 && super::flush::is_due(core, effects.head_bytes) {
         core.wake.flush();
     }
     Ok(())
@@ -132,6 +141,8 @@ fn settle(core: &Core, effects: &Effects) -> Result<()> {
 
 /// Takes the files of dropped tables out of the version.
 pub(crate) fn drop_files(core: &Core, tables: &[u32]) -> Result<()> {
+    // A catalogue that still has the table must find its files: the log before them may be cut.
+    core.rows.checkpoint()?;
     let edit = Edit { drop: tables.to_vec(), ..Edit::default() };
     let gone = core.version.lock().append(&edit)?;
     for path in gone {

@@ -18,7 +18,7 @@ use crate::part::Part;
 use crate::rows::RowStore;
 use crate::scan::{PartHandle, ScanStats, ScanStream, Source, StreamSpec};
 use crate::series::SeriesIndex;
-use crate::types::{MergeMode, PhysicalType, TableSchema, TimeRange};
+use crate::types::{ColumnId, MergeMode, PhysicalType, TableSchema, TimeRange};
 
 use super::files;
 use super::options::Options;
@@ -142,6 +142,9 @@ impl Core {
     /// Turns read-only: after a failed write or sync what the disk holds is unknown until it is
     /// read again at the next start. The first cause stands.
     pub fn fail(&self, doing: &str, error: &Error) {
+        if matches!(error, Error::Closed) {
+            return;
+        }
         let mut failure = self.failure.write();
         if failure.is_none() {
             tracing::error!(doing, %error, "the database is read-only from now on");
@@ -268,7 +271,10 @@ pub(crate) fn load_last(
         bytes: part.meta().bytes,
     };
     let handle = PartHandle::new(entry, part, Arc::clone(storage));
-    each_batch(&[Source::Part(handle)], schema, TimeRange::ALL, |rows| {
+    // All columns of the file, whatever the schema says: at start it may be older than the file.
+    let columns = handle.part.meta().columns.iter().map(|c| (c.id, c.physical)).collect();
+    let mode = schema.options.merge;
+    each_batch_of(&[Source::Part(handle)], columns, mode, TimeRange::ALL, |rows| {
         let crate::types::Rows { series, times, columns } = rows;
         last.update(&series, &RunData { times, columns }, MergeMode::LastRow);
         Ok(())
@@ -287,15 +293,25 @@ pub(crate) fn each_batch(
     sources: &[Source],
     schema: &TableSchema,
     times: TimeRange,
+    take: impl FnMut(crate::types::Rows) -> Result<()>,
+) -> Result<()> {
+    each_batch_of(sources, storage_columns(schema), schema.options.merge, times, take)
+}
+
+fn each_batch_of(
+    sources: &[Source],
+    columns: Vec<(ColumnId, PhysicalType)>,
+    mode: MergeMode,
+    times: TimeRange,
     mut take: impl FnMut(crate::types::Rows) -> Result<()>,
 ) -> Result<()> {
     let spec = StreamSpec {
         series: (0, u32::MAX),
         set: None,
         times,
-        columns: storage_columns(schema),
+        columns,
         bounds: Vec::new(),
-        mode: schema.options.merge,
+        mode,
         batch_rows: 8192,
     };
     let mut stream = ScanStream::new(sources, spec, Arc::new(ScanStats::default()))?;

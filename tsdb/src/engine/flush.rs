@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crate::error::{Error, Result};
 use crate::head::{LastRows, RunData};
+use crate::log::Log;
 use crate::part::{Level, Part, PartSpec, PartWriter};
 use crate::scan::{PartHandle, Source};
 use crate::series::Bitmap;
@@ -15,9 +16,12 @@ use super::files;
 use super::state::{State, TableState};
 use super::version::{Edit, PartEntry};
 
-/// Whether some table should be flushed by size or by the length of the log.
-pub(crate) fn is_due(core: &Core) -> bool {
-    !due(core).is_empty()
+/// Whether some table should be flushed, after one with a head of `head_bytes` was written to.
+pub(crate) fn is_due(core: &Core, head_bytes: u64) -> bool {
+    let options = &core.options;
+    head_bytes >= options.head_bytes_max
+        || core.state.load().head_bytes >= options.heads_bytes_max / 2
+        || log_bytes(core) >= options.log_bytes_max
 }
 
 /// The tables to flush now, the most urgent first.
@@ -34,8 +38,7 @@ pub(crate) fn due(core: &Core) -> Vec<TableId> {
         .filter(|(_, bytes, _)| *bytes >= options.head_bytes_max)
         .map(|(id, ..)| *id)
         .collect();
-    let all: u64 = heads.iter().map(|(_, bytes, _)| bytes).sum();
-    if due.is_empty() && all >= options.heads_bytes_max / 2 {
+    if due.is_empty() && state.head_bytes >= options.heads_bytes_max / 2 {
         due.extend(heads.iter().max_by_key(|(_, bytes, _)| *bytes).map(|(id, ..)| *id));
     }
     if due.is_empty() && log_bytes(core) >= options.log_bytes_max {
@@ -55,6 +58,7 @@ fn log_bytes(core: &Core) -> u64 {
 /// What writing gives; the database must then turn read-only.
 pub(crate) fn flush(core: &Core, id: TableId) -> Result<()> {
     let _guard = core.flushing.lock();
+    core.check_writable()?;
     let Some((table, position)) = freeze(core, id) else { return Ok(()) };
     let runs = table.head.until(position);
     if runs.is_empty() {
@@ -66,8 +70,12 @@ pub(crate) fn flush(core: &Core, id: TableId) -> Result<()> {
     let part_id = core.take_part_numbers(2);
     let mut last = LastRows::default();
     let old_last = core.version.lock().version.tables.get(&id).and_then(|files| files.last);
-    if let Some(old) = old_last {
-        load_last(&core.storage, &table.schema, old, &mut last)?;
+    if let Some(old) = old_last
+        && let Err(error) = load_last(&core.storage, &table.schema, old, &mut last)
+    {
+        // A table dropped meanwhile has taken the file with it.
+        let there = core.state.load().tables.contains_key(&id);
+        return if there { Err(error) } else { Ok(()) };
     }
     let spec = PartSpec {
         id: part_id,
@@ -200,7 +208,9 @@ fn install(
     let there = core.publish(|state| {
         let Some(table) = state.tables.get_mut(&id) else { return false };
         let table = Arc::make_mut(table);
+        let before = table.head.memory();
         table.head = table.head.without(position);
+        state.head_bytes -= before - table.head.memory();
         table.flushed = position;
         let mut parts = Vec::clone(&table.parts);
         parts.push(Arc::clone(&handle));
@@ -219,8 +229,18 @@ fn install(
     Ok(())
 }
 
+/// Checkpoints the row store and removes the log that nothing needs any more.
+///
+/// # Errors
+/// As [`flush`].
+pub(crate) fn shorten_log(core: &Core) -> Result<()> {
+    let _guard = core.flushing.lock();
+    core.check_writable()?;
+    cut_log(core)
+}
+
 /// Removes the log behind what parts and row store hold.
-pub(crate) fn cut_log(core: &Core) -> Result<()> {
+fn cut_log(core: &Core) -> Result<()> {
     let (applied, oldest) = {
         let state = core.state.load();
         let oldest = state.tables.values().filter_map(|table| table.head.oldest()).min();
@@ -228,6 +248,16 @@ pub(crate) fn cut_log(core: &Core) -> Result<()> {
     };
     let durable = core.rows.checkpoint()?;
     let before = oldest.unwrap_or(applied + 1).min(durable + 1);
+    // The segment that is written to always stays.
+    let goes = |log: &Log| {
+        let segments = log.segments();
+        segments.len() > 1 && segments[0].last_index < before
+    };
+    if !core.log.lock().as_ref().is_some_and(goes) {
+        return Ok(());
+    }
+    // First the version says so: one that does not know of the cut has lost edits.
+    core.edit(&Edit { log_first: before, ..Edit::default() })?;
     let mut log = core.log.lock();
     let Some(log) = log.as_mut() else { return Ok(()) };
     log.purge_before(before)?;

@@ -45,6 +45,7 @@ fn merge_table(
     plan: impl Fn(&Situation<'_>) -> Option<Job>,
 ) -> Result<bool> {
     let _guard = core.merging.lock();
+    core.check_writable()?;
     let state = core.state.load_full();
     let Some(table) = state.tables.get(&id) else { return Ok(false) };
     let entries: Vec<PartEntry> = table.parts.iter().map(|part| part.entry.clone()).collect();

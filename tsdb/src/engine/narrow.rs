@@ -100,8 +100,9 @@ fn decimals(value: f64, from: usize) -> Option<usize> {
 fn scaled(value: f64, k: usize) -> Option<i64> {
     let product = (value * POWERS[k]).round();
     let fits = product.abs() < 9_007_199_254_740_992.0;
-    let exact = fits && (product / POWERS[k]).to_bits() == value.to_bits();
-    exact.then_some(product as i64)
+    // Through the integer, as the reader does it: a negative zero does not survive that.
+    let back = (product as i64) as f64 / POWERS[k];
+    (fits && back.to_bits() == value.to_bits()).then_some(product as i64)
 }
 
 fn put_floats(out: &mut Vec<u8>, values: &[f64]) {
@@ -275,6 +276,8 @@ mod tests {
     #[test]
     fn negative_zero_and_nan_stay() {
         check(Column::good(Values::Float(vec![-0.0, 0.0, f64::NAN, f64::INFINITY, 1e300])));
+        check(Column::good(Values::Float(vec![-0.0])));
+        check(Column::good(Values::Float(vec![-0.0, 0.5, -1.25])));
         check(Column::good(Values::Bool(vec![true, false])));
     }
 }

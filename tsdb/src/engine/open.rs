@@ -16,7 +16,7 @@ use super::core::{Core, attach, read_all};
 use super::options::Options;
 use super::state::State;
 use super::stats::RecoveryReport;
-use super::version::{Edit, Version, VersionLog};
+use super::version::{Edit, FoundVersion, Version, VersionLog};
 use super::{catalog, files, record};
 
 const IDENTITY_MAGIC: &[u8; 8] = b"MRBASE\x00\x01";
@@ -32,7 +32,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = IDENTITY_MAGIC.to_vec();
         out.extend_from_slice(&self.id);
         out.extend_from_slice(&self.shards.to_le_bytes());
@@ -41,7 +41,7 @@ impl Identity {
         out
     }
 
-    fn decode(bytes: &[u8]) -> Option<Identity> {
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Identity> {
         let (body, sum) = bytes.split_last_chunk::<4>()?;
         if bytes.len() != IDENTITY_BYTES || crc32fast::hash(body) != u32::from_le_bytes(*sum) {
             return None;
@@ -118,8 +118,8 @@ pub(crate) fn open(storage: Arc<dyn Storage>, options: Options) -> Result<(Core,
     let found = Identity::read(&*storage)?;
     let mut report = RecoveryReport { first_open: found.is_none(), ..RecoveryReport::default() };
     let rows = RowStore::open_in(&*storage, files::ROWS, "rows.redb")?;
-    let version = VersionLog::open(Arc::clone(&storage))?;
-    report.files_removed = remove_unnamed(&*storage, &version.version)?;
+    let found_version = FoundVersion::read(&*storage)?;
+    let version = &found_version.version;
     let identity = match found {
         Some(identity) => identity,
         None => Identity::create(&*storage, options.shards)?,
@@ -134,27 +134,42 @@ pub(crate) fn open(storage: Arc<dyn Storage>, options: Options) -> Result<(Core,
     if let Some(cut) = &recovered.cut {
         tracing::warn!(segment = cut.segment, bytes = cut.bytes, "cut a torn tail off the log");
     }
-    check_reach(&version.version, &rows, recovered.last_index)?;
-    let mut state = load(&storage, &rows, &version.version, identity.shards)?;
-    let dropped = replay(
-        &storage,
-        &options,
-        identity.shards,
-        &rows,
-        &version.version,
-        &log,
-        &mut state,
-        &mut report,
-    )?;
+    check_reach(version, &rows, recovered.first_index, recovered.last_index)?;
+    let mut state = load(&storage, &rows, version, identity.shards)?;
+    let dropped = replay(&storage, identity.shards, &rows, version, &log, &mut state, &mut report)?;
     state.position = state.position.max(recovered.last_index);
+    // Only now, when everything was found sound, anything but the log's tail is changed.
+    let version = VersionLog::begin(Arc::clone(&storage), found_version)?;
     let core = Core::new(storage, options, identity.shards, state, version, rows, log, lock);
-    finish(&core, &dropped)?;
+    drop_orphans(&core, &dropped)?;
+    report.files_removed = remove_unnamed(&*core.storage, &core.version.lock().version)?;
     report.seconds = started.elapsed().as_secs_f64();
     Ok((core, report))
 }
 
-/// Parts and rows must not be ahead of the log: new commits would then be taken for old ones.
-fn check_reach(version: &Version, rows: &RowStore, last_index: u64) -> Result<()> {
+/// Parts and rows must not be ahead of the log: new commits would then be taken for old ones. Nor
+/// may they be behind its beginning: what was cut off the log would be nowhere.
+fn check_reach(
+    version: &Version,
+    rows: &RowStore,
+    first_index: u64,
+    last_index: u64,
+) -> Result<()> {
+    if first_index > version.log_first.max(1) {
+        return Err(Error::Corrupt(format!(
+            "the log begins at position {first_index}, but the version log knows of no cut behind \
+             {}: it or segments of the log are missing or damaged",
+            version.log_first.max(1)
+        )));
+    }
+    if first_index > rows.applied_position() + 1 {
+        return Err(Error::Corrupt(format!(
+            "the row store ends at position {}, but the log begins at {first_index}: {} is not \
+             the one of this folder, or segments of the log are missing",
+            rows.applied_position(),
+            files::ROW_STORE
+        )));
+    }
     let flushed = version.tables.values().map(|files| files.flushed).max().unwrap_or(0);
     let reached = flushed.max(rows.applied_position());
     if reached > last_index {
@@ -182,6 +197,7 @@ fn load(
         names: imbl::OrdMap::new(),
         next_table,
         rows: snapshot,
+        head_bytes: 0,
     };
     for schema in schemas {
         let files = version.tables.get(&schema.id);
@@ -192,10 +208,8 @@ fn load(
     Ok(state)
 }
 
-#[expect(clippy::too_many_arguments, reason = "the parts of a database that is not one yet")]
 fn replay(
     storage: &Arc<dyn Storage>,
-    options: &Options,
     shards: u16,
     rows: &RowStore,
     version: &Version,
@@ -208,7 +222,7 @@ fn replay(
         attach(storage, shards, schema, files)
     };
     let catalog_position = rows.applied_position();
-    let context = Context { options, shards, rows, attach: &attach, catalog_position };
+    let context = Context { shards, rows, attach: &attach, catalog_position };
     let mut effects = Effects::default();
     for record in log.read_from(log.first_index())? {
         let record = record?;
@@ -223,7 +237,7 @@ fn replay(
 }
 
 /// Takes files of tables that no longer exist out of the version.
-fn finish(core: &Core, dropped: &[TableId]) -> Result<()> {
+fn drop_orphans(core: &Core, dropped: &[TableId]) -> Result<()> {
     let orphans: HashSet<TableId> = {
         let state = core.state.load();
         let version = core.version.lock();
@@ -235,10 +249,9 @@ fn finish(core: &Core, dropped: &[TableId]) -> Result<()> {
     }
     let mut drop: Vec<TableId> = orphans.into_iter().collect();
     drop.sort_unstable();
-    let gone = core.version.lock().append(&Edit { drop, ..Edit::default() })?;
-    for path in gone {
-        core.storage.remove(&path).map_err(|e| Error::io(format_args!("removing {path}"), &e))?;
-    }
+    // A catalogue that still has a table must find its files.
+    core.rows.checkpoint()?;
+    core.version.lock().append(&Edit { drop, ..Edit::default() })?;
     Ok(())
 }
 

@@ -79,6 +79,11 @@ impl Options {
             (self.log_segment_bytes_max >= 4096, "log_segment_bytes_max must be at least 4096"),
             (self.queue_bytes_max >= 4096, "queue_bytes_max must be at least 4096"),
             (!self.times.is_empty(), "times must not be empty"),
+            // The ends of the axis stand for "none" in places.
+            (
+                self.times.min > i64::MIN + 1 && self.times.max < i64::MAX - 1,
+                "times must leave out the very ends of the axis",
+            ),
             (self.merge_fan_in >= 2, "merge_fan_in must be at least 2"),
         ];
         match rules.iter().find(|(holds, _)| !holds) {

@@ -44,6 +44,7 @@ pub fn prepare(
 ) -> Result<SortedWrite> {
     check_shape(&batch, schema, options)?;
     let columns = fit_columns(batch.columns, schema, options)?;
+    check_keys(&batch.series, schema, options)?;
     let (rank_of, series) = rank_series(batch.series, index, shards)?;
     let order = sort_rows(&batch.key_of_row, &batch.times, &rank_of, series.len());
     let ranks: Vec<u32> =
@@ -99,6 +100,35 @@ fn check_shape(batch: &WriteBatch, schema: &TableSchema, options: &Options) -> R
             "time {time} ns lies outside the accepted range {} to {}",
             options.times.min, options.times.max
         )));
+    }
+    Ok(())
+}
+
+/// A key must be canonical, or the log could not be read again, and name key columns only.
+fn check_keys(series: &[SeriesRef], schema: &TableSchema, options: &Options) -> Result<()> {
+    for entry in series {
+        let SeriesRef::Key(key) = entry else { continue };
+        let mut before = None;
+        for (id, value) in key.pairs() {
+            if before.is_some_and(|before| before >= id) {
+                return Err(Error::Invalid(format!("a key gives column {id} twice")));
+            }
+            before = Some(id);
+            let Some(spec) = schema.column_by_id(id).filter(|spec| spec.key) else {
+                return Err(Error::NotFound(format!(
+                    "table {} has no key column {id}",
+                    schema.name
+                )));
+            };
+            if value.len() > options.value_bytes_max as usize {
+                return Err(Error::Invalid(format!(
+                    "a value of key column \"{}\" has {} bytes; at most {} are taken",
+                    spec.name,
+                    value.len(),
+                    options.value_bytes_max
+                )));
+            }
+        }
     }
     Ok(())
 }
@@ -168,6 +198,8 @@ fn rank_series(
                 return Err(Error::NotFound(format!("there is no series {number}")));
             }
             SeriesRef::Known(number) => Some(*number),
+            // Another commit may make the series known between two looks: a key stays what it was.
+            SeriesRef::Key(key) if fresh.contains_key(key) => None,
             SeriesRef::Key(key) => index.lookup(key),
         };
         let (shard, is_new, order) = match (known, &entry) {

@@ -290,10 +290,8 @@ pub fn options(reader: &mut Reader<'_>) -> Result<TableOptions> {
         1 => TimePrecision::Nanos,
         number => return Err(reader.error(format_args!("no precision has the number {number}"))),
     };
+    // Whether it makes sense is for apply to say: what a writer could log must be readable.
     let partition_ns = reader.i64()?;
-    if partition_ns <= 0 {
-        return Err(reader.error("a partition without length"));
-    }
     let retention_ns = option_i64(reader)?;
     let archive_after_ns = option_i64(reader)?;
     Ok(TableOptions { merge, partition_ns, precision, retention_ns, archive_after_ns })

@@ -28,6 +28,8 @@ pub(crate) struct State {
     pub names: imbl::OrdMap<String, TableId>,
     pub next_table: TableId,
     pub rows: RowSnapshot,
+    /// Bytes of all heads.
+    pub head_bytes: u64,
 }
 
 /// One table in a state.

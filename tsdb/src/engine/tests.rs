@@ -1,3 +1,23 @@
-//! Tests of the engine as a whole.
+//! Tests of the engine as a whole. A failing seed is run alone by `MILLRACE_SEED=n`.
 
 mod basics;
+mod crash;
+mod damage;
+mod faults;
+mod golden;
+mod model;
+mod races;
+mod random;
+mod twin;
+mod workload;
+
+/// The seeds to run: a range, or the one that the environment names.
+fn seeds(range: std::ops::Range<u64>) -> impl Iterator<Item = u64> {
+    let only: Option<u64> = std::env::var("MILLRACE_SEED").ok().and_then(|seed| seed.parse().ok());
+    let rounds = if only.is_some() { 20 } else { 1 };
+    let range = only.map_or(range, |seed| seed..seed + 1);
+    // Threads make rounds of one seed differ a little.
+    range
+        .flat_map(move |seed| std::iter::repeat_n(seed, rounds))
+        .inspect(|seed| println!("MILLRACE_SEED={seed}"))
+}

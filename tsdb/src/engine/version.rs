@@ -15,7 +15,8 @@ use super::bytes::{Reader, put_bytes};
 use super::files;
 
 const MAGIC: &[u8; 8] = b"MRVERS\x00\x01";
-const EDITS_BYTES_MAX: u64 = 4 << 20;
+/// Tests see many snapshots.
+const EDITS_BYTES_MAX: u64 = if cfg!(test) { 1 << 10 } else { 4 << 20 };
 const EDIT_BYTES_MAX: usize = 256 << 20;
 
 /// A part as the version knows it.
@@ -69,6 +70,8 @@ pub struct Edit {
     pub drop: Vec<TableId>,
     /// Part numbers below this one were used; 0 says nothing.
     pub next_part: u64,
+    /// The log may begin at this position, and not behind it; 0 says nothing.
+    pub log_first: u64,
 }
 
 /// All files of a database.
@@ -78,6 +81,8 @@ pub struct Version {
     pub tables: BTreeMap<TableId, TableFiles>,
     /// First part number that was never used.
     pub next_part: u64,
+    /// The log may begin at this position, and not behind it: parts and row store have the rest.
+    pub log_first: u64,
 }
 
 impl Version {
@@ -85,6 +90,7 @@ impl Version {
     pub fn apply(&mut self, edit: &Edit) -> Vec<String> {
         let mut gone = Vec::new();
         self.next_part = self.next_part.max(edit.next_part);
+        self.log_first = self.log_first.max(edit.log_first);
         for (table, id) in &edit.remove {
             if self.tables.get_mut(table).and_then(|t| t.parts.remove(id)).is_some() {
                 gone.push(files::part(*table, *id));
@@ -120,7 +126,8 @@ impl Version {
 
     /// The whole version as one edit.
     fn as_edit(&self) -> Edit {
-        let mut edit = Edit { next_part: self.next_part, ..Edit::default() };
+        let (next_part, log_first) = (self.next_part, self.log_first);
+        let mut edit = Edit { next_part, log_first, ..Edit::default() };
         for (table, files) in &self.tables {
             edit.add.extend(files.parts.values().cloned());
             edit.flushed.push((*table, files.flushed));
@@ -163,6 +170,7 @@ impl Edit {
         });
         put_list(&mut out, &self.drop, |out, table| out.extend_from_slice(&table.to_le_bytes()));
         out.extend_from_slice(&self.next_part.to_le_bytes());
+        out.extend_from_slice(&self.log_first.to_le_bytes());
         out
     }
 
@@ -173,13 +181,14 @@ impl Edit {
     pub fn decode(bytes: &[u8]) -> Result<Edit> {
         let mut reader = Reader::new(bytes, "version edit");
         let edit = Edit {
-            add: list(&mut reader, 70, part)?,
+            add: list(&mut reader, 78, part)?,
             remove: list(&mut reader, 12, |r| Ok((r.u32()?, r.u64()?)))?,
             flushed: list(&mut reader, 12, |r| Ok((r.u32()?, r.u64()?)))?,
             series: list(&mut reader, 20, |r| Ok((r.u32()?, r.u32()?, r.u32()?, r.u64()?)))?,
             last: list(&mut reader, 12, |r| Ok((r.u32()?, r.u64()?)))?,
             drop: list(&mut reader, 4, |r| r.u32())?,
             next_part: reader.u64()?,
+            log_first: reader.u64()?,
         };
         reader.end()?;
         Ok(edit)
@@ -235,61 +244,102 @@ pub struct VersionLog {
     file: Arc<dyn File>,
     number: u64,
     end: u64,
+    /// Length at which the next snapshot is written.
+    end_max: u64,
+    failed: bool,
     /// The version that the log says.
     pub version: Version,
 }
 
-impl VersionLog {
-    /// Opens the newest version log, or makes the first one.
+/// The version as a folder has it, and the numbers of the version logs there.
+#[derive(Debug, Default)]
+pub struct FoundVersion {
+    /// The version of the newest log; empty without one.
+    pub version: Version,
+    numbers: Vec<u64>,
+}
+
+impl FoundVersion {
+    /// Reads the newest version log and changes nothing.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] if an edit is damaged and durable ones follow it.
-    pub fn open(storage: Arc<dyn Storage>) -> Result<VersionLog> {
-        let io = |e: &std::io::Error| Error::io("opening the version log", e);
-        storage.create_dir(files::VERSIONS).map_err(|e| io(&e))?;
-        let names = storage.list(files::VERSIONS).map_err(|e| io(&e))?;
+    /// [`Error::Corrupt`] if an edit is damaged and others follow it.
+    pub fn read(storage: &dyn Storage) -> Result<FoundVersion> {
+        let io = |e: std::io::Error| Error::io("opening the version log", &e);
+        let names = storage.list(files::VERSIONS).map_err(io)?;
         let mut numbers: Vec<u64> = names.iter().filter_map(|n| files::version_number(n)).collect();
         numbers.sort_unstable();
-        for name in names.iter().filter(|n| n.ends_with(files::UNFINISHED)) {
-            storage.remove(&format!("{}/{name}", files::VERSIONS)).map_err(|e| io(&e))?;
-        }
         let mut version = Version { next_part: 1, ..Version::default() };
         if let Some(newest) = numbers.last() {
-            let file = storage.open(&files::version(*newest)).map_err(|e| io(&e))?;
+            let file = storage.open(&files::version(*newest)).map_err(io)?;
             for edit in read_edits(&file, &files::version(*newest))? {
                 version.apply(&edit);
             }
         }
-        // Every open writes a snapshot: the tail that a crash may have torn is never appended to.
+        Ok(FoundVersion { version, numbers })
+    }
+}
+
+impl VersionLog {
+    /// Begins a new version log with a snapshot of what was found: the tail that a crash may have
+    /// torn is never appended to. Then the old logs go.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::Full`].
+    pub fn begin(storage: Arc<dyn Storage>, found: FoundVersion) -> Result<VersionLog> {
+        let io = |e: std::io::Error| Error::io("beginning a version log", &e);
+        let FoundVersion { version, numbers } = found;
+        storage.create_dir(files::VERSIONS).map_err(io)?;
+        for name in storage.list(files::VERSIONS).map_err(io)? {
+            if name.ends_with(files::UNFINISHED) {
+                storage.remove(&format!("{}/{name}", files::VERSIONS)).map_err(io)?;
+            }
+        }
         let number = numbers.last().copied().unwrap_or(0) + 1;
         let (file, end) = write_snapshot(&*storage, number, &version)?;
         for old in numbers {
-            storage.remove(&files::version(old)).map_err(|e| io(&e))?;
+            storage.remove(&files::version(old)).map_err(io)?;
         }
-        Ok(VersionLog { storage, file, number, end, version })
+        let end_max = end_max(end);
+        Ok(VersionLog { storage, file, number, end, end_max, failed: false, version })
     }
 
     /// Makes an edit durable and takes it in. Returns the files that are no longer named; they
     /// may be removed once no reader holds them.
     ///
     /// # Errors
-    /// [`Error::Io`] or [`Error::Full`]; the edit then has no effect, and the log must not be
-    /// used again.
+    /// [`Error::Io`] or [`Error::Full`]; whether the edit is on disk is then unknown, and every
+    /// later one is refused with [`Error::ReadOnly`].
     pub fn append(&mut self, edit: &Edit) -> Result<Vec<String>> {
+        if self.failed {
+            return Err(Error::ReadOnly("the version log has failed before".into()));
+        }
+        let done = self.write(edit);
+        self.failed = done.is_err();
+        done
+    }
+
+    fn write(&mut self, edit: &Edit) -> Result<Vec<String>> {
         let bytes = frame(&edit.encode());
         let io = |e: std::io::Error| Error::io("writing the version log", &e);
         self.file.write_at(self.end, &bytes).map_err(io)?;
         self.file.sync_data().map_err(io)?;
         self.end += bytes.len() as u64;
         let gone = self.version.apply(edit);
-        if self.end > EDITS_BYTES_MAX {
+        if self.end > self.end_max {
             let (file, end) = write_snapshot(&*self.storage, self.number + 1, &self.version)?;
             let old = files::version(self.number);
             (self.file, self.end, self.number) = (file, end, self.number + 1);
+            self.end_max = end_max(end);
             self.storage.remove(&old).map_err(io)?;
         }
         Ok(gone)
     }
+}
+
+/// How long a log may grow behind a snapshot: a large version must not be written anew each time.
+fn end_max(snapshot_bytes: u64) -> u64 {
+    EDITS_BYTES_MAX.max(2 * snapshot_bytes)
 }
 
 fn frame(payload: &[u8]) -> Vec<u8> {

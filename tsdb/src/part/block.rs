@@ -97,10 +97,13 @@ fn decode_column_page(page: &Page<'_>, kind: PhysicalType) -> Result<Column> {
 /// Puts each value at its cell and the default elsewhere.
 fn scatter(values: Values, states: &[u8]) -> Values {
     fn spread<T: Copy + Default>(values: &[T], states: &[u8]) -> Vec<T> {
-        let mut next = values.iter();
-        let mut one = |state: &u8| match CellState(*state).is_value() {
-            true => next.next().copied().unwrap_or_default(),
-            false => T::default(),
+        let mut next = 0usize;
+        let mut one = |state: &u8| {
+            // Looked up whether it counts or not: a branch a cell would be guessed wrong often.
+            let value = values.get(next).copied().unwrap_or_default();
+            let is_value = CellState(*state).is_value();
+            next += usize::from(is_value);
+            if is_value { value } else { T::default() }
         };
         states.iter().map(&mut one).collect()
     }

@@ -34,7 +34,11 @@ impl Decoded {
             }
             Decoded::Blocks(blocks) => size_of_val(&blocks[..]),
             // Text prefixes are on the heap.
-            Decoded::Stats(stats) => size_of_val(&stats.zones[..]) + stats.texts.len() * 96,
+            Decoded::Stats(stats) => {
+                size_of_val(&stats.zones[..])
+                    + size_of_val(&stats.starts[..])
+                    + stats.texts.len() * 96
+            }
         }
     }
 }

@@ -49,6 +49,8 @@ pub struct ColumnStats {
     pub zones: Vec<ZoneStats>,
     /// For text, one for each group that has a block.
     pub texts: Vec<Option<TextRange>>,
+    /// For each group of the page, where its zones and its text begin; empty while writing.
+    pub starts: Vec<(u32, u32)>,
 }
 
 /// A column of a page being written.
@@ -237,7 +239,15 @@ pub fn decode_column_stats(
         _ => Vec::new(),
     };
     reader.finish()?;
-    Ok(ColumnStats { zones, texts })
+    let mut next = (0u32, 0u32);
+    let starts = lead.groups.iter().zip(blocks).map(|(group, block)| {
+        let start = next;
+        if block.len > 0 {
+            next = (start.0 + group.zones, start.1 + 1);
+        }
+        start
+    });
+    Ok(ColumnStats { zones, texts, starts: starts.collect() })
 }
 
 /// Reads a page's lead: `groups` and `columns` are known from the footer.

@@ -304,11 +304,10 @@ impl Part {
         if blocks.get(at_page).is_none_or(|b| b.len == 0) {
             return Ok(None);
         }
-        let before = || lead.groups[..at_page].iter().zip(&blocks[..]).filter(|(_, b)| b.len > 0);
-        let start: usize = before().map(|(g, _)| g.zones as usize).sum();
         let stats = self.stats(number, &lead, index, &blocks)?;
+        let (start, nth) = stats.starts.get(at_page).map_or((0, 0), |s| (s.0 as usize, s.1));
         let zones = start..start + entry.zones as usize;
-        Ok(Some(FoundStats { stats, zones, nth: before().count() }))
+        Ok(Some(FoundStats { stats, zones, nth: nth as usize }))
     }
 
     pub(super) fn column_index(&self, column: ColumnId) -> Option<usize> {

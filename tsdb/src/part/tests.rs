@@ -1,6 +1,7 @@
 //! Parts against a naive model, their statistics, their size and their damage.
 
 mod damage;
+mod figures;
 mod golden;
 mod memory;
 mod model;

@@ -167,8 +167,10 @@ pub fn zone_stats(values: ValuesRef<'_>, states: Option<&[u8]>) -> ZoneStats {
         None => good = values.len() as u32,
         Some(states) => {
             for state in states.iter().map(|s| CellState(*s)) {
-                good += u32::from(state.is_value() && state.quality() == Quality::Good);
-                not_good += u32::from(state.is_value() && state.quality() != Quality::Good);
+                let value = u32::from(state.is_value());
+                let good_value = value & u32::from(state.quality() == Quality::Good);
+                good += good_value;
+                not_good += value - good_value;
                 nulls += u32::from(state.is_null());
             }
         }
@@ -178,49 +180,52 @@ pub fn zone_stats(values: ValuesRef<'_>, states: Option<&[u8]>) -> ZoneStats {
     let rows = (0..values.len()).filter(has);
     let figures = match values {
         _ if stats.count() == 0 => ZoneValues::None,
-        ValuesRef::Int(v) if states.is_none() => int_figures(v.iter().copied()),
-        ValuesRef::Float(v) if states.is_none() => float_figures(v.iter().copied()),
-        ValuesRef::Int(v) => int_figures(rows.map(|i| v[i])),
-        ValuesRef::Float(v) => float_figures(rows.map(|i| v[i])),
-        ValuesRef::Bool(v) => int_figures(rows.map(|i| i64::from(v[i]))),
+        ValuesRef::Int(v) if stats.count() as usize == v.len() => int_figures(v),
+        ValuesRef::Float(v) if stats.count() as usize == v.len() => float_figures(v),
+        ValuesRef::Int(v) => int_figures(&rows.map(|i| v[i]).collect::<Vec<_>>()),
+        ValuesRef::Float(v) => float_figures(&rows.map(|i| v[i]).collect::<Vec<_>>()),
+        ValuesRef::Bool(v) => int_figures(&rows.map(|i| i64::from(v[i])).collect::<Vec<_>>()),
         ValuesRef::Bytes(_) => ZoneValues::None,
     };
     ZoneStats { values: figures, ..stats }
 }
 
-fn int_figures(mut values: impl Iterator<Item = i64>) -> ZoneValues {
-    let Some(first) = values.next() else {
+/// Magnitude up to which the values of a zone cannot sum out of `i64`.
+const SUM_SAFE: i64 = i64::MAX / ZONE_ROWS_MAX as i64;
+
+fn int_figures(values: &[i64]) -> ZoneValues {
+    let (Some(&first), Some(&last)) = (values.first(), values.last()) else {
         return ZoneValues::None;
     };
-    let (mut min, mut max, mut sum, mut last) = (first, first, i128::from(first), first);
-    for value in values {
+    let (mut min, mut max, mut wrapped) = (first, first, 0i64);
+    for &value in values {
         min = min.min(value);
         max = max.max(value);
-        sum += i128::from(value);
-        last = value;
+        wrapped = wrapped.wrapping_add(value);
     }
-    ZoneValues::Int { min, max, sum: i64::try_from(sum).ok(), first, last }
+    let safe = values.len() <= ZONE_ROWS_MAX && min >= -SUM_SAFE && max <= SUM_SAFE;
+    let sum = if safe {
+        Some(wrapped)
+    } else {
+        i64::try_from(values.iter().map(|v| i128::from(*v)).sum::<i128>()).ok()
+    };
+    ZoneValues::Int { min, max, sum, first, last }
 }
 
-fn float_figures(values: impl Iterator<Item = f64>) -> ZoneValues {
-    let (mut min, mut max, mut sum) = (f64::INFINITY, f64::NEG_INFINITY, 0.0f64);
-    let (mut first, mut last, mut nan) = (None, 0.0f64, false);
-    for value in values {
-        if value < min {
-            min = value;
-        }
-        if value > max {
-            max = value;
-        }
+fn float_figures(values: &[f64]) -> ZoneValues {
+    let (Some(&first), Some(&last)) = (values.first(), values.last()) else {
+        return ZoneValues::None;
+    };
+    let (mut min, mut max) = (f64::INFINITY, f64::NEG_INFINITY);
+    let (mut sum, mut nan) = (0.0f64, false);
+    for &value in values {
+        // Not `f64::min`: NaN is passed over, and of two zeros the first stays.
+        min = if value < min { value } else { min };
+        max = if value > max { value } else { max };
         nan |= value.is_nan();
         sum += value;
-        first.get_or_insert(value);
-        last = value;
     }
-    match first {
-        Some(first) => ZoneValues::Float { min, max, sum, first, last, nan },
-        None => ZoneValues::None,
-    }
+    ZoneValues::Float { min, max, sum, first, last, nan }
 }
 
 /// Range of the texts of a block; `None` when it has no value.

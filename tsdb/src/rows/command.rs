@@ -1,4 +1,4 @@
-//! Changes of rows as commands of the log. FORMAT.series.md, "Row commands".
+//! Changes of rows as commands of the log. FORMAT.md, "Row commands".
 
 use crate::error::{Error, Result};
 use crate::series::bytes::{Reader, put_varint};

@@ -150,6 +150,9 @@ pub(super) struct Piece {
     pub place: Place,
     /// Last position of the source.
     pub age: u64,
+    /// Place among pieces of one age, from old to new: one commit may write a series twice, and
+    /// one part may hold it in several groups.
+    pub order: u32,
     /// No row is earlier.
     pub earliest: i64,
     /// Rows before they are cut to the times; `None` for a whole group not read yet.
@@ -162,8 +165,8 @@ impl Piece {
         let last = run.data.times[(rows.start + rows.rows - 1) as usize];
         let meets = TimeRange::new(first, last).overlaps(&times);
         let place = Place::Run(Arc::clone(&run.data));
-        let piece = Piece { place, age, earliest: first.max(times.min), rows: Some(rows) };
-        meets.then_some(piece)
+        let earliest = first.max(times.min);
+        meets.then_some(Piece { place, age, order: 0, earliest, rows: Some(rows) })
     }
 
     pub fn of_shared(group: &Arc<Group>, nth: usize, age: u64, times: TimeRange) -> Option<Piece> {
@@ -173,15 +176,15 @@ impl Piece {
         let last = keys.times[(rows.start + rows.rows - 1) as usize];
         let meets = TimeRange::new(first, last).overlaps(&times);
         let place = Place::Group(Arc::clone(group));
-        let piece = Piece { place, age, earliest: first.max(times.min), rows: Some(rows) };
-        meets.then_some(piece)
+        let earliest = first.max(times.min);
+        meets.then_some(Piece { place, age, order: 0, earliest, rows: Some(rows) })
     }
 
     pub fn of_own(group: &Arc<Group>, age: u64, times: TimeRange) -> Option<Piece> {
         let earliest = group.group.times.min.max(times.min);
         let meets = group.group.times.overlaps(&times);
         let place = Place::Group(Arc::clone(group));
-        meets.then_some(Piece { place, age, earliest, rows: None })
+        meets.then_some(Piece { place, age, order: 0, earliest, rows: None })
     }
 
     /// Rows `start..end` of the place that lie in `times`; may be empty.

@@ -125,7 +125,11 @@ impl ScanStream {
                 self.heap.push(Reverse((next, at)));
             }
         }
-        pieces.sort_by_key(|piece| (piece.earliest, piece.age));
+        // Walks of one series come in the order of their sources, groups in the order of the part.
+        for (order, piece) in (0..).zip(&mut pieces) {
+            piece.order = order;
+        }
+        pieces.sort_by_key(|piece| (piece.earliest, piece.age, piece.order));
         self.series = series;
         self.waiting = pieces.into();
         Ok(true)
@@ -178,7 +182,10 @@ impl ScanStream {
     fn merge_row(&mut self, time: i64) -> Result<()> {
         let mut meeting: Vec<usize> =
             (0..self.active.len()).filter(|at| self.active[*at].next == time).collect();
-        meeting.sort_by_key(|at| self.active[*at].piece.age);
+        meeting.sort_by_key(|at| {
+            let piece = &self.active[*at].piece;
+            (piece.age, piece.order)
+        });
         let mut rows: Vec<(&Place, usize, usize)> = Vec::with_capacity(meeting.len());
         for at in &meeting {
             let cursor = &self.active[*at];

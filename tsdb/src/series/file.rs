@@ -1,4 +1,4 @@
-//! Series files: a run of one table's series as bytes. FORMAT.series.md describes each byte.
+//! Series files: a run of one table's series as bytes. FORMAT.md, "Series files".
 
 use std::io::Read;
 

@@ -1,0 +1,146 @@
+//! Types as pg_type lists them.
+
+use tsdb::types::ColumnType;
+
+/// One type: (oid, name, length, category, array's oid, SQL name).
+pub(in crate::catalog) struct Kind {
+    pub(in crate::catalog) oid: i64,
+    pub(in crate::catalog) name: &'static str,
+    pub(in crate::catalog) len: i64,
+    pub(in crate::catalog) category: &'static str,
+    pub(in crate::catalog) array: i64,
+    pub(in crate::catalog) sql: &'static str,
+}
+
+const fn kind(
+    oid: i64,
+    name: &'static str,
+    len: i64,
+    category: &'static str,
+    array: i64,
+    sql: &'static str,
+) -> Kind {
+    Kind { oid, name, len, category, array, sql }
+}
+
+/// All types that results can have.
+pub(in crate::catalog) static KINDS: &[Kind] = &[
+    kind(16, "bool", 1, "B", 1000, "boolean"),
+    kind(17, "bytea", -1, "U", 1001, "bytea"),
+    kind(18, "char", 1, "Z", 1002, "\"char\""),
+    kind(19, "name", 64, "S", 1003, "name"),
+    kind(20, "int8", 8, "N", 1016, "bigint"),
+    kind(21, "int2", 2, "N", 1005, "smallint"),
+    kind(23, "int4", 4, "N", 1007, "integer"),
+    kind(24, "regproc", 4, "N", 1008, "regproc"),
+    kind(25, "text", -1, "S", 1009, "text"),
+    kind(26, "oid", 4, "N", 1028, "oid"),
+    kind(114, "json", -1, "U", 199, "json"),
+    kind(700, "float4", 4, "N", 1021, "real"),
+    kind(701, "float8", 8, "N", 1022, "double precision"),
+    kind(705, "unknown", -2, "X", 0, "unknown"),
+    kind(1042, "bpchar", -1, "S", 1014, "character"),
+    kind(1043, "varchar", -1, "S", 1015, "character varying"),
+    kind(1082, "date", 4, "D", 1182, "date"),
+    kind(1083, "time", 8, "D", 1183, "time without time zone"),
+    kind(1114, "timestamp", 8, "D", 1115, "timestamp without time zone"),
+    kind(1184, "timestamptz", 8, "D", 1185, "timestamp with time zone"),
+    kind(1186, "interval", 16, "T", 1187, "interval"),
+    kind(1700, "numeric", -1, "N", 1231, "numeric"),
+    kind(2205, "regclass", 4, "N", 2210, "regclass"),
+    kind(2206, "regtype", 4, "N", 2211, "regtype"),
+    kind(2278, "void", 4, "P", 0, "void"),
+    kind(2950, "uuid", 16, "U", 2951, "uuid"),
+];
+
+/// Number of a column's type.
+pub(in crate::catalog) fn oid_of(kind: ColumnType) -> i64 {
+    match kind {
+        ColumnType::Bool => 16,
+        ColumnType::Int16 => 21,
+        ColumnType::Int32 => 23,
+        ColumnType::Int64 => 20,
+        ColumnType::Float32 => 700,
+        ColumnType::Float64 => 701,
+        ColumnType::Text => 25,
+        ColumnType::Bytes => 17,
+        ColumnType::Timestamp => 1184,
+    }
+}
+
+/// The type of that number.
+pub(in crate::catalog) fn by_oid(oid: i64) -> Option<&'static Kind> {
+    KINDS.iter().find(|k| k.oid == oid)
+}
+
+/// SQL name of a type, as `format_type` gives it.
+pub(in crate::catalog) fn sql_name(oid: i64) -> String {
+    if let Some(kind) = by_oid(oid) {
+        return kind.sql.to_string();
+    }
+    match KINDS.iter().find(|k| k.array == oid && oid != 0) {
+        Some(kind) => format!("{}[]", kind.sql),
+        None if oid == 0 => "-".to_string(),
+        None => "???".to_string(),
+    }
+}
+
+/// Number of a system table's column type.
+pub(in crate::catalog) fn oid_of_system(kind: super::super::T) -> i64 {
+    use super::super::T;
+    match kind {
+        T::Bool => 16,
+        T::Int2 => 21,
+        T::Int4 => 23,
+        T::Int8 => 20,
+        T::Float4 => 700,
+        T::Float8 => 701,
+        T::Text => 25,
+        T::Time => 1184,
+        T::Oid => 26,
+        T::TextArray => 1009,
+        T::IntArray => 1007,
+    }
+}
+
+/// One function of our own, for pg_proc and \df: (oid, name, arguments, result, kind).
+pub(in crate::catalog) struct Function {
+    pub(in crate::catalog) oid: i64,
+    pub(in crate::catalog) name: &'static str,
+    pub(in crate::catalog) arguments: &'static str,
+    pub(in crate::catalog) count: i64,
+    pub(in crate::catalog) result: &'static str,
+    pub(in crate::catalog) result_oid: i64,
+    pub(in crate::catalog) kind: &'static str,
+}
+
+pub(in crate::catalog) static FUNCTIONS: &[Function] = &[
+    Function {
+        oid: 15_000,
+        name: "first",
+        arguments: "value anyelement, \"time\" timestamp with time zone",
+        count: 2,
+        result: "anyelement",
+        result_oid: 2283,
+        kind: "a",
+    },
+    Function {
+        oid: 15_001,
+        name: "last",
+        arguments: "value anyelement, \"time\" timestamp with time zone",
+        count: 2,
+        result: "anyelement",
+        result_oid: 2283,
+        kind: "a",
+    },
+    Function {
+        oid: 15_002,
+        name: "time_bucket",
+        arguments: "width interval, \"time\" timestamp with time zone, \
+                    origin timestamp with time zone DEFAULT '2000-01-03 00:00:00+00'",
+        count: 3,
+        result: "timestamp with time zone",
+        result_oid: 1184,
+        kind: "f",
+    },
+];

@@ -1,0 +1,189 @@
+//! Schema `sys`: what the database itself holds and does.
+
+use super::rows::{Rows, V};
+use super::{Def, Image, T};
+use crate::error::QueryResult;
+
+pub(super) const DEFS: &[Def] = &[
+    Def {
+        schema: "sys",
+        name: "tables",
+        columns: &[
+            ("name", T::Text),
+            ("series", T::Int8),
+            ("columns", T::Int8),
+            ("rows", T::Int8),
+            ("rows_exact", T::Bool),
+            ("first_time", T::Time),
+            ("last_time", T::Time),
+            ("head_rows", T::Int8),
+            ("head_bytes", T::Int8),
+            ("part_rows", T::Int8),
+            ("part_values", T::Int8),
+            ("part_bytes", T::Int8),
+            ("series_bytes", T::Int8),
+            ("parts", T::Int8),
+            ("bytes_per_value", T::Float8),
+            ("partition_seconds", T::Int8),
+            ("retention_seconds", T::Int8),
+            ("archive_after_seconds", T::Int8),
+            ("merge", T::Text),
+        ],
+        fill: tables,
+    },
+    Def {
+        schema: "sys",
+        name: "parts",
+        columns: &[
+            ("table", T::Text),
+            ("part", T::Int8),
+            ("level", T::Text),
+            ("path", T::Text),
+            ("bytes", T::Int8),
+            ("index_bytes", T::Int8),
+            ("rows", T::Int8),
+            ("series", T::Int8),
+            ("values", T::Int8),
+            ("first_time", T::Time),
+            ("last_time", T::Time),
+            ("partition_start", T::Time),
+            ("position_min", T::Int8),
+            ("position_max", T::Int8),
+        ],
+        fill: parts,
+    },
+    Def {
+        schema: "sys",
+        name: "log",
+        columns: &[
+            ("visible_position", T::Int8),
+            ("durable_position", T::Int8),
+            ("bytes", T::Int8),
+            ("segments", T::Int8),
+            ("queue_bytes", T::Int8),
+            ("commits", T::Int8),
+            ("syncs", T::Int8),
+        ],
+        fill: log,
+    },
+    Def {
+        schema: "sys",
+        name: "stats",
+        columns: &[("name", T::Text), ("value", T::Int8)],
+        fill: stats,
+    },
+];
+
+/// ns as µs; the ends of the axis have no time.
+fn micros(ns: i64) -> V {
+    match ns {
+        i64::MIN | i64::MAX => V::Null,
+        ns => V::Int(ns.div_euclid(1_000)),
+    }
+}
+
+fn seconds(ns: Option<i64>) -> V {
+    ns.map(|ns| ns / 1_000_000_000).into()
+}
+
+fn tables(image: &Image, rows: &mut Rows) -> QueryResult<()> {
+    for table in &image.tables {
+        let schema = table.schema();
+        let stats = table.stats();
+        let parts = table.parts();
+        let part_rows: u64 = parts.iter().map(|p| p.rows).sum();
+        // Values of fields; times and keys ride along.
+        let values: u64 = parts.iter().map(|p| p.values).sum();
+        let bytes = stats.part_bytes + stats.series_bytes;
+        let empty = stats.times.is_empty();
+        rows.push([
+            schema.name.as_str().into(),
+            table.series_count().into(),
+            (schema.columns.len() + 1).into(),
+            stats.rows.into(),
+            stats.exact.into(),
+            if empty { V::Null } else { micros(stats.times.min) },
+            if empty { V::Null } else { micros(stats.times.max) },
+            stats.head_rows.into(),
+            stats.head_bytes.into(),
+            part_rows.into(),
+            values.into(),
+            stats.part_bytes.into(),
+            stats.series_bytes.into(),
+            parts.len().into(),
+            if values == 0 { V::Null } else { V::Float(bytes as f64 / values as f64) },
+            (schema.options.partition_ns / 1_000_000_000).into(),
+            seconds(schema.options.retention_ns),
+            seconds(schema.options.archive_after_ns),
+            schema.options.merge.name().into(),
+        ]);
+    }
+    Ok(())
+}
+
+fn parts(image: &Image, rows: &mut Rows) -> QueryResult<()> {
+    for table in &image.tables {
+        for part in table.parts() {
+            rows.push([
+                table.schema().name.as_str().into(),
+                part.id.into(),
+                part.level.into(),
+                part.path.into(),
+                part.bytes.into(),
+                part.index_bytes.into(),
+                part.rows.into(),
+                part.series.into(),
+                part.values.into(),
+                micros(part.times.min),
+                micros(part.times.max),
+                part.partition.map_or(V::Null, |p| micros(p.min)),
+                part.position_min.into(),
+                part.position_max.into(),
+            ]);
+        }
+    }
+    Ok(())
+}
+
+fn log(image: &Image, rows: &mut Rows) -> QueryResult<()> {
+    let s = &image.stats;
+    rows.push([
+        s.visible_position.into(),
+        s.durable_position.into(),
+        s.log_bytes.into(),
+        s.log_segments.into(),
+        s.queue_bytes.into(),
+        s.commits.into(),
+        s.syncs.into(),
+    ]);
+    Ok(())
+}
+
+fn stats(image: &Image, rows: &mut Rows) -> QueryResult<()> {
+    let s = &image.stats;
+    let all = [
+        ("visible_position", s.visible_position),
+        ("durable_position", s.durable_position),
+        ("log_bytes", s.log_bytes),
+        ("log_segments", s.log_segments),
+        ("row_store_bytes", s.row_store_bytes),
+        ("head_bytes", s.head_bytes),
+        ("head_rows", s.head_rows),
+        ("parts", s.parts),
+        ("part_bytes", s.part_bytes),
+        ("part_rows", s.part_rows),
+        ("series", s.series),
+        ("series_bytes", s.series_bytes),
+        ("commits", s.commits),
+        ("syncs", s.syncs),
+        ("rows_written", s.rows_written),
+        ("flushes", s.flushes),
+        ("merges", s.merges),
+        ("queue_bytes", s.queue_bytes),
+        ("cache_bytes", s.cache_bytes),
+    ];
+    for (name, value) in all {
+        rows.push([name.into(), value.into()]);
+    }
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! Functions that tell about the session: made for the statement that names them.
+
+use std::sync::Arc;
+
+use arrow::array::{ListArray, StringViewArray};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, Field};
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::ScalarUDF;
+
+use super::{Fixed, Lookup};
+use crate::catalog;
+use crate::error::QueryError;
+use crate::plan::PlanContext;
+use crate::plan::names::{DATABASE, SCHEMA};
+use crate::settings;
+
+/// A text as all texts are.
+pub(crate) fn text(value: impl Into<String>) -> ScalarValue {
+    ScalarValue::Utf8View(Some(value.into()))
+}
+
+/// The text of a value, whatever kind of string it is.
+pub(crate) fn as_text(value: &ScalarValue) -> Option<&str> {
+    match value {
+        ScalarValue::Utf8(v) | ScalarValue::Utf8View(v) | ScalarValue::LargeUtf8(v) => v.as_deref(),
+        _ => None,
+    }
+}
+
+/// The function of that name, if it is one of the session or the catalogue.
+pub(crate) fn of_session(name: &str, context: &PlanContext) -> Option<Arc<ScalarUDF>> {
+    let fixed = |value: ScalarValue| Some(Fixed::udf(name, value));
+    match name {
+        "version" => fixed(text(format!(
+            "PostgreSQL 15.0 (Millrace {}) on {}",
+            context.engine.options().version,
+            std::env::consts::ARCH
+        ))),
+        "current_database" | "current_catalog" => fixed(text(DATABASE)),
+        "current_user" | "session_user" | "user" | "current_role" => {
+            fixed(text(&context.identity.user))
+        }
+        "current_schema" => fixed(text(SCHEMA)),
+        "current_schemas" => Some(Lookup::udf(name, list_type(), |args| {
+            let system = matches!(args.first(), Some(ScalarValue::Boolean(Some(true))));
+            let all = if system { vec!["pg_catalog", SCHEMA] } else { vec![SCHEMA] };
+            Ok(texts(&all))
+        })),
+        "current_setting" => {
+            let values = context.settings.clone();
+            Some(Lookup::udf(name, DataType::Utf8View, move |args| {
+                let Some(asked) = args.first().and_then(as_text) else {
+                    return Ok(ScalarValue::Utf8View(None));
+                };
+                let lenient = matches!(args.get(1), Some(ScalarValue::Boolean(Some(true))));
+                match values.get(asked) {
+                    Some(value) => Ok(text(value)),
+                    None if lenient => Ok(ScalarValue::Utf8View(None)),
+                    None => Err(settings::unknown(asked).into_datafusion()),
+                }
+            }))
+        }
+        "set_config" => Some(Lookup::udf(name, DataType::Utf8View, |_| {
+            Err(QueryError::unsupported("set_config inside of a larger statement")
+                .with_hint("Use SET, or SELECT set_config(…) alone.")
+                .into_datafusion())
+        })),
+        "transaction_timestamp" | "statement_timestamp" => {
+            let zone = context.settings.zone();
+            let now = Some(context.started_us());
+            fixed(ScalarValue::TimestampMicrosecond(now, Some(zone.into())))
+        }
+        "__no_texts" => fixed(texts(&[])),
+        "pg_backend_pid" => fixed(ScalarValue::Int32(i32::try_from(std::process::id()).ok())),
+        "pg_is_in_recovery" => fixed(ScalarValue::Boolean(Some(false))),
+        "txid_current" => {
+            fixed(ScalarValue::Int64(i64::try_from(context.snapshot.position()).ok()))
+        }
+        _ => catalog::functions::of_catalog(name, context),
+    }
+}
+
+/// `text[]`.
+pub(crate) fn list_type() -> DataType {
+    DataType::List(Arc::new(Field::new_list_field(DataType::Utf8View, true)))
+}
+
+/// A `text[]` of these.
+pub(crate) fn texts(values: &[&str]) -> ScalarValue {
+    let items = StringViewArray::from_iter_values(values);
+    let offsets = OffsetBuffer::from_lengths([values.len()]);
+    let field = Arc::new(Field::new_list_field(DataType::Utf8View, true));
+    ScalarValue::List(Arc::new(ListArray::new(field, offsets, Arc::new(items), None)))
+}

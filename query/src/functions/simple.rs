@@ -1,0 +1,138 @@
+//! Two small shapes of scalar functions: a fixed value, and a look-up row by row.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::{Result, ScalarValue};
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
+    Volatility,
+};
+
+/// A function that gives the same value whatever its arguments are.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Fixed {
+    name: String,
+    value: ScalarValue,
+    signature: Signature,
+}
+
+impl Fixed {
+    pub(crate) fn udf(name: &str, value: ScalarValue) -> Arc<ScalarUDF> {
+        let signature = anything(Volatility::Immutable);
+        Arc::new(ScalarUDF::from(Fixed { name: name.to_string(), value, signature }))
+    }
+}
+
+/// Any number of arguments of any type.
+fn anything(volatility: Volatility) -> Signature {
+    Signature::one_of(vec![TypeSignature::Nullary, TypeSignature::VariadicAny], volatility)
+}
+
+impl ScalarUDFImpl for Fixed {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(self.value.data_type())
+    }
+
+    fn invoke_with_args(&self, _: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        Ok(ColumnarValue::Scalar(self.value.clone()))
+    }
+}
+
+type Find = dyn Fn(&[ScalarValue]) -> Result<ScalarValue> + Send + Sync;
+
+/// A function that looks something up a row; for catalogues, not for data.
+pub(crate) struct Lookup {
+    name: String,
+    returns: DataType,
+    signature: Signature,
+    find: Arc<Find>,
+}
+
+impl Lookup {
+    pub(crate) fn udf(
+        name: &str,
+        returns: DataType,
+        find: impl Fn(&[ScalarValue]) -> Result<ScalarValue> + Send + Sync + 'static,
+    ) -> Arc<ScalarUDF> {
+        Arc::new(ScalarUDF::from(Lookup {
+            name: name.to_string(),
+            returns,
+            signature: anything(Volatility::Stable),
+            find: Arc::new(find),
+        }))
+    }
+}
+
+impl std::fmt::Debug for Lookup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lookup").field("name", &self.name).finish()
+    }
+}
+
+impl PartialEq for Lookup {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && Arc::ptr_eq(&self.find, &other.find)
+    }
+}
+
+impl Eq for Lookup {}
+
+impl Hash for Lookup {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for Lookup {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(self.returns.clone())
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let scalars: Option<Vec<ScalarValue>> = args
+            .args
+            .iter()
+            .map(|a| match a {
+                ColumnarValue::Scalar(value) => Some(value.clone()),
+                ColumnarValue::Array(_) => None,
+            })
+            .collect();
+        if let Some(scalars) = scalars {
+            return Ok(ColumnarValue::Scalar((self.find)(&scalars)?));
+        }
+        let mut out = Vec::with_capacity(args.number_rows);
+        let mut row = Vec::with_capacity(args.args.len());
+        for i in 0..args.number_rows {
+            row.clear();
+            for arg in &args.args {
+                row.push(match arg {
+                    ColumnarValue::Scalar(value) => value.clone(),
+                    ColumnarValue::Array(array) => ScalarValue::try_from_array(array, i)?,
+                });
+            }
+            out.push((self.find)(&row)?);
+        }
+        if out.is_empty() {
+            return Ok(ColumnarValue::Array(arrow::array::new_empty_array(&self.returns)));
+        }
+        Ok(ColumnarValue::Array(ScalarValue::iter_to_array(out)?))
+    }
+}

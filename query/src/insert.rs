@@ -1,0 +1,274 @@
+//! INSERT: rows out of VALUES or a query become one record of the log.
+//!
+//! A column that is not named stays absent; NULL is an explicit null, which overwrites. In keys
+//! NULL and '' are the missing value. VALUES of literals and parameters are read straight off the
+//! syntax tree; everything else is planned as a query.
+
+mod literal;
+mod rows;
+
+use arrow::datatypes::DataType;
+use datafusion::scalar::ScalarValue;
+use datafusion::sql::sqlparser::ast;
+use futures::StreamExt;
+use std::sync::Arc;
+use tsdb::types::TableSchema;
+
+use crate::error::{QueryError, QueryResult};
+use crate::names::{Names, folded};
+use crate::plan::names::{DATABASE, SCHEMA};
+use crate::session::Session;
+use crate::statement::Statement;
+use crate::table::{Source, arrow_type};
+use crate::{Description, Outcome};
+use rows::RowsBuilder;
+
+/// Bytes of rows in one INSERT: they must fit one record of the log.
+const BYTES_MAX: usize = 128 << 20;
+
+/// A column that an INSERT fills.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) name: String,
+    pub(crate) source: Source,
+    pub(crate) kind: tsdb::types::ColumnType,
+    pub(crate) not_null: bool,
+}
+
+/// What an INSERT is about.
+struct Plan<'a> {
+    table: Arc<TableSchema>,
+    targets: Vec<Target>,
+    query: &'a ast::Query,
+}
+
+/// Types of the parameters.
+pub(crate) async fn describe(
+    session: &Session,
+    insert: &ast::Insert,
+    statement: &Statement,
+    given: &[Option<DataType>],
+) -> QueryResult<Description> {
+    let plan = resolve(session, insert)?;
+    let zone = session.settings().zone().to_string();
+    let types = param_types(&plan, given, &zone);
+    if literal::is_plain(plan.query) {
+        let params = types.into_iter().map(|t| t.unwrap_or(DataType::Utf8View)).collect();
+        return Ok(Description { params, fields: None });
+    }
+    let query = ast::Statement::Query(Box::new(plan.query.clone()));
+    let described = session.describe_query(statement, &query, &types).await?;
+    Ok(Description { fields: None, ..described })
+}
+
+/// Runs it.
+pub(crate) async fn run(
+    session: &Session,
+    statement: &Statement,
+    insert: &ast::Insert,
+    params: &[ScalarValue],
+) -> QueryResult<Outcome> {
+    let identity = session.identity();
+    let plan = resolve(session, insert)?;
+    if !identity.superuser && !identity.can_write {
+        return Err(QueryError::denied(format!("writing to table {}", plan.table.name)));
+    }
+    session.check_writable("INSERT")?;
+    let zone = session.settings().zone().to_string();
+    let mut rows = RowsBuilder::new(&plan.table, &plan.targets, &zone)?;
+    if literal::is_plain(plan.query) {
+        literal::fill(&mut rows, plan.query, params, &zone)?;
+    } else {
+        let query = ast::Statement::Query(Box::new(plan.query.clone()));
+        let names = Names::default();
+        let (schema, mut stream) = session.start(statement, &query, params, names).await?;
+        check_count(schema.fields().len(), &plan)?;
+        while let Some(batch) = stream.next().await {
+            rows.push_batch(&batch?)?;
+            if rows.bytes() > BYTES_MAX {
+                return Err(too_large());
+            }
+        }
+    }
+    if rows.bytes() > BYTES_MAX {
+        return Err(too_large());
+    }
+    let (count, bytes) = (rows.count(), rows.bytes());
+    let commands = rows.finish();
+    if count > 0 {
+        session.write(plan.table.id, commands, bytes).await?;
+    }
+    Ok(Outcome::Done { tag: format!("INSERT 0 {count}") })
+}
+
+fn too_large() -> QueryError {
+    QueryError::new("54000", "one INSERT may write at most 128 MiB")
+        .with_hint("Write several smaller ones, or load files with `millrace import`.")
+}
+
+/// The plain name of a table, whatever it is qualified with.
+pub(crate) fn table_name(name: &ast::ObjectName) -> QueryResult<String> {
+    let mut parts = Vec::new();
+    for part in &name.0 {
+        match part.as_ident() {
+            Some(ident) => parts.push(folded(ident)),
+            None => return Err(QueryError::new("42601", format!("bad table name {name}"))),
+        }
+    }
+    let shown = parts.join(".");
+    let table = parts.pop().unwrap_or_default();
+    if parts.pop().is_some_and(|schema| schema != SCHEMA) {
+        return Err(QueryError::no_table(&shown));
+    }
+    match parts.pop() {
+        Some(database) if database != DATABASE => {
+            let message = format!("cross-database references are not implemented: \"{shown}\"");
+            Err(QueryError::new("0A000", message))
+        }
+        _ => Ok(table),
+    }
+}
+
+fn resolve<'a>(session: &Session, insert: &'a ast::Insert) -> QueryResult<Plan<'a>> {
+    let refuse = |what: &str| Err(QueryError::unsupported(what));
+    if insert.on.is_some() {
+        return Err(QueryError::unsupported("ON CONFLICT")
+            .with_hint("A row with the same key and time merges with the earlier one by itself."));
+    }
+    if insert.returning.is_some() {
+        return refuse("RETURNING");
+    }
+    if insert.overwrite || insert.replace_into || insert.or.is_some() || insert.ignore {
+        return refuse("this form of INSERT");
+    }
+    let ast::TableObject::TableName(name) = &insert.table else {
+        return refuse("INSERT into a function");
+    };
+    let Some(query) = &insert.source else { return refuse("INSERT … DEFAULT VALUES") };
+    let name = table_name(name)?;
+    let snapshot = session.engine().db().snapshot();
+    let table = snapshot.table(&name).ok_or_else(|| QueryError::no_table(&name))?;
+    let table = table.schema().clone();
+    let all = targets_of(&table);
+    let targets = match insert.columns.is_empty() {
+        true => match values_width(query) {
+            // Fewer values than columns fill the first ones.
+            Some(width) if width < all.len() => all[..width].to_vec(),
+            _ => all,
+        },
+        false => named(&insert.columns, all, &table.name)?,
+    };
+    let plan = Plan { table, targets, query };
+    if let Some(width) = values_width(query) {
+        check_count(width, &plan)?;
+    }
+    check_required(&plan)?;
+    Ok(plan)
+}
+
+fn check_count(width: usize, plan: &Plan<'_>) -> QueryResult<()> {
+    let message = match width.cmp(&plan.targets.len()) {
+        std::cmp::Ordering::Equal => return Ok(()),
+        std::cmp::Ordering::Greater => "INSERT has more expressions than target columns",
+        std::cmp::Ordering::Less => "INSERT has more target columns than expressions",
+    };
+    Err(QueryError::new("42601", message))
+}
+
+/// Columns that must be there.
+fn check_required(plan: &Plan<'_>) -> QueryResult<()> {
+    if !plan.targets.iter().any(|t| t.source == Source::Time) {
+        return Err(null_in(&plan.table.time_name, &plan.table.name));
+    }
+    let is_named = |name: &str| plan.targets.iter().any(|t| t.name == name);
+    match plan.table.fields().find(|f| f.not_null && !is_named(&f.name)) {
+        Some(field) => Err(null_in(&field.name, &plan.table.name)),
+        None => Ok(()),
+    }
+}
+
+/// `23502`.
+fn null_in(column: &str, table: &str) -> QueryError {
+    let message = format!(
+        "null value in column \"{column}\" of relation \"{table}\" violates not-null constraint"
+    );
+    QueryError::new("23502", message)
+}
+
+/// All columns in the order of SQL.
+fn targets_of(table: &TableSchema) -> Vec<Target> {
+    let mut out = vec![Target {
+        name: table.time_name.clone(),
+        source: Source::Time,
+        kind: tsdb::types::ColumnType::Timestamp,
+        not_null: true,
+    }];
+    out.extend(table.columns.iter().map(|c| Target {
+        name: c.name.clone(),
+        source: match c.key {
+            true => Source::Key(c.id, c.kind),
+            false => Source::Field(c.id, c.kind),
+        },
+        kind: c.kind,
+        not_null: c.not_null,
+    }));
+    out
+}
+
+fn named(columns: &[ast::ObjectName], all: Vec<Target>, table: &str) -> QueryResult<Vec<Target>> {
+    let mut out: Vec<Target> = Vec::with_capacity(columns.len());
+    for column in columns {
+        let name = column.0.last().and_then(|p| p.as_ident()).map(folded).unwrap_or_default();
+        let target = all.iter().find(|t| t.name == name);
+        let target = target.ok_or_else(|| QueryError::no_column(&name, table))?;
+        if out.iter().any(|t| t.name == name) {
+            let message = format!("column \"{name}\" specified more than once");
+            return Err(QueryError::new("42701", message));
+        }
+        out.push(target.clone());
+    }
+    Ok(out)
+}
+
+/// Number of expressions in the rows of VALUES.
+fn values_width(query: &ast::Query) -> Option<usize> {
+    match query.body.as_ref() {
+        ast::SetExpr::Values(values) => values.rows.first().map(|row| row.content.len()),
+        _ => None,
+    }
+}
+
+/// Parameter types: what the client declared, else the type of the column that a parameter goes
+/// straight into.
+fn param_types(plan: &Plan<'_>, given: &[Option<DataType>], zone: &str) -> Vec<Option<DataType>> {
+    let mut types = given.to_vec();
+    let mut note = |expr: &ast::Expr, at: usize| {
+        if let Some(number) = literal::placeholder(expr)
+            && let Some(target) = plan.targets.get(at)
+        {
+            if types.len() < number {
+                types.resize(number, None);
+            }
+            let slot = &mut types[number - 1];
+            if slot.is_none() {
+                *slot = Some(arrow_type(target.kind, zone));
+            }
+        }
+    };
+    match plan.query.body.as_ref() {
+        ast::SetExpr::Values(values) => {
+            for row in &values.rows {
+                row.content.iter().enumerate().for_each(|(i, expr)| note(expr, i));
+            }
+        }
+        ast::SetExpr::Select(select) => {
+            for (i, item) in select.projection.iter().enumerate() {
+                if let ast::SelectItem::UnnamedExpr(expr) = item {
+                    note(expr, i);
+                }
+            }
+        }
+        _ => {}
+    }
+    types
+}

@@ -1,0 +1,268 @@
+//! From a syntax tree to operators: names are looked up in a snapshot, DataFusion plans.
+//!
+//! One [`PlanContext`] belongs to one run of one statement. It is all that DataFusion sees of a
+//! session (its `ContextProvider`, `OptimizerConfig` and `Session` in one), so that no
+//! SessionContext is built and nothing is copied a statement. Logical plans name tables by their
+//! schema only; the snapshot comes in when a scan is made, so a plan may be kept.
+
+pub(crate) mod bound;
+mod context;
+pub(crate) mod names;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, SchemaRef};
+use chrono::Utc;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{DFSchemaRef, Result};
+use datafusion::execution::TaskContext;
+use datafusion::execution::config::SessionConfig;
+use datafusion::logical_expr::execution_props::ExecutionProps;
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::scalar::ScalarValue;
+use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
+use datafusion::sql::sqlparser::ast;
+use parking_lot::Mutex;
+use tsdb::Snapshot;
+use tsdb::types::TableId;
+
+use crate::Identity;
+use crate::catalog::Image;
+use crate::engine::Engine;
+use crate::error::{QueryError, QueryResult};
+use crate::settings::Settings;
+use crate::table;
+
+/// Rows below which a statement runs on one core: starting a second costs more.
+const ROWS_PARALLEL_MIN: usize = 100_000;
+
+/// All that planning one statement needs; it owns its parts, so that a task can take it along.
+pub(crate) struct PlanContext {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) snapshot: Snapshot,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) identity: Arc<Identity>,
+    /// The statement asks for quality columns.
+    pub(crate) quality: bool,
+    config: SessionConfig,
+    props: ExecutionProps,
+    /// Rows of the catalogue, made when a statement asks for the first of them.
+    image: Mutex<Option<Arc<Image>>>,
+    /// Whether something was looked up that belongs to this moment or user.
+    fleeting: std::sync::atomic::AtomicBool,
+    /// Tables that the transaction has written and that it must not read yet.
+    written: HashSet<TableId>,
+    /// Whether several statements must see the same rows: then nothing newer may be shown.
+    steady: bool,
+    table_options: datafusion::config::TableOptions,
+}
+
+/// Settings of DataFusion for sessions of a zone.
+pub(crate) fn config(zone: &str, partitions: usize) -> SessionConfig {
+    let mut config = SessionConfig::new()
+        .with_target_partitions(partitions.max(1))
+        .with_batch_size(table::BATCH_ROWS)
+        .with_create_default_catalog_and_schema(false)
+        .with_information_schema(false)
+        .with_round_robin_repartition(false)
+        .with_repartition_file_scans(false);
+    let options = config.options_mut();
+    options.execution.time_zone = Some(zone.to_string());
+    options.execution.collect_statistics = true;
+    options.sql_parser.dialect = datafusion::config::Dialect::PostgreSQL;
+    options.sql_parser.collect_spans = true;
+    // Leaves take no filters at run time, so producing them is wasted work.
+    options.optimizer.enable_dynamic_filter_pushdown = false;
+    options.optimizer.max_passes = 2;
+    options.optimizer.prefer_existing_sort = true;
+    config
+}
+
+fn parser_options() -> ParserOptions {
+    ParserOptions::new().with_collect_spans(true)
+}
+
+impl PlanContext {
+    pub(crate) fn new(
+        engine: Arc<Engine>,
+        snapshot: Snapshot,
+        settings: Arc<Settings>,
+        identity: Arc<Identity>,
+        config: SessionConfig,
+        text: &str,
+    ) -> PlanContext {
+        let mut props = ExecutionProps::new();
+        props.query_execution_start_time = Some(Utc::now());
+        props.config_options = Some(config.options().clone());
+        let table_options = engine.base().table_options().clone();
+        PlanContext {
+            engine,
+            snapshot,
+            settings,
+            identity,
+            quality: text.contains("__quality"),
+            config,
+            props,
+            image: Mutex::new(None),
+            fleeting: std::sync::atomic::AtomicBool::new(false),
+            written: HashSet::new(),
+            steady: false,
+            table_options,
+        }
+    }
+
+    /// In a transaction block, which has written these tables.
+    pub(crate) fn in_block(self, written: HashSet<TableId>) -> PlanContext {
+        PlanContext { written, steady: true, ..self }
+    }
+
+    /// Names and types are resolved; parameters stay open, with the types that are known.
+    pub(crate) fn bind(
+        &self,
+        statement: ast::Statement,
+        types: &[Option<DataType>],
+    ) -> QueryResult<LogicalPlan> {
+        let planner = SqlToRel::new_with_options(self, parser_options());
+        let fields = types.iter().enumerate().map(|(i, kind)| {
+            kind.as_ref()
+                .map(|kind| Arc::new(Field::new(format!("${}", i + 1), kind.clone(), true)))
+        });
+        let mut context = PlannerContext::new().with_prepare_param_data_types(fields.collect());
+        Ok(planner.sql_statement_to_plan_with_context(statement, &mut context)?)
+    }
+
+    /// Columns of a bound plan's result, with the types that coercion will give them.
+    pub(crate) fn result_schema(&self, plan: &LogicalPlan) -> QueryResult<SchemaRef> {
+        let analyzer = self.engine.base().analyzer();
+        let options = self.config.options();
+        let plan = analyzer.execute_and_check(plan.clone(), options, |_, _| {})?;
+        Ok(Arc::new(plan.schema().as_arrow().clone()))
+    }
+
+    /// `0A000` where the plan reads what its own transaction has written: those rows are not in
+    /// any snapshot before COMMIT, and an answer without them would be wrong.
+    pub(crate) fn refuse_own_writes(&self, plan: &LogicalPlan) -> QueryResult<()> {
+        if self.written.is_empty() {
+            return Ok(());
+        }
+        let mut found = None;
+        plan.apply_with_subqueries(|node| {
+            if let LogicalPlan::TableScan(scan) = node
+                && let Some(id) = table::id_of(scan)
+                && self.written.contains(&id)
+            {
+                found = Some(scan.table_name.table().to_string());
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        match found {
+            None => Ok(()),
+            Some(name) => Err(QueryError::unsupported(format!(
+                "reading \"{name}\" after writing to it in the same transaction"
+            ))
+            .with_hint("COMMIT first.")),
+        }
+    }
+
+    /// Whether a bound plan may serve the same statement again.
+    pub(crate) fn may_keep(&self) -> bool {
+        !self.fleeting.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    pub(crate) fn mark_fleeting(&self) {
+        self.fleeting.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Puts values into `$1 …` and optimises.
+    pub(crate) fn optimize(
+        &self,
+        plan: LogicalPlan,
+        params: &[ScalarValue],
+    ) -> QueryResult<LogicalPlan> {
+        let plan = match params.is_empty() {
+            true => plan,
+            false => plan.with_param_values(params.to_vec())?,
+        };
+        if let Some(name) = plan.get_parameter_names()?.into_iter().next() {
+            return Err(QueryError::new("42P02", format!("there is no parameter {name}")));
+        }
+        let base = self.engine.base();
+        let plan = base.analyzer().execute_and_check(plan, self.config.options(), |_, _| {})?;
+        // The cache may be newer than the snapshot, by commits published since it was taken.
+        let plan = match !self.steady && self.settings.is_on("millrace.use_last_cache") {
+            true => table::last::rewrite(plan, self)?,
+            false => plan,
+        };
+        Ok(base.optimizer().optimize(plan, self, |_, _| {})?)
+    }
+
+    /// Folds what is constant in an expression over a schema.
+    pub(crate) fn simplify(&self, expr: Expr, schema: &DFSchemaRef) -> Result<Expr> {
+        let context = SimplifyContext::builder()
+            .with_schema(schema.clone())
+            .with_config_options(self.config.options().clone())
+            .with_query_execution_start_time(self.props.query_execution_start_time)
+            .build();
+        ExprSimplifier::new(context).simplify(expr)
+    }
+
+    /// Makes operators; scans are prepared but nothing is read.
+    pub(crate) async fn physical(
+        &mut self,
+        plan: &LogicalPlan,
+    ) -> QueryResult<Arc<dyn ExecutionPlan>> {
+        use datafusion::physical_planner::PhysicalPlanner;
+        if self.config.target_partitions() > 1 && self.estimate(plan)? < ROWS_PARALLEL_MIN {
+            self.config = self.config.clone().with_target_partitions(1);
+        }
+        let engine = self.engine.clone();
+        Ok(engine.planner().create_physical_plan(plan, &*self).await?)
+    }
+
+    /// Rows that the leaves may give, roughly.
+    fn estimate(&self, plan: &LogicalPlan) -> QueryResult<usize> {
+        let mut rows = 0usize;
+        plan.apply_with_subqueries(|node| {
+            if let LogicalPlan::TableScan(scan) = node {
+                rows = rows.saturating_add(table::estimate(scan, &self.snapshot));
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(rows)
+    }
+
+    /// What operators see while they run. Functions are bound in the plan, so the maps by name
+    /// stay empty.
+    pub(crate) fn task(&self) -> Arc<TaskContext> {
+        Arc::new(TaskContext::new(
+            None,
+            String::new(),
+            self.config.clone(),
+            Default::default(),
+            Default::default(),
+            Default::default(),
+            Default::default(),
+            self.engine.base().runtime_env().clone(),
+        ))
+    }
+
+    /// The catalogue as this statement sees it.
+    pub(crate) fn image(&self) -> QueryResult<Arc<Image>> {
+        let mut slot = self.image.lock();
+        if let Some(image) = &*slot {
+            return Ok(image.clone());
+        }
+        let image = Arc::new(Image::new(self)?);
+        *slot = Some(image.clone());
+        Ok(image)
+    }
+
+    /// `now()` of the statement, µs since 1970.
+    pub(crate) fn started_us(&self) -> i64 {
+        self.props.query_execution_start_time.map_or(0, |t| t.timestamp_micros())
+    }
+}

@@ -1,0 +1,73 @@
+//! Bound plans, kept with their statement: a prepared statement is looked up and typed once a
+//! schema version, session settings and parameter types.
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::logical_expr::LogicalPlan;
+
+use super::PlanContext;
+use crate::settings::Settings;
+use crate::statement::Statement;
+
+/// A plan whose names and types are resolved; parameters are still open.
+pub(crate) struct Bound {
+    schema_version: u64,
+    settings: Arc<Settings>,
+    given: Vec<Option<DataType>>,
+    pub(crate) plan: LogicalPlan,
+    /// Types of all parameters.
+    pub(crate) params: Vec<DataType>,
+}
+
+impl Bound {
+    pub(crate) fn new(
+        context: &PlanContext,
+        given: &[Option<DataType>],
+        plan: LogicalPlan,
+        params: Vec<DataType>,
+    ) -> Bound {
+        Bound {
+            schema_version: context.snapshot.schema_version(),
+            settings: context.settings.clone(),
+            given: given.to_vec(),
+            plan,
+            params,
+        }
+    }
+
+    fn fits(&self, context: &PlanContext, given: &[Option<DataType>]) -> bool {
+        // Settings are shared until one changes, so the same pointer means the same session and
+        // the same values.
+        self.schema_version == context.snapshot.schema_version()
+            && Arc::ptr_eq(&self.settings, &context.settings)
+            && self.given == given
+    }
+}
+
+impl std::fmt::Debug for Bound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bound").field("params", &self.params).finish_non_exhaustive()
+    }
+}
+
+/// The plan kept with the statement, if it still holds.
+pub(crate) fn find(
+    statement: &Statement,
+    context: &PlanContext,
+    given: &[Option<DataType>],
+) -> Option<Arc<Bound>> {
+    let kept = statement.bound().lock();
+    kept.iter().find(|bound| bound.fits(context, given)).cloned()
+}
+
+/// Plans kept a statement: one for Describe, one for Execute.
+const KEPT_MAX: usize = 2;
+
+pub(crate) fn keep(statement: &Statement, bound: Arc<Bound>) {
+    let mut kept = statement.bound().lock();
+    if kept.len() >= KEPT_MAX {
+        kept.remove(0);
+    }
+    kept.push(bound);
+}

@@ -1,0 +1,238 @@
+//! The three faces that a [`PlanContext`] shows to DataFusion.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use datafusion::catalog::{CatalogProviderList, Session, TableFunctionArgs};
+use datafusion::common::alias::AliasGenerator;
+use datafusion::common::{DFSchema, Result, TableReference};
+use datafusion::config::{ConfigOptions, TableOptions};
+use datafusion::datasource::provider_as_source;
+use datafusion::execution::config::SessionConfig;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::{FunctionRegistry, TaskContext};
+use datafusion::logical_expr::execution_props::ExecutionProps;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
+use datafusion::logical_expr::registry::ExtensionTypeRegistryRef;
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::logical_expr::{
+    AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF,
+};
+use datafusion::optimizer::OptimizerConfig;
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
+use datafusion::physical_plan::ExecutionPlan;
+
+use super::PlanContext;
+use super::names::{DATABASE, SCHEMA};
+use crate::error::QueryError;
+use crate::{catalog, functions};
+
+impl ContextProvider for PlanContext {
+    fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
+        let missing = || QueryError::no_table(&name.to_string()).into_datafusion();
+        if name.catalog().is_some_and(|c| c != DATABASE) {
+            let message = format!("cross-database references are not implemented: \"{name}\"");
+            return Err(QueryError::new("0A000", message).into_datafusion());
+        }
+        if let Some(table) = catalog::table(name.schema(), name.table()) {
+            self.mark_fleeting();
+            return Ok(provider_as_source(table));
+        }
+        if name.schema().is_some_and(|s| s != SCHEMA) {
+            return Err(missing());
+        }
+        let found = self.snapshot.table(name.table()).ok_or_else(missing)?;
+        let zone = self.settings.zone();
+        let provider = self.engine.tables().provider(found.schema(), zone, self.quality);
+        Ok(provider_as_source(provider))
+    }
+
+    fn get_table_function_source(
+        &self,
+        name: &str,
+        args: Vec<Expr>,
+    ) -> Result<Arc<dyn TableSource>> {
+        let Some(function) = self.engine.base().table_functions().get(name) else {
+            let message = format!("function {name} does not exist");
+            return Err(QueryError::new("42883", message).into_datafusion());
+        };
+        self.mark_fleeting();
+        let context = SimplifyContext::builder()
+            .with_config_options(self.config.options().clone())
+            .with_query_execution_start_time(self.props.query_execution_start_time)
+            .build();
+        let simplifier = ExprSimplifier::new(context);
+        let schema = DFSchema::empty();
+        let args = args
+            .into_iter()
+            .map(|arg| simplifier.coerce(arg, &schema).and_then(|e| simplifier.simplify(e)))
+            .collect::<Result<Vec<_>>>()?;
+        let args = TableFunctionArgs::new(&args, self);
+        Ok(provider_as_source(function.create_table_provider_with_args(args)?))
+    }
+
+    fn create_cte_work_table(
+        &self,
+        name: &str,
+        schema: arrow::datatypes::SchemaRef,
+    ) -> Result<Arc<dyn TableSource>> {
+        use datafusion::catalog::cte_worktable::CteWorkTable;
+        // The work table belongs to one run.
+        self.mark_fleeting();
+        Ok(provider_as_source(Arc::new(CteWorkTable::new(name, schema))))
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        self.engine.base().expr_planners()
+    }
+
+    fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
+        Some(Arc::new(catalog::types::PgTypes::new(self.settings.zone())))
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        if let Some(function) = functions::of_session(name, self) {
+            self.mark_fleeting();
+            return Some(function);
+        }
+        self.engine.base().scalar_functions().get(name).cloned()
+    }
+
+    fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
+        self.engine.base().higher_order_functions().get(name).cloned()
+    }
+
+    fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        self.engine.base().aggregate_functions().get(name).cloned()
+    }
+
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        self.engine.base().window_functions().get(name).cloned()
+    }
+
+    fn get_variable_type(&self, _: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        self.config.options()
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        self.engine.base().scalar_functions().keys().cloned().collect()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        self.engine.base().higher_order_functions().keys().cloned().collect()
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        self.engine.base().aggregate_functions().keys().cloned().collect()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        self.engine.base().window_functions().keys().cloned().collect()
+    }
+}
+
+impl OptimizerConfig for PlanContext {
+    fn query_execution_start_time(&self) -> Option<DateTime<Utc>> {
+        self.props.query_execution_start_time
+    }
+
+    fn alias_generator(&self) -> &Arc<AliasGenerator> {
+        &self.props.alias_generator
+    }
+
+    fn options(&self) -> Arc<ConfigOptions> {
+        self.config.options().clone()
+    }
+
+    fn function_registry(&self) -> Option<&dyn FunctionRegistry> {
+        Some(self.engine.base())
+    }
+}
+
+#[async_trait]
+impl Session for PlanContext {
+    fn session_id(&self) -> &str {
+        ""
+    }
+
+    fn config(&self) -> &SessionConfig {
+        &self.config
+    }
+
+    fn catalog_list(&self) -> Arc<dyn CatalogProviderList> {
+        self.engine.base().catalog_list().clone()
+    }
+
+    fn optimize(&self, plan: &LogicalPlan) -> Result<LogicalPlan> {
+        PlanContext::optimize(self, plan.clone(), &[]).map_err(QueryError::into_datafusion)
+    }
+
+    fn physical_optimizers(
+        &self,
+    ) -> &[Arc<dyn datafusion::physical_optimizer::PhysicalOptimizerRule + Send + Sync>] {
+        self.engine.base().physical_optimizers()
+    }
+
+    async fn create_physical_plan(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+        use datafusion::physical_planner::PhysicalPlanner;
+        self.engine.planner().create_physical_plan(plan, self).await
+    }
+
+    fn create_physical_expr(&self, expr: Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
+        create_physical_expr(&expr, schema, &self.props, &PhysicalPlanningContext::default())
+    }
+
+    fn scalar_functions(&self) -> &HashMap<String, Arc<ScalarUDF>> {
+        self.engine.base().scalar_functions()
+    }
+
+    fn higher_order_functions(&self) -> &HashMap<String, Arc<HigherOrderUDF>> {
+        self.engine.base().higher_order_functions()
+    }
+
+    fn aggregate_functions(&self) -> &HashMap<String, Arc<AggregateUDF>> {
+        self.engine.base().aggregate_functions()
+    }
+
+    fn window_functions(&self) -> &HashMap<String, Arc<WindowUDF>> {
+        self.engine.base().window_functions()
+    }
+
+    fn extension_type_registry(&self) -> &ExtensionTypeRegistryRef {
+        Session::extension_type_registry(self.engine.base())
+    }
+
+    fn runtime_env(&self) -> &Arc<RuntimeEnv> {
+        self.engine.base().runtime_env()
+    }
+
+    fn execution_props(&self) -> &ExecutionProps {
+        &self.props
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn table_options(&self) -> &TableOptions {
+        &self.table_options
+    }
+
+    fn table_options_mut(&mut self) -> &mut TableOptions {
+        &mut self.table_options
+    }
+
+    fn task_ctx(&self) -> Arc<TaskContext> {
+        self.task()
+    }
+}

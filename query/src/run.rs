@@ -1,0 +1,178 @@
+//! Running plans: on the query runtime, through a bounded channel, until the end, a cancel, a
+//! time-out, or the reader's leaving.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::SchemaRef;
+use datafusion::common::Result;
+use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext};
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use futures::{Stream, StreamExt};
+use tokio::sync::{mpsc, watch};
+
+use crate::engine::Running;
+use crate::error::{QueryError, QueryResult};
+
+/// Batches on their way to a reader. Two: one being sent while the next is made.
+const BATCHES_AHEAD: usize = 2;
+
+/// Ends what it is handed to when somebody asks or time is up.
+#[derive(Clone)]
+pub(crate) struct Stop {
+    asked: watch::Receiver<bool>,
+    /// When the statement must be over.
+    until: Option<tokio::time::Instant>,
+}
+
+impl Stop {
+    pub(crate) fn new(asked: watch::Receiver<bool>, timeout: Option<Duration>) -> Stop {
+        // `Instant` of tokio is the clock's; no runtime is needed to read it.
+        Stop { asked, until: timeout.map(|t| tokio::time::Instant::now() + t) }
+    }
+
+    /// Resolves with the error that ends the statement; must be awaited on a Tokio runtime.
+    pub(crate) async fn stopped(&mut self) -> QueryError {
+        let asked = async {
+            // The sender lives as long as the session; when it goes, so does the reader.
+            if self.asked.wait_for(|asked| *asked).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        match self.until {
+            None => {
+                asked.await;
+                QueryError::cancelled()
+            }
+            Some(until) => tokio::select! {
+                () = asked => QueryError::cancelled(),
+                () = tokio::time::sleep_until(until) => QueryError::timed_out(),
+            },
+        }
+    }
+
+    /// Runs a future unless it is stopped before.
+    pub(crate) async fn guard<T>(
+        &mut self,
+        work: impl Future<Output = QueryResult<T>>,
+    ) -> QueryResult<T> {
+        tokio::select! {
+            biased;
+            error = self.stopped() => Err(error),
+            done = work => done,
+        }
+    }
+}
+
+/// Batches out of the query runtime. Dropping it ends the query.
+struct Reader {
+    schema: SchemaRef,
+    batches: mpsc::Receiver<Result<RecordBatch>>,
+}
+
+impl Stream for Reader {
+    type Item = Result<RecordBatch>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.batches.poll_recv(cx)
+    }
+}
+
+impl RecordBatchStream for Reader {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+}
+
+/// The sending side of a [`Reader`].
+pub(crate) struct Driver {
+    schema: SchemaRef,
+    batches: mpsc::Sender<Result<RecordBatch>>,
+}
+
+/// A reader and the driver that feeds it.
+pub(crate) fn channel(schema: SchemaRef) -> (SendableRecordBatchStream, Driver) {
+    let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
+    let reader = Reader { schema: schema.clone(), batches: receiver };
+    (Box::pin(reader), Driver { schema, batches: sender })
+}
+
+impl Driver {
+    /// Runs the plan to its end.
+    pub(crate) async fn run(
+        self,
+        plan: Arc<dyn ExecutionPlan>,
+        task: Arc<TaskContext>,
+        mut stop: Stop,
+        running: Running,
+        failed: Option<Arc<AtomicBool>>,
+    ) {
+        let fail = || {
+            if let Some(failed) = &failed {
+                failed.store(true, Ordering::Release);
+            }
+        };
+        let stream = match execute_stream(plan, task) {
+            Ok(stream) => stream,
+            Err(error) => {
+                fail();
+                // A reader that has left needs no error.
+                let _ = self.batches.send(Err(error)).await;
+                return;
+            }
+        };
+        let ended = tokio::select! {
+            biased;
+            error = stop.stopped() => Some(error),
+            () = self.batches.closed() => None,
+            worked = self.pump(stream) => {
+                if !worked {
+                    fail();
+                }
+                None
+            }
+        };
+        if let Some(error) = ended {
+            fail();
+            let _ = self.batches.send(Err(error.into_datafusion())).await;
+        }
+        drop(running);
+    }
+
+    /// Whether the stream came to its end, or its reader left, without an error.
+    async fn pump(&self, mut stream: SendableRecordBatchStream) -> bool {
+        while let Some(batch) = stream.next().await {
+            let batch = batch.and_then(|batch| relabel(batch, &self.schema));
+            let failed = batch.is_err();
+            if failed {
+                // The reader may have left; then nobody needs the error.
+                let _ = self.batches.send(batch).await;
+                return false;
+            }
+            if self.batches.send(batch).await.is_err() {
+                return true;
+            }
+        }
+        true
+    }
+}
+
+/// The batch under the names of the result.
+fn relabel(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    if batch.schema_ref() == schema {
+        return Ok(batch);
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(schema.clone(), batch.columns().to_vec(), &options)?)
+}
+
+/// A stream of batches that are there already.
+pub(crate) fn ready(schema: SchemaRef, batches: Vec<RecordBatch>) -> SendableRecordBatchStream {
+    use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+    let batches = futures::stream::iter(batches.into_iter().map(Ok));
+    Box::pin(RecordBatchStreamAdapter::new(schema, batches))
+}

@@ -1,0 +1,259 @@
+//! One connection's side of SQL: user, settings, transaction, and how each statement runs.
+//!
+//! Statements of a session run one at a time; only [`Session::cancel`] may be called beside.
+//! Planning and running happen on the query runtime; the caller's thread only waits.
+
+mod query;
+mod setting;
+mod transaction;
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::execution::config::SessionConfig;
+use datafusion::scalar::ScalarValue;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tsdb::Snapshot;
+
+use crate::engine::Engine;
+use crate::error::{QueryError, QueryResult, place};
+use crate::plan::{self, PlanContext};
+use crate::run::Stop;
+use crate::settings::Settings;
+use crate::statement::{self, Kind, Statement};
+use crate::{Description, Identity, Outcome, ddl, insert};
+
+use transaction::Transaction;
+pub use transaction::TransactionStatus;
+
+/// State of one connection: user, settings, transaction.
+pub struct Session {
+    engine: Arc<Engine>,
+    identity: Arc<Identity>,
+    state: Mutex<State>,
+    /// True while somebody wants the running statement to end.
+    cancel: watch::Sender<bool>,
+}
+
+struct State {
+    settings: Arc<Settings>,
+    /// DataFusion's settings for the zone below.
+    config: SessionConfig,
+    zone: String,
+    transaction: Option<Transaction>,
+}
+
+impl Session {
+    pub(crate) fn new(
+        engine: Arc<Engine>,
+        identity: Identity,
+        start_up: &[(String, String)],
+    ) -> Session {
+        let version = engine.options().version.clone();
+        let mut settings = Settings::new(&identity.user, identity.superuser, &version);
+        for (name, value) in start_up {
+            if let Err(error) = settings.start_up(name, value) {
+                tracing::debug!(name, %error, "a start-up parameter was left out");
+            }
+        }
+        let zone = settings.zone().to_string();
+        let config = plan::config(&zone, engine.options().threads);
+        let settings = Arc::new(settings);
+        Session {
+            engine,
+            identity: Arc::new(identity),
+            state: Mutex::new(State { settings, config, zone, transaction: None }),
+            cancel: watch::Sender::new(false),
+        }
+    }
+
+    /// Who asks.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Splits and parses a text of one or more statements.
+    ///
+    /// # Errors
+    /// `42601` with a position, `54001` for texts nested too deeply.
+    pub fn parse(&self, sql: &str) -> QueryResult<Vec<Statement>> {
+        statement::parse(sql)
+    }
+
+    /// Tells parameters and columns. `given`: parameter types the client declared, by number;
+    /// `None` where it left them open.
+    ///
+    /// # Errors
+    /// What planning finds wrong.
+    pub async fn describe(
+        &self,
+        statement: &Statement,
+        given: &[Option<DataType>],
+    ) -> QueryResult<Description> {
+        let none = || Description { params: Vec::new(), fields: None };
+        let described = match statement.kind() {
+            Kind::Query(_) | Kind::Insert(_) if self.has_failed() => return Err(aborted()),
+            Kind::Query(ast) => self.describe_query(statement, ast, given).await,
+            Kind::Insert(insert) => insert::describe(self, insert, statement, given).await,
+            Kind::Explain { statement: ast, .. } => {
+                let inner = self.describe_query(statement, ast, given).await;
+                inner.map(|d| Description { fields: Some(crate::explain::schema()), ..d })
+            }
+            Kind::Show(name) => self
+                .show_schema(name)
+                .map(|fields| Description { params: Vec::new(), fields: Some(fields) }),
+            Kind::ShowAll => {
+                Ok(Description { params: Vec::new(), fields: Some(setting::all_schema()) })
+            }
+            _ => Ok(none()),
+        };
+        described.map_err(|e| place(e, statement.source()))
+    }
+
+    /// Runs a statement. Rows come as a stream; everything else is done when this returns.
+    ///
+    /// # Errors
+    /// With the SQLSTATE that Postgres would give. In a transaction block an error makes it
+    /// fail: until its end all statements but COMMIT and ROLLBACK give `25P02`.
+    pub async fn execute(
+        &self,
+        statement: &Statement,
+        params: &[ScalarValue],
+    ) -> QueryResult<Outcome> {
+        self.cancel.send_replace(false);
+        let done = self.run(statement, params).await;
+        if done.is_err() {
+            self.fail();
+        }
+        done.map_err(|e| place(e, statement.source()))
+    }
+
+    async fn run(&self, statement: &Statement, params: &[ScalarValue]) -> QueryResult<Outcome> {
+        let kind = statement.kind();
+        let ends = matches!(kind, Kind::Commit { .. } | Kind::Rollback { .. } | Kind::Empty);
+        if !ends && self.has_failed() {
+            return Err(aborted());
+        }
+        let done = |tag: &str| Ok(Outcome::Done { tag: tag.to_string() });
+        match kind {
+            Kind::Empty => Ok(Outcome::Empty),
+            Kind::Nothing(tag) => done(tag),
+            Kind::Unsupported(error) => Err(error.clone()),
+            Kind::Query(ast) => self.query(statement, ast, params).await,
+            Kind::Explain { analyze, verbose, statement: ast } => {
+                self.explain(statement, ast, params, *analyze, *verbose).await
+            }
+            Kind::Insert(ast) => insert::run(self, statement, ast, params).await,
+            Kind::Set { name, value, local } => self.set(name, value, *local),
+            Kind::Show(name) => self.show(name),
+            Kind::ShowAll => self.show_all(),
+            Kind::Reset(name) => self.reset(name.as_deref()),
+            Kind::Discard => {
+                if self.in_block() {
+                    return Err(in_block("DISCARD ALL"));
+                }
+                self.reset(None)?;
+                done("DISCARD ALL")
+            }
+            Kind::Begin { read_only } => self.begin(*read_only),
+            Kind::Commit { and_chain } => self.commit(*and_chain).await,
+            Kind::Rollback { and_chain } => self.rollback(*and_chain),
+            Kind::SetTransaction { read_only, session } => {
+                self.set_transaction(*read_only, *session)
+            }
+            _ => ddl::run(self, statement).await,
+        }
+    }
+
+    /// State of the transaction block.
+    pub fn transaction(&self) -> TransactionStatus {
+        match &self.state.lock().transaction {
+            None => TransactionStatus::Idle,
+            Some(block) if block.has_failed() => TransactionStatus::Failed,
+            Some(_) => TransactionStatus::InTransaction,
+        }
+    }
+
+    /// Ends the running statement with 57014; from any thread.
+    pub fn cancel(&self) {
+        self.cancel.send_replace(true);
+    }
+
+    /// Value of a setting as SHOW gives it.
+    pub fn setting(&self, name: &str) -> Option<String> {
+        self.settings().get(name).map(str::to_string)
+    }
+
+    /// Settings to report at start-up: (name, value).
+    pub fn reported(&self) -> Vec<(String, String)> {
+        self.settings().reported()
+    }
+
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        self.state.lock().settings.clone()
+    }
+
+    /// What ends the statement that starts now.
+    pub(crate) fn stop(&self) -> Stop {
+        Stop::new(self.cancel.subscribe(), self.settings().statement_timeout())
+    }
+
+    /// The snapshot of this statement: the transaction's, or the newest.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let mut state = self.state.lock();
+        match &mut state.transaction {
+            Some(block) => block.snapshot(&self.engine),
+            None => self.engine.db().snapshot(),
+        }
+    }
+
+    /// All that planning a statement needs.
+    pub(crate) fn context(&self, text: &str) -> PlanContext {
+        let snapshot = self.snapshot();
+        let mut state = self.state.lock();
+        if state.zone != state.settings.zone() {
+            state.zone = state.settings.zone().to_string();
+            state.config = plan::config(&state.zone, self.engine.options().threads);
+        }
+        let written = state.transaction.as_ref().map(Transaction::written);
+        let context = PlanContext::new(
+            self.engine.clone(),
+            snapshot,
+            state.settings.clone(),
+            self.identity.clone(),
+            state.config.clone(),
+            text,
+        );
+        match written {
+            Some(written) => context.in_block(written),
+            None => context,
+        }
+    }
+
+    /// Runs work that may block on a thread made for it.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> QueryResult<T> + Send + 'static,
+    ) -> QueryResult<T> {
+        let runtime = self.engine.runtime()?;
+        match runtime.spawn_blocking(work).await {
+            Ok(done) => done,
+            Err(error) => Err(QueryError::internal(format!("a statement's task: {error}"))),
+        }
+    }
+}
+
+fn aborted() -> QueryError {
+    let message = "current transaction is aborted, commands ignored until end of transaction block";
+    QueryError::new("25P02", message)
+}
+
+/// `25001`: the statement cannot run in a transaction block.
+pub(crate) fn in_block(what: &str) -> QueryError {
+    QueryError::new("25001", format!("{what} cannot run inside a transaction block"))
+}

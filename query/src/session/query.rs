@@ -1,0 +1,247 @@
+//! SELECT and EXPLAIN: bind, optimise and run on the query runtime.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::scalar::ScalarValue;
+use datafusion::sql::sqlparser::ast::{self, Visit, Visitor};
+
+use super::Session;
+use crate::error::{QueryError, QueryResult};
+use crate::names::{self, Names};
+use crate::plan::PlanContext;
+use crate::plan::bound::{self, Bound};
+use crate::run;
+use crate::statement::Statement;
+use crate::{Description, Outcome, catalog, explain};
+
+/// Parameters of one statement; the protocol counts them in 16 bits.
+const PARAMS_MAX: usize = 65_535;
+
+impl Session {
+    pub(super) async fn query(
+        &self,
+        statement: &Statement,
+        ast: &ast::Statement,
+        params: &[ScalarValue],
+    ) -> QueryResult<Outcome> {
+        let names = Names::of(ast);
+        let (schema, stream) = self.start(statement, ast, params, names).await?;
+        Ok(Outcome::Rows { schema, stream, verb: "SELECT" })
+    }
+
+    /// Plans and starts a query; its columns get `names`.
+    pub(crate) async fn start(
+        &self,
+        statement: &Statement,
+        ast: &ast::Statement,
+        params: &[ScalarValue],
+        names: Names,
+    ) -> QueryResult<(SchemaRef, datafusion::execution::SendableRecordBatchStream)> {
+        let mut context = self.context(statement.text());
+        let mut stop = self.stop();
+        let running = self.engine.enter();
+        let failed = self.failure_flag();
+        let (ast, statement, params) = (ast.clone(), statement.clone(), params.to_vec());
+        let (told, answer) = tokio::sync::oneshot::channel();
+        self.engine.runtime()?.spawn(async move {
+            let planned = stop.guard(physical(&mut context, &statement, ast, &params)).await;
+            let plan = match planned {
+                Ok(plan) => plan,
+                Err(error) => {
+                    // A caller that has left needs no answer.
+                    let _ = told.send(Err(error));
+                    return;
+                }
+            };
+            let schema = names.rename(&plan.schema());
+            let (stream, driver) = run::channel(schema.clone());
+            if told.send(Ok((schema, stream))).is_ok() {
+                let task = context.task();
+                drop(context);
+                driver.run(plan, task, stop, running, failed).await;
+            }
+        });
+        match answer.await {
+            Ok(answer) => answer,
+            Err(_) => Err(QueryError::internal("the statement's task ended without an answer")),
+        }
+    }
+
+    pub(super) async fn explain(
+        &self,
+        statement: &Statement,
+        ast: &ast::Statement,
+        params: &[ScalarValue],
+        analyze: bool,
+        verbose: bool,
+    ) -> QueryResult<Outcome> {
+        let mut context = self.context(statement.text());
+        let mut stop = self.stop();
+        let running = self.engine.enter();
+        let (ast, statement, params) = (ast.clone(), statement.clone(), params.to_vec());
+        let explained = self.engine.runtime()?.spawn(async move {
+            let started = Instant::now();
+            let work = async {
+                let plan = physical(&mut context, &statement, ast, &params).await?;
+                if !analyze {
+                    return explain::plan(plan.as_ref(), verbose);
+                }
+                let planning_ms = started.elapsed().as_secs_f64() * 1e3;
+                explain::analyze(plan, context.task(), verbose, planning_ms).await
+            };
+            let batch = stop.guard(work).await;
+            drop(running);
+            batch
+        });
+        let batch = match explained.await {
+            Ok(batch) => batch?,
+            Err(error) => return Err(QueryError::internal(format!("EXPLAIN: {error}"))),
+        };
+        let schema = explain::schema();
+        let stream = run::ready(schema.clone(), vec![batch]);
+        Ok(Outcome::Rows { schema, stream, verb: "EXPLAIN" })
+    }
+
+    pub(crate) async fn describe_query(
+        &self,
+        statement: &Statement,
+        ast: &ast::Statement,
+        given: &[Option<DataType>],
+    ) -> QueryResult<Description> {
+        let context = self.context(statement.text());
+        let names = Names::of(ast);
+        let (ast, statement, given) = (ast.clone(), statement.clone(), given.to_vec());
+        let work = async move {
+            let bound = bind(&context, &statement, ast, &given)?;
+            let fields = context.result_schema(&bound.plan)?;
+            Ok(Description { params: bound.params.clone(), fields: Some(names.rename(&fields)) })
+        };
+        match self.engine.runtime()?.spawn(work).await {
+            Ok(described) => described,
+            Err(error) => Err(QueryError::internal(format!("describing: {error}"))),
+        }
+    }
+}
+
+/// From syntax to operators.
+async fn physical(
+    context: &mut PlanContext,
+    statement: &Statement,
+    ast: ast::Statement,
+    params: &[ScalarValue],
+) -> QueryResult<Arc<dyn ExecutionPlan>> {
+    let given: Vec<Option<DataType>> = params.iter().map(|p| Some(p.data_type())).collect();
+    let bound = bind(context, statement, ast, &given)?;
+    if bound.params.len() > params.len() {
+        let message = format!(
+            "bind message supplies {} parameters, but the statement requires {}",
+            params.len(),
+            bound.params.len()
+        );
+        return Err(QueryError::new("08P01", message));
+    }
+    context.refuse_own_writes(&bound.plan)?;
+    let plan = context.optimize(bound.plan.clone(), params)?;
+    context.physical(&plan).await
+}
+
+/// Names and types of a statement, kept with it for the next run.
+pub(crate) fn bind(
+    context: &PlanContext,
+    statement: &Statement,
+    mut ast: ast::Statement,
+    given: &[Option<DataType>],
+) -> QueryResult<Arc<Bound>> {
+    if let Some(found) = bound::find(statement, context, given) {
+        return Ok(found);
+    }
+    let (count, limits) = count_params(&ast)?;
+    let mut types: Vec<Option<DataType>> = given.to_vec();
+    types.resize(count.max(given.len()), None);
+    for limit in limits {
+        types[limit - 1].get_or_insert(DataType::Int64);
+    }
+    catalog::rewrite(&mut ast, context)?;
+    names::disambiguate(&mut ast);
+    let (plan, params) = match infer(context, &ast, &types) {
+        Ok(found) => found,
+        Err(error) if types.iter().all(Option::is_some) => return Err(error),
+        // What is left open is text, as Postgres has it.
+        Err(_) => {
+            let text = types.into_iter().map(|t| t.or(Some(DataType::Utf8View))).collect();
+            types = text;
+            infer(context, &ast, &types)?
+        }
+    };
+    let bound = Arc::new(Bound::new(context, given, plan, params));
+    if context.may_keep() {
+        bound::keep(statement, bound.clone());
+    }
+    Ok(bound)
+}
+
+/// Binds with some types known; the types of all parameters come out.
+fn infer(
+    context: &PlanContext,
+    ast: &ast::Statement,
+    types: &[Option<DataType>],
+) -> QueryResult<(LogicalPlan, Vec<DataType>)> {
+    let plan = context.bind(ast.clone(), types)?;
+    let found = plan.get_parameter_fields()?;
+    let mut params = Vec::with_capacity(types.len());
+    for (i, given) in types.iter().enumerate() {
+        let inferred = found.get(&format!("${}", i + 1)).cloned().flatten();
+        let kind = given.clone().or_else(|| inferred.map(|f| f.data_type().clone()));
+        params.push(kind.filter(|k| !k.is_null()).unwrap_or(DataType::Utf8View));
+    }
+    // The schema must be known with these types.
+    context.result_schema(&plan)?;
+    Ok((plan, params))
+}
+
+/// The highest `$n`, and those that are a LIMIT or OFFSET.
+fn count_params(ast: &ast::Statement) -> QueryResult<(usize, Vec<usize>)> {
+    struct Highest(usize, Vec<usize>);
+    impl Visitor for Highest {
+        type Break = String;
+        fn pre_visit_query(&mut self, query: &ast::Query) -> ControlFlow<String> {
+            let exprs = match &query.limit_clause {
+                Some(ast::LimitClause::LimitOffset { limit, offset, .. }) => {
+                    [limit.as_ref(), offset.as_ref().map(|o| &o.value)]
+                }
+                _ => [None, None],
+            };
+            for expr in exprs.into_iter().flatten() {
+                if let ast::Expr::Value(value) = expr
+                    && let ast::Value::Placeholder(name) = &value.value
+                    && let Some(n @ 1..=PARAMS_MAX) =
+                        name.strip_prefix('$').and_then(|n| n.parse().ok())
+                {
+                    self.1.push(n);
+                }
+            }
+            ControlFlow::Continue(())
+        }
+        fn pre_visit_value(&mut self, value: &ast::ValueWithSpan) -> ControlFlow<String> {
+            if let ast::Value::Placeholder(name) = &value.value {
+                match name.strip_prefix('$').and_then(|n| n.parse::<usize>().ok()) {
+                    Some(n @ 1..=PARAMS_MAX) => self.0 = self.0.max(n),
+                    _ => return ControlFlow::Break(name.clone()),
+                }
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut highest = Highest(0, Vec::new());
+    match ast.visit(&mut highest) {
+        ControlFlow::Continue(()) => Ok((highest.0, highest.1)),
+        ControlFlow::Break(name) => {
+            Err(QueryError::new("42P02", format!("there is no parameter {name}")))
+        }
+    }
+}

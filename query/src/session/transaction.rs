@@ -1,0 +1,225 @@
+//! BEGIN, COMMIT, ROLLBACK: writes wait in memory and become one record at COMMIT; reads use one
+//! snapshot, taken at the first statement that needs it.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tsdb::types::TableId;
+use tsdb::{Command, Snapshot};
+
+use super::Session;
+use crate::Outcome;
+use crate::engine::Engine;
+use crate::error::{QueryError, QueryResult};
+use crate::settings::Settings;
+
+/// Bytes of rows that a transaction may hold back: one record of the log must hold them.
+const BYTES_MAX: usize = 64 << 20;
+
+/// Where a session stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransactionStatus {
+    /// Outside of a block: each statement is a transaction.
+    Idle,
+    /// In a block.
+    InTransaction,
+    /// In a block that an error has ended; only its end is awaited.
+    Failed,
+}
+
+/// An open block.
+pub(super) struct Transaction {
+    snapshot: Option<Snapshot>,
+    read_only: bool,
+    /// Set by any error, also by one in the middle of a stream.
+    failed: Arc<AtomicBool>,
+    commands: Vec<Command>,
+    bytes: usize,
+    written: HashSet<TableId>,
+    /// Settings at BEGIN, which ROLLBACK brings back.
+    saved: Arc<Settings>,
+    /// Values before SET LOCAL, which any end brings back.
+    local: Vec<(String, Option<String>)>,
+}
+
+impl Transaction {
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+
+    pub(super) fn snapshot(&mut self, engine: &Engine) -> Snapshot {
+        self.snapshot.get_or_insert_with(|| engine.db().snapshot()).clone()
+    }
+
+    pub(super) fn written(&self) -> HashSet<TableId> {
+        self.written.clone()
+    }
+
+    /// Remembers what a setting was before SET LOCAL.
+    pub(super) fn remember(&mut self, name: &str, before: Option<String>) {
+        if !self.local.iter().any(|(n, _)| n.eq_ignore_ascii_case(name)) {
+            self.local.push((name.to_string(), before));
+        }
+    }
+}
+
+impl Session {
+    pub(super) fn begin(&self, read_only: bool) -> QueryResult<Outcome> {
+        let mut state = self.state.lock();
+        if state.transaction.is_some() {
+            // Postgres warns and goes on.
+            return Ok(Outcome::Done { tag: "BEGIN".into() });
+        }
+        let read_only = read_only || state.settings.is_on("default_transaction_read_only");
+        state.transaction = Some(Transaction {
+            snapshot: None,
+            read_only,
+            failed: Arc::new(AtomicBool::new(false)),
+            commands: Vec::new(),
+            bytes: 0,
+            written: HashSet::new(),
+            saved: state.settings.clone(),
+            local: Vec::new(),
+        });
+        Ok(Outcome::Done { tag: "BEGIN".into() })
+    }
+
+    pub(super) async fn commit(&self, and_chain: bool) -> QueryResult<Outcome> {
+        let block = self.state.lock().transaction.take();
+        let Some(block) = block else { return Ok(Outcome::Done { tag: "COMMIT".into() }) };
+        if block.has_failed() {
+            return self.undo(block, and_chain);
+        }
+        let read_only = block.read_only;
+        self.restore_local(&block);
+        if !block.commands.is_empty() {
+            let engine = self.engine.clone();
+            let commands = block.commands;
+            let committed = self.blocking(move || Ok(engine.db().commit(commands)?)).await?;
+            for outcome in committed.outcomes {
+                if let Err(error) = outcome {
+                    // Only DDL of others in between can refuse what was checked before.
+                    return Err(QueryError::new("40001", "could not apply all of the transaction")
+                        .with_detail(QueryError::from(error).message));
+                }
+            }
+        }
+        if and_chain {
+            self.begin(read_only)?;
+        }
+        Ok(Outcome::Done { tag: "COMMIT".into() })
+    }
+
+    pub(super) fn rollback(&self, and_chain: bool) -> QueryResult<Outcome> {
+        let block = self.state.lock().transaction.take();
+        match block {
+            Some(block) => self.undo(block, and_chain),
+            None => Ok(Outcome::Done { tag: "ROLLBACK".into() }),
+        }
+    }
+
+    fn undo(&self, block: Transaction, and_chain: bool) -> QueryResult<Outcome> {
+        self.state.lock().settings = block.saved.clone();
+        if and_chain {
+            self.begin(block.read_only)?;
+        }
+        Ok(Outcome::Done { tag: "ROLLBACK".into() })
+    }
+
+    fn restore_local(&self, block: &Transaction) {
+        let mut state = self.state.lock();
+        let settings = Arc::make_mut(&mut state.settings);
+        for (name, before) in &block.local {
+            // The value was valid before, so it can be set again.
+            let _ = match before {
+                Some(value) => settings.set(name, value),
+                None => settings.reset(name),
+            };
+        }
+    }
+
+    pub(super) fn set_transaction(
+        &self,
+        read_only: Option<bool>,
+        session: bool,
+    ) -> QueryResult<Outcome> {
+        let mut state = self.state.lock();
+        if let Some(read_only) = read_only {
+            if session {
+                let value = if read_only { "on" } else { "off" };
+                Arc::make_mut(&mut state.settings).set("default_transaction_read_only", value)?;
+            } else if let Some(block) = &mut state.transaction {
+                block.read_only = read_only;
+            }
+        }
+        Ok(Outcome::Done { tag: "SET".into() })
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.state.lock().transaction.as_ref().is_some_and(Transaction::has_failed)
+    }
+
+    /// Makes the open block fail, if there is one.
+    pub(super) fn fail(&self) {
+        if let Some(flag) = self.failure_flag() {
+            flag.store(true, Ordering::Release);
+        }
+    }
+
+    /// What a stream sets when it fails after its statement has returned.
+    pub(super) fn failure_flag(&self) -> Option<Arc<AtomicBool>> {
+        self.state.lock().transaction.as_ref().map(|block| block.failed.clone())
+    }
+
+    pub(crate) fn in_block(&self) -> bool {
+        self.state.lock().transaction.is_some()
+    }
+
+    /// `25006` where nothing may be written.
+    pub(crate) fn check_writable(&self, verb: &str) -> QueryResult<()> {
+        let state = self.state.lock();
+        let read_only = match &state.transaction {
+            Some(block) => block.read_only,
+            None => state.settings.is_on("default_transaction_read_only"),
+        };
+        if read_only || state.settings.is_on("transaction_read_only") {
+            let message = format!("cannot execute {verb} in a read-only transaction");
+            return Err(QueryError::new("25006", message));
+        }
+        Ok(())
+    }
+
+    /// Commits commands, or keeps them for COMMIT in a block. `bytes` is about what they hold.
+    pub(crate) async fn write(
+        &self,
+        table: TableId,
+        commands: Vec<Command>,
+        bytes: usize,
+    ) -> QueryResult<()> {
+        let kept = {
+            let mut state = self.state.lock();
+            match &mut state.transaction {
+                Some(block) => {
+                    if block.bytes + bytes > BYTES_MAX {
+                        let message = "a transaction may write at most 64 MiB";
+                        return Err(QueryError::new("54000", message)
+                            .with_hint("Commit more often, or write outside of a transaction."));
+                    }
+                    block.bytes += bytes;
+                    block.written.insert(table);
+                    block.commands.extend(commands);
+                    None
+                }
+                None => Some(commands),
+            }
+        };
+        let Some(commands) = kept else { return Ok(()) };
+        let engine = self.engine.clone();
+        let pending = self.blocking(move || Ok(engine.db().submit(commands)?)).await?;
+        for outcome in pending.await?.outcomes {
+            outcome?;
+        }
+        Ok(())
+    }
+}

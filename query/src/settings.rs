@@ -1,0 +1,449 @@
+//! Settings of a session: SET, SHOW, RESET, and what planning and running read of them.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::error::{QueryError, QueryResult};
+
+/// What a setting may hold.
+#[derive(Clone, Copy, Debug)]
+enum Rule {
+    /// Any text.
+    Text,
+    /// on or off.
+    Bool,
+    /// A whole number in a range.
+    Int(i64, i64),
+    /// A time span, kept in ms; 0 is none.
+    Millis,
+    /// One of these words.
+    OneOf(&'static [&'static str]),
+    /// A time zone.
+    Zone,
+    /// UTF8 under its many names.
+    Encoding,
+    /// ISO output; the order of day and month is kept.
+    DateStyle,
+    /// Cannot be changed.
+    Fixed,
+}
+
+/// One definition a setting.
+#[derive(Debug)]
+struct Def {
+    name: &'static str,
+    default: &'static str,
+    rule: Rule,
+    /// The client is told of changes (ParameterStatus).
+    reported: bool,
+    about: &'static str,
+}
+
+const fn def(name: &'static str, default: &'static str, rule: Rule, about: &'static str) -> Def {
+    Def { name, default, rule, reported: false, about }
+}
+
+const fn told(name: &'static str, default: &'static str, rule: Rule, about: &'static str) -> Def {
+    Def { name, default, rule, reported: true, about }
+}
+
+const LEVELS: &[&str] = &["serializable", "repeatable read", "read committed", "read uncommitted"];
+const MESSAGES: &[&str] = &[
+    "debug5", "debug4", "debug3", "debug2", "debug1", "debug", "log", "notice", "warning", "error",
+];
+
+/// All settings, sorted by name without regard to case.
+static DEFS: &[Def] = &[
+    told("application_name", "", Rule::Text, "Name of the program on the other side."),
+    def("array_nulls", "on", Rule::Bool, "Accepted for clients that set it."),
+    def("backslash_quote", "safe_encoding", Rule::Text, "Accepted for clients that set it."),
+    def("bytea_output", "hex", Rule::OneOf(&["hex"]), "Text form of bytea."),
+    told("client_encoding", "UTF8", Rule::Encoding, "Encoding of texts on the wire."),
+    def("client_min_messages", "notice", Rule::OneOf(MESSAGES), "Least notice that is sent."),
+    told("DateStyle", "ISO, MDY", Rule::DateStyle, "Text form of times."),
+    def(
+        "default_transaction_isolation",
+        "repeatable read",
+        Rule::OneOf(LEVELS),
+        "Accepted; a transaction always reads one snapshot.",
+    ),
+    told("default_transaction_read_only", "off", Rule::Bool, "Transactions refuse writes."),
+    def("escape_string_warning", "on", Rule::Bool, "Accepted for clients that set it."),
+    def("extra_float_digits", "1", Rule::Int(-15, 3), "Floats are always written exactly."),
+    def(
+        "idle_in_transaction_session_timeout",
+        "0",
+        Rule::Millis,
+        "Accepted for clients that set it.",
+    ),
+    told("in_hot_standby", "off", Rule::Fixed, "Whether this is a standby."),
+    told("integer_datetimes", "on", Rule::Fixed, "Times are whole microseconds on the wire."),
+    told("IntervalStyle", "postgres", Rule::OneOf(&["postgres"]), "Text form of intervals."),
+    told("is_superuser", "off", Rule::Fixed, "Whether the user is one."),
+    def("jit", "off", Rule::Bool, "Accepted for clients that set it."),
+    def("lc_collate", "C", Rule::Fixed, "Order of texts."),
+    def("lc_ctype", "C.UTF-8", Rule::Fixed, "Classes of characters."),
+    def("lc_messages", "C", Rule::Text, "Language of messages."),
+    def("lc_monetary", "C", Rule::Text, "Accepted for clients that set it."),
+    def("lc_numeric", "C", Rule::Text, "Accepted for clients that set it."),
+    def("lc_time", "C", Rule::Text, "Accepted for clients that set it."),
+    def("lock_timeout", "0", Rule::Millis, "Accepted; statements take no locks."),
+    def("max_identifier_length", "255", Rule::Fixed, "Bytes of a name."),
+    def(
+        "millrace.use_last_cache",
+        "on",
+        Rule::Bool,
+        "Newest rows are answered from the last-value cache.",
+    ),
+    def("row_security", "on", Rule::Bool, "Accepted for clients that set it."),
+    def(
+        "search_path",
+        "\"$user\", public",
+        Rule::Text,
+        "Schemas that names without one are looked up in.",
+    ),
+    told("server_encoding", "UTF8", Rule::Fixed, "Encoding of stored texts."),
+    told("server_version", "15.0", Rule::Fixed, "Version of Postgres that clients may expect."),
+    def("server_version_num", "150000", Rule::Fixed, "The same as a number."),
+    told("session_authorization", "", Rule::Fixed, "Name of the user."),
+    told(
+        "standard_conforming_strings",
+        "on",
+        Rule::OneOf(&["on"]),
+        "Backslashes in texts are themselves.",
+    ),
+    def("statement_timeout", "0", Rule::Millis, "A statement that runs longer is ended; 0: never."),
+    def(
+        "synchronous_commit",
+        "on",
+        Rule::OneOf(&["on"]),
+        "A commit is durable before it is acknowledged.",
+    ),
+    told("TimeZone", "UTC", Rule::Zone, "Zone of times without one."),
+    def("transaction_deferrable", "off", Rule::Bool, "Accepted for clients that set it."),
+    def(
+        "transaction_isolation",
+        "repeatable read",
+        Rule::OneOf(LEVELS),
+        "A transaction reads one snapshot.",
+    ),
+    def("transaction_read_only", "off", Rule::Bool, "The transaction refuses writes."),
+    def("work_mem", "4096", Rule::Text, "Accepted; memory is limited for all queries together."),
+    def("xmloption", "content", Rule::Text, "Accepted for clients that set it."),
+];
+
+/// Names with a dot that a client may make up, at most this many a session.
+const CUSTOM_MAX: usize = 64;
+
+/// Values of one session. Clone is a deep copy: transactions keep one to fall back to.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    values: Vec<String>,
+    /// What RESET goes back to: the defaults with the start-up parameters over them.
+    resets: Vec<String>,
+    custom: Vec<(String, String)>,
+}
+
+impl Settings {
+    /// The defaults for a user of this server.
+    pub(crate) fn new(user: &str, superuser: bool, version: &str) -> Settings {
+        let mut values: Vec<String> = DEFS.iter().map(|d| d.default.to_string()).collect();
+        let mut put = |name: &str, value: String| {
+            if let Some(i) = find(name) {
+                values[i] = value;
+            }
+        };
+        put("session_authorization", user.to_string());
+        put("is_superuser", if superuser { "on" } else { "off" }.to_string());
+        let version = version.trim();
+        put(
+            "server_version",
+            match version {
+                "" => "15.0".to_string(),
+                _ => format!("15.0 (Millrace {version})"),
+            },
+        );
+        Settings { resets: values.clone(), values, custom: Vec::new() }
+    }
+
+    /// Takes a start-up parameter: RESET comes back to it.
+    pub(crate) fn start_up(&mut self, name: &str, value: &str) -> QueryResult<()> {
+        self.set(name, value)?;
+        if let Some(i) = find(name) {
+            self.resets[i] = self.values[i].clone();
+        }
+        Ok(())
+    }
+
+    /// Value as SHOW gives it.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        match find(name) {
+            Some(i) => Some(&self.values[i]),
+            None => self
+                .custom
+                .iter()
+                .find(|(n, _)| n.eq_ignore_ascii_case(name))
+                .map(|(_, v)| v.as_str()),
+        }
+    }
+
+    /// Name as Postgres writes it.
+    pub(crate) fn canonical(name: &str) -> Option<&'static str> {
+        find(name).map(|i| DEFS[i].name)
+    }
+
+    /// Whether the client is told of changes.
+    pub(crate) fn is_reported(name: &str) -> bool {
+        find(name).is_some_and(|i| DEFS[i].reported)
+    }
+
+    /// All reported settings.
+    pub(crate) fn reported(&self) -> Vec<(String, String)> {
+        let pairs = DEFS.iter().zip(&self.values).filter(|(d, _)| d.reported);
+        pairs.map(|(d, v)| (d.name.to_string(), v.clone())).collect()
+    }
+
+    /// (name, value, description) of all settings.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&str, &str, &str)> {
+        let fixed = DEFS.iter().zip(&self.values).map(|(d, v)| (d.name, v.as_str(), d.about));
+        fixed.chain(self.custom.iter().map(|(n, v)| (n.as_str(), v.as_str(), "")))
+    }
+
+    /// SET.
+    pub(crate) fn set(&mut self, name: &str, value: &str) -> QueryResult<()> {
+        let Some(i) = find(name) else { return self.set_custom(name, value) };
+        self.values[i] = check(&DEFS[i], value)?;
+        Ok(())
+    }
+
+    fn set_custom(&mut self, name: &str, value: &str) -> QueryResult<()> {
+        let known = self.custom.iter().position(|(n, _)| n.eq_ignore_ascii_case(name));
+        if !name.contains('.') || name.starts_with("millrace.") {
+            return Err(unknown(name));
+        }
+        match known {
+            Some(i) => self.custom[i].1 = value.to_string(),
+            None if self.custom.len() >= CUSTOM_MAX => {
+                return Err(QueryError::new("53400", "too many settings of your own"));
+            }
+            None => self.custom.push((name.to_lowercase(), value.to_string())),
+        }
+        Ok(())
+    }
+
+    /// RESET, or SET … TO DEFAULT.
+    pub(crate) fn reset(&mut self, name: &str) -> QueryResult<()> {
+        if let Some(i) = find(name) {
+            if matches!(DEFS[i].rule, Rule::Fixed) {
+                return Err(fixed(DEFS[i].name));
+            }
+            self.values[i] = self.resets[i].clone();
+            return Ok(());
+        }
+        let before = self.custom.len();
+        self.custom.retain(|(n, _)| !n.eq_ignore_ascii_case(name));
+        if self.custom.len() == before && !name.contains('.') {
+            return Err(unknown(name));
+        }
+        Ok(())
+    }
+
+    /// RESET ALL.
+    pub(crate) fn reset_all(&mut self) {
+        self.values = self.resets.clone();
+        self.custom.clear();
+    }
+
+    /// Zone for Arrow: `+00:00` for UTC, else its name or offset.
+    pub(crate) fn zone(&self) -> &str {
+        match self.get("TimeZone").unwrap_or("UTC") {
+            "UTC" | "Etc/UTC" | "GMT" | "Etc/GMT" | "Zulu" | "Etc/Zulu" => "+00:00",
+            other => other,
+        }
+    }
+
+    /// `None`: no limit.
+    pub(crate) fn statement_timeout(&self) -> Option<Duration> {
+        let millis = self.get("statement_timeout").and_then(parse_millis).unwrap_or(0);
+        (millis > 0).then(|| Duration::from_millis(millis as u64))
+    }
+
+    pub(crate) fn is_on(&self, name: &str) -> bool {
+        self.get(name) == Some("on")
+    }
+}
+
+fn find(name: &str) -> Option<usize> {
+    DEFS.iter().position(|d| d.name.eq_ignore_ascii_case(name))
+}
+
+pub(crate) fn unknown(name: &str) -> QueryError {
+    QueryError::new("42704", format!("unrecognized configuration parameter \"{name}\""))
+}
+
+fn fixed(name: &str) -> QueryError {
+    QueryError::new("55P02", format!("parameter \"{name}\" cannot be changed"))
+}
+
+/// The value as it is kept, or why it cannot be.
+fn check(def: &Def, value: &str) -> QueryResult<String> {
+    let bad = || {
+        let message = format!("invalid value for parameter \"{}\": \"{value}\"", def.name);
+        QueryError::new("22023", message)
+    };
+    let trimmed = value.trim();
+    match def.rule {
+        Rule::Text => Ok(value.to_string()),
+        Rule::Bool => match trimmed.to_ascii_lowercase().as_str() {
+            "on" | "true" | "t" | "yes" | "y" | "1" => Ok("on".into()),
+            "off" | "false" | "f" | "no" | "n" | "0" => Ok("off".into()),
+            _ => Err(bad()),
+        },
+        Rule::Int(min, max) => match trimmed.parse::<i64>() {
+            Ok(n) if (min..=max).contains(&n) => Ok(n.to_string()),
+            _ => Err(bad()),
+        },
+        Rule::Millis => parse_millis(trimmed).map(show_millis).ok_or_else(bad),
+        Rule::OneOf(words) => words
+            .iter()
+            .find(|w| w.eq_ignore_ascii_case(trimmed))
+            .or(words.first().filter(|w| **w == "on" && trimmed.eq_ignore_ascii_case("true")))
+            .map(|w| (*w).to_string())
+            .ok_or_else(bad),
+        Rule::Zone => zone(trimmed).ok_or_else(bad),
+        Rule::Encoding => {
+            let plain: String =
+                trimmed.chars().filter(char::is_ascii_alphanumeric).collect::<String>();
+            match plain.to_ascii_lowercase().as_str() {
+                "utf8" | "unicode" => Ok("UTF8".into()),
+                _ => Err(bad().with_hint("Millrace speaks UTF8 only.")),
+            }
+        }
+        Rule::DateStyle => date_style(trimmed).ok_or_else(bad),
+        Rule::Fixed => Err(fixed(def.name)),
+    }
+}
+
+/// Name of a zone in its own spelling, or an offset as `+hh:mm`.
+fn zone(text: &str) -> Option<String> {
+    let named = chrono_tz::TZ_VARIANTS.iter().find(|z| z.name().eq_ignore_ascii_case(text));
+    if let Some(zone) = named {
+        return Some(zone.name().to_string());
+    }
+    if text.eq_ignore_ascii_case("z") {
+        return Some("UTC".into());
+    }
+    // Hours east of Greenwich, as SET TIME ZONE takes them: 2, -3.5, +05:30.
+    let (sign, rest) = match text.as_bytes().first()? {
+        b'-' => ('-', &text[1..]),
+        b'+' => ('+', &text[1..]),
+        _ => ('+', text),
+    };
+    let minutes = match rest.split_once(':') {
+        Some((h, m)) => u32::from_str(h).ok()?.checked_mul(60)? + u32::from_str(m).ok()?,
+        None => {
+            let hours = f64::from_str(rest).ok().filter(|h| (0.0..=15.0).contains(h))?;
+            (hours * 60.0).round() as u32
+        }
+    };
+    if minutes == 0 {
+        return Some("UTC".into());
+    }
+    (minutes <= 15 * 60 + 59).then(|| format!("{sign}{:02}:{:02}", minutes / 60, minutes % 60))
+}
+
+fn date_style(text: &str) -> Option<String> {
+    let mut order = "MDY";
+    for word in text.split(',') {
+        match word.trim().to_ascii_uppercase().as_str() {
+            "ISO" | "DEFAULT" => {}
+            "MDY" | "US" | "NONEURO" | "NONEUROPEAN" => order = "MDY",
+            "DMY" | "EURO" | "EUROPEAN" => order = "DMY",
+            "YMD" => order = "YMD",
+            _ => return None,
+        }
+    }
+    Some(format!("ISO, {order}"))
+}
+
+/// `1500`, `2s`, `'1 min'` … in ms.
+fn parse_millis(text: &str) -> Option<i64> {
+    let split = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let number: f64 = number.parse().ok()?;
+    let factor = match unit.trim() {
+        "us" => 0.001,
+        "" | "ms" => 1.0,
+        "s" => 1_000.0,
+        "min" => 60_000.0,
+        "h" => 3_600_000.0,
+        "d" => 86_400_000.0,
+        _ => return None,
+    };
+    let millis = (number * factor).round();
+    (0.0..=2_147_483_647.0).contains(&millis).then_some(millis as i64)
+}
+
+/// With the largest unit that divides it, as SHOW does.
+fn show_millis(millis: i64) -> String {
+    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"), (1, "ms")];
+    match units.iter().find(|(size, _)| millis > 0 && millis % size == 0) {
+        Some((size, unit)) => format!("{}{unit}", millis / size),
+        None => "0".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_shows_and_resets() {
+        let mut s = Settings::new("bob", false, "0.1.0");
+        for (name, given, shown) in [
+            ("timezone", "europe/berlin", "Europe/Berlin"),
+            ("TimeZone", "-3.5", "-03:30"),
+            ("TimeZone", "+05:30", "+05:30"),
+            ("TimeZone", "0", "UTC"),
+            ("statement_timeout", "90s", "90s"),
+            ("statement_timeout", "120000", "2min"),
+            ("statement_timeout", "0", "0"),
+            ("DateStyle", "iso, dmy", "ISO, DMY"),
+            ("client_encoding", "utf-8", "UTF8"),
+            ("millrace.use_last_cache", "FALSE", "off"),
+            ("my.own", "x", "x"),
+        ] {
+            s.set(name, given).unwrap_or_else(|e| panic!("{name} {given}: {e}"));
+            assert_eq!(s.get(name), Some(shown), "{name} {given}");
+        }
+        s.reset_all();
+        assert_eq!(s.get("datestyle"), Some("ISO, MDY"));
+        assert_eq!(s.get("session_authorization"), Some("bob"));
+    }
+
+    #[test]
+    fn refuses_with_the_right_code() {
+        let mut s = Settings::new("bob", false, "");
+        for (name, value, code) in [
+            ("no_such", "1", "42704"),
+            ("millrace.no_such", "1", "42704"),
+            ("timezone", "Mars/Olympus", "22023"),
+            ("client_encoding", "latin1", "22023"),
+            ("extra_float_digits", "9", "22023"),
+            ("server_version", "16", "55P02"),
+            ("statement_timeout", "soon", "22023"),
+            ("datestyle", "German", "22023"),
+        ] {
+            assert_eq!(s.set(name, value).unwrap_err().code, code, "{name} {value}");
+        }
+    }
+
+    #[test]
+    fn start_up_values_survive_reset() {
+        let mut s = Settings::new("bob", true, "");
+        s.start_up("timezone", "Asia/Tokyo").unwrap();
+        s.set("timezone", "UTC").unwrap();
+        s.reset("timezone").unwrap();
+        assert_eq!((s.get("timezone"), s.zone()), (Some("Asia/Tokyo"), "Asia/Tokyo"));
+    }
+}

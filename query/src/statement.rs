@@ -1,0 +1,332 @@
+//! From text to statements: splitting, and parsing into what the session knows how to run.
+//!
+//! Words of administration (SET, SHOW, BEGIN, VACUUM, CREATE USER …) are read here off the
+//! tokens; everything that plans goes through sqlparser's Postgres dialect.
+
+mod own;
+mod words;
+
+use std::sync::Arc;
+
+use datafusion::sql::sqlparser::ast;
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+
+use parking_lot::Mutex;
+
+use crate::NewRole;
+use crate::error::{QueryError, QueryResult};
+use crate::plan::bound::Bound;
+
+/// Tokens of a statement that is planned; more would let one text hold a core for minutes.
+/// INSERT … VALUES is exempt: its rows are bounded by the message.
+const TOKENS_MAX: usize = 200_000;
+/// Depth of nested expressions; deeper texts are refused with 54001.
+const DEPTH_MAX: usize = 64;
+
+/// One parsed statement with its text.
+#[derive(Clone, Debug)]
+pub struct Statement {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    /// The whole text that the statement came in; positions count in it.
+    source: Arc<str>,
+    start: usize,
+    end: usize,
+    kind: Kind,
+    /// Plans that were bound for it.
+    bound: Mutex<Vec<Arc<Bound>>>,
+}
+
+impl Statement {
+    fn new(source: Arc<str>, start: usize, end: usize, kind: Kind) -> Statement {
+        let bound = Mutex::default();
+        Statement { inner: Arc::new(Inner { source, start, end, kind, bound }) }
+    }
+
+    /// The statement's own text.
+    pub fn text(&self) -> &str {
+        &self.inner.source[self.inner.start..self.inner.end]
+    }
+
+    /// True for an empty statement (";" or only comments).
+    pub fn is_empty(&self) -> bool {
+        matches!(self.inner.kind, Kind::Empty)
+    }
+
+    pub(crate) fn kind(&self) -> &Kind {
+        &self.inner.kind
+    }
+
+    pub(crate) fn source(&self) -> &str {
+        &self.inner.source
+    }
+
+    pub(crate) fn bound(&self) -> &Mutex<Vec<Arc<Bound>>> {
+        &self.inner.bound
+    }
+}
+
+/// What a statement is.
+#[derive(Debug)]
+pub(crate) enum Kind {
+    Empty,
+    /// SELECT, WITH, VALUES, TABLE.
+    Query(Box<ast::Statement>),
+    Explain {
+        analyze: bool,
+        verbose: bool,
+        statement: Box<ast::Statement>,
+    },
+    Insert(Box<ast::Insert>),
+    CreateTable(Box<ast::CreateTable>),
+    AlterTable(Box<ast::AlterTable>),
+    DropTable {
+        names: Vec<ast::ObjectName>,
+        if_exists: bool,
+    },
+    Set {
+        name: String,
+        value: SetValue,
+        local: bool,
+    },
+    Show(String),
+    ShowAll,
+    Reset(Option<String>),
+    Discard,
+    Begin {
+        read_only: bool,
+    },
+    Commit {
+        and_chain: bool,
+    },
+    Rollback {
+        and_chain: bool,
+    },
+    SetTransaction {
+        read_only: Option<bool>,
+        session: bool,
+    },
+    Checkpoint,
+    Vacuum {
+        full: bool,
+        table: Option<String>,
+    },
+    CreateRole {
+        role: NewRole,
+        if_not_exists: bool,
+    },
+    AlterRole {
+        role: NewRole,
+    },
+    DropRole {
+        names: Vec<String>,
+        if_exists: bool,
+    },
+    /// Nothing to do; the tag.
+    Nothing(&'static str),
+    /// Known, but not done.
+    Unsupported(QueryError),
+}
+
+/// Right side of a SET.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum SetValue {
+    Default,
+    Text(String),
+}
+
+/// Splits and parses a text of one or more statements. An empty text gives one empty statement.
+pub(crate) fn parse(sql: &str) -> QueryResult<Vec<Statement>> {
+    let dialect = PostgreSqlDialect {};
+    let tokens = Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|e| {
+        let place = position_of(sql, e.location.line, e.location.column);
+        QueryError::new("42601", format!("syntax error: {}", e.message)).with_position(place)
+    })?;
+    let source: Arc<str> = sql.into();
+    let lines = Lines::new(sql);
+    let mut statements = Vec::new();
+    for piece in tokens.split(|t| t.token == Token::SemiColon) {
+        let significant =
+            piece.iter().any(|t| !matches!(t.token, Token::Whitespace(_) | Token::EOF));
+        if !significant {
+            continue;
+        }
+        let (start, end) = extent(piece, &lines, sql);
+        let kind = parse_piece(piece, sql)?;
+        statements.push(Statement::new(source.clone(), start, end, kind));
+    }
+    if statements.is_empty() {
+        statements.push(Statement::new(source, 0, 0, Kind::Empty));
+    }
+    Ok(statements)
+}
+
+/// Byte range of the significant tokens of a piece.
+fn extent(piece: &[TokenWithSpan], lines: &Lines, sql: &str) -> (usize, usize) {
+    let mut significant =
+        piece.iter().filter(|t| !matches!(t.token, Token::Whitespace(_) | Token::EOF));
+    let Some(first) = significant.next() else { return (0, 0) };
+    let last = significant.next_back().unwrap_or(first);
+    let start = lines.byte(sql, first.span.start.line, first.span.start.column);
+    let end = lines.byte(sql, last.span.end.line, last.span.end.column);
+    (start.min(sql.len()), end.clamp(start.min(sql.len()), sql.len()))
+}
+
+fn parse_piece(piece: &[TokenWithSpan], sql: &str) -> QueryResult<Kind> {
+    if let Some(kind) = own::parse(piece, sql)? {
+        return Ok(kind);
+    }
+    let insert = piece.iter().find_map(|t| match &t.token {
+        Token::Word(w) => Some(w.value.eq_ignore_ascii_case("insert")),
+        _ => None,
+    });
+    if piece.len() > TOKENS_MAX && insert != Some(true) {
+        let message = format!("a statement of more than {TOKENS_MAX} words");
+        return Err(QueryError::new("54001", message));
+    }
+    let statement = parse_one(piece, sql)?;
+    classify(statement, sql)
+}
+
+/// Parses tokens as one statement of sqlparser.
+fn parse_one(piece: &[TokenWithSpan], sql: &str) -> QueryResult<ast::Statement> {
+    let dialect = PostgreSqlDialect {};
+    let mut parser = Parser::new(&dialect)
+        .with_recursion_limit(DEPTH_MAX)
+        .with_tokens_with_locations(piece.to_vec());
+    let failed = |error: ParserError| match error {
+        ParserError::RecursionLimitExceeded => {
+            QueryError::new("54001", "the statement is nested too deeply")
+        }
+        other => parser_error(&other.to_string(), sql),
+    };
+    let statement = parser.parse_statement().map_err(failed)?;
+    let rest = parser.peek_token();
+    if rest.token != Token::EOF {
+        let place = position_of(sql, rest.span.start.line, rest.span.start.column);
+        let message = format!("syntax error at or near \"{}\"", rest.token);
+        return Err(QueryError::new("42601", message).with_position(place));
+    }
+    Ok(statement)
+}
+
+fn classify(statement: ast::Statement, _sql: &str) -> QueryResult<Kind> {
+    use ast::Statement as S;
+    let refuse = |what: &str| Kind::Unsupported(QueryError::unsupported(what));
+    Ok(match statement {
+        S::Query(_) => Kind::Query(Box::new(statement)),
+        S::Explain { analyze, verbose, statement, format, options, .. } => {
+            if format.is_some() || options.is_some() {
+                return Ok(refuse("EXPLAIN with FORMAT or other options"));
+            }
+            if !matches!(*statement, S::Query(_)) {
+                return Ok(refuse("EXPLAIN of a statement other than SELECT"));
+            }
+            Kind::Explain { analyze, verbose, statement }
+        }
+        S::Insert(insert) => Kind::Insert(Box::new(insert)),
+        S::CreateTable(create) => Kind::CreateTable(Box::new(create)),
+        S::AlterTable(alter) => Kind::AlterTable(Box::new(alter)),
+        S::Drop { object_type: ast::ObjectType::Table, if_exists, names, .. } => {
+            Kind::DropTable { names, if_exists }
+        }
+        S::Update { .. } => Kind::Unsupported(QueryError::unsupported("UPDATE").with_hint(
+            "INSERT the row again with the same key and time: present values replace earlier ones.",
+        )),
+        S::Delete { .. } => Kind::Unsupported(
+            QueryError::unsupported("DELETE")
+                .with_hint("Set a retention on the table, or DROP TABLE."),
+        ),
+        S::Truncate { .. } => Kind::Unsupported(
+            QueryError::unsupported("TRUNCATE").with_hint("DROP TABLE and CREATE TABLE again."),
+        ),
+        S::Copy { .. } => Kind::Unsupported(
+            QueryError::unsupported("COPY")
+                .with_hint("Load files with `millrace import`, or use INSERT or POST /write."),
+        ),
+        S::Merge { .. } => refuse("MERGE"),
+        S::CreateView { .. } => refuse("CREATE VIEW"),
+        S::CreateIndex { .. } => Kind::Unsupported(
+            QueryError::unsupported("CREATE INDEX")
+                .with_hint("Keys are indexed; put the column into the PRIMARY KEY."),
+        ),
+        S::CreateDatabase { .. } => refuse("CREATE DATABASE"),
+        S::CreateSchema { .. } => refuse("CREATE SCHEMA"),
+        S::Drop { object_type, .. } => refuse(&format!("DROP {object_type}")),
+        other => {
+            let text = other.to_string();
+            let mut words = text.split_whitespace();
+            let first = words.next().unwrap_or("this statement").to_uppercase();
+            refuse(&match (first.as_str(), words.next()) {
+                ("CREATE" | "ALTER" | "DROP", Some(second)) => {
+                    format!("{first} {}", second.to_uppercase())
+                }
+                _ => first,
+            })
+        }
+    })
+}
+
+/// A syntax error out of sqlparser's words, which end in " at Line: n, Column: m".
+pub(crate) fn parser_error(message: &str, sql: &str) -> QueryError {
+    let message = message.trim_start_matches("sql parser error: ");
+    let Some((text, place)) = message.rsplit_once(" at Line: ") else {
+        if message.ends_with("found: EOF") {
+            let end = u32::try_from(sql.trim_end().chars().count() + 1).ok();
+            return QueryError::new("42601", "syntax error at end of input").with_position(end);
+        }
+        return QueryError::new("42601", format!("syntax error: {message}"));
+    };
+    let mut numbers = place.split(", Column: ").map(|n| n.trim().parse::<u64>().unwrap_or(0));
+    let (line, column) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    let near = text.rsplit_once("found: ").map(|(_, found)| found.trim());
+    let error = match near {
+        Some("EOF") => QueryError::new("42601", "syntax error at end of input"),
+        Some(found) => QueryError::new("42601", format!("syntax error at or near \"{found}\"")),
+        None => QueryError::new("42601", format!("syntax error: {text}")),
+    };
+    let detail = near.and(text.split_once(", found:")).map(|(expected, _)| expected.to_string());
+    QueryError { detail, ..error }.with_position(position_of(sql, line, column))
+}
+
+/// Position (characters from 1) of a line and column (both from 1); `None` where there is none.
+pub(crate) fn position_of(sql: &str, line: u64, column: u64) -> Option<u32> {
+    if line == 0 || column == 0 {
+        return None;
+    }
+    let before: usize = sql
+        .split_inclusive('\n')
+        .take(usize::try_from(line - 1).ok()?)
+        .map(|l| l.chars().count())
+        .sum();
+    u32::try_from(before as u64 + column).ok()
+}
+
+/// Where the lines of a text start, to find bytes of many tokens.
+struct Lines {
+    starts: Vec<usize>,
+}
+
+impl Lines {
+    fn new(sql: &str) -> Lines {
+        let mut starts = vec![0];
+        starts.extend(sql.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(i, _)| i + 1));
+        Lines { starts }
+    }
+
+    /// Byte of a line and column (both from 1, columns in characters).
+    fn byte(&self, sql: &str, line: u64, column: u64) -> usize {
+        let Some(start) = self.starts.get((line.max(1) - 1) as usize) else { return sql.len() };
+        let rest = &sql[*start..];
+        let chars = (column.max(1) - 1) as usize;
+        rest.char_indices().nth(chars).map_or(sql.len(), |(i, _)| start + i)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,357 @@
+//! Statements of administration, read off the tokens.
+
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
+
+use super::words::Words;
+use super::{Kind, SetValue};
+use crate::NewRole;
+use crate::error::{QueryError, QueryResult};
+
+/// Reads the statement if it is one of ours; `None` leaves it to sqlparser.
+pub(super) fn parse(piece: &[TokenWithSpan], sql: &str) -> QueryResult<Option<Kind>> {
+    let mut words = Words::new(piece, sql);
+    let Some(first) = words.peek() else { return Ok(None) };
+    let kind = match first.as_str() {
+        "SET" => set(&mut words)?,
+        "SHOW" => show(&mut words)?,
+        "RESET" => reset(&mut words)?,
+        "DISCARD" => {
+            words.skip_all();
+            Kind::Discard
+        }
+        "BEGIN" | "START" | "COMMIT" | "END" | "ROLLBACK" | "ABORT" => transaction(&mut words)?,
+        "CHECKPOINT" => {
+            words.take("CHECKPOINT");
+            Kind::Checkpoint
+        }
+        "VACUUM" => vacuum(&mut words)?,
+        "CREATE" | "ALTER" | "DROP"
+            if matches!(words.peek_at(1).as_deref(), Some("USER" | "ROLE" | "GROUP")) =>
+        {
+            role(&mut words)?
+        }
+        "CLOSE" | "UNLISTEN" | "DEALLOCATE" => nothing_or_refused(&mut words)?,
+        "SAVEPOINT" | "RELEASE" | "DECLARE" | "FETCH" | "MOVE" | "LISTEN" | "NOTIFY"
+        | "PREPARE" | "EXECUTE" | "LOCK" | "CALL" | "DO" | "GRANT" | "REVOKE" | "COMMENT"
+        | "CLUSTER" | "REINDEX" | "REFRESH" | "SECURITY" | "REASSIGN" | "IMPORT" | "LOAD" => {
+            words.skip_all();
+            Kind::Unsupported(QueryError::unsupported(&first))
+        }
+        "ANALYZE" => {
+            // Statistics are kept with the data, so there is nothing to gather.
+            words.skip_all();
+            Kind::Nothing("ANALYZE")
+        }
+        _ => return Ok(None),
+    };
+    words.end()?;
+    Ok(Some(kind))
+}
+
+fn set(words: &mut Words<'_>) -> QueryResult<Kind> {
+    words.take("SET");
+    if words.take("TRANSACTION") {
+        let read_only = modes(words)?;
+        return Ok(Kind::SetTransaction { read_only, session: false });
+    }
+    if words.take_all(&["SESSION", "CHARACTERISTICS", "AS", "TRANSACTION"]) {
+        let read_only = modes(words)?;
+        return Ok(Kind::SetTransaction { read_only, session: true });
+    }
+    if words.take_all(&["SESSION", "AUTHORIZATION"]) || words.take("ROLE") {
+        let back = words.take("DEFAULT") || words.take("NONE");
+        words.skip_all();
+        return Ok(match back {
+            true => Kind::Nothing("SET"),
+            false => Kind::Unsupported(QueryError::unsupported("changing the role of a session")),
+        });
+    }
+    if words.take("CONSTRAINTS") {
+        words.skip_all();
+        return Ok(Kind::Nothing("SET CONSTRAINTS"));
+    }
+    let local = words.take("LOCAL");
+    if !local {
+        words.take("SESSION");
+    }
+    if words.take_all(&["TIME", "ZONE"]) {
+        let value = match words.peek().as_deref() {
+            Some("DEFAULT" | "LOCAL") => {
+                words.skip_all();
+                SetValue::Default
+            }
+            _ => values(words)?,
+        };
+        return Ok(Kind::Set { name: "timezone".into(), value, local });
+    }
+    if words.take("NAMES") {
+        let value = values(words)?;
+        return Ok(Kind::Set { name: "client_encoding".into(), value, local });
+    }
+    let name = setting_name(words)?;
+    if !words.take_token(&Token::Eq) && !words.take("TO") {
+        return Err(words.unexpected());
+    }
+    if words.take("DEFAULT") {
+        return Ok(Kind::Set { name, value: SetValue::Default, local });
+    }
+    let value = values(words)?;
+    Ok(Kind::Set { name, value, local })
+}
+
+/// `name` or `prefix.name`, in lower case: settings fold even where they are quoted.
+fn setting_name(words: &mut Words<'_>) -> QueryResult<String> {
+    let mut name = words.name()?.to_lowercase();
+    while words.take_token(&Token::Period) {
+        name.push('.');
+        name.push_str(&words.name()?.to_lowercase());
+    }
+    Ok(name)
+}
+
+/// A list of values, joined by ", " as Postgres keeps it.
+fn values(words: &mut Words<'_>) -> QueryResult<SetValue> {
+    let mut list = Vec::new();
+    loop {
+        list.push(value(words)?);
+        if !words.take_token(&Token::Comma) {
+            break;
+        }
+    }
+    Ok(SetValue::Text(list.join(", ")))
+}
+
+fn value(words: &mut Words<'_>) -> QueryResult<String> {
+    if let Ok(text) = words.text() {
+        return Ok(text);
+    }
+    let sign = if words.take_token(&Token::Minus) {
+        "-"
+    } else {
+        words.take_token(&Token::Plus);
+        ""
+    };
+    if words.take("INTERVAL") {
+        return words.text();
+    }
+    let error = words.unexpected();
+    match words.next_token() {
+        Some(Token::Number(n, _)) => Ok(format!("{sign}{n}")),
+        Some(Token::Word(w)) if sign.is_empty() => Ok(w.value.clone()),
+        _ => Err(error),
+    }
+}
+
+fn show(words: &mut Words<'_>) -> QueryResult<Kind> {
+    words.take("SHOW");
+    if words.take("ALL") {
+        return Ok(Kind::ShowAll);
+    }
+    if words.take_all(&["TIME", "ZONE"]) {
+        return Ok(Kind::Show("timezone".into()));
+    }
+    if words.take_all(&["TRANSACTION", "ISOLATION", "LEVEL"]) {
+        return Ok(Kind::Show("transaction_isolation".into()));
+    }
+    if words.take_all(&["SESSION", "AUTHORIZATION"]) {
+        return Ok(Kind::Show("session_authorization".into()));
+    }
+    Ok(Kind::Show(setting_name(words)?))
+}
+
+fn reset(words: &mut Words<'_>) -> QueryResult<Kind> {
+    words.take("RESET");
+    if words.take("ALL") {
+        return Ok(Kind::Reset(None));
+    }
+    if words.take_all(&["TIME", "ZONE"]) {
+        return Ok(Kind::Reset(Some("timezone".into())));
+    }
+    if words.take_all(&["SESSION", "AUTHORIZATION"]) || words.take("ROLE") {
+        return Ok(Kind::Nothing("RESET"));
+    }
+    Ok(Kind::Reset(Some(setting_name(words)?)))
+}
+
+fn transaction(words: &mut Words<'_>) -> QueryResult<Kind> {
+    let verb = words.name()?;
+    match verb.as_str() {
+        "begin" => {
+            let _ = words.take("WORK") || words.take("TRANSACTION");
+            Ok(Kind::Begin { read_only: modes(words)?.unwrap_or(false) })
+        }
+        "start" => {
+            if !words.take("TRANSACTION") {
+                return Err(words.unexpected());
+            }
+            Ok(Kind::Begin { read_only: modes(words)?.unwrap_or(false) })
+        }
+        _ => {
+            let _ = words.take("WORK") || words.take("TRANSACTION");
+            if words.take("TO") || words.take("PREPARED") {
+                words.skip_all();
+                let what = "SAVEPOINT and two-phase commit";
+                return Ok(Kind::Unsupported(QueryError::new(
+                    "0A000",
+                    format!("{what} are not supported"),
+                )));
+            }
+            let mut and_chain = false;
+            if words.take("AND") {
+                and_chain = !words.take("NO");
+                if !words.take("CHAIN") {
+                    return Err(words.unexpected());
+                }
+            }
+            Ok(match verb.as_str() {
+                "commit" | "end" => Kind::Commit { and_chain },
+                _ => Kind::Rollback { and_chain },
+            })
+        }
+    }
+}
+
+/// Transaction modes; what READ ONLY or READ WRITE says, if it is there.
+fn modes(words: &mut Words<'_>) -> QueryResult<Option<bool>> {
+    let mut read_only = None;
+    while !words.at_end() {
+        if words.take_all(&["ISOLATION", "LEVEL"]) {
+            let known = words.take("SERIALIZABLE")
+                || words.take_all(&["REPEATABLE", "READ"])
+                || words.take_all(&["READ", "COMMITTED"])
+                || words.take_all(&["READ", "UNCOMMITTED"]);
+            if !known {
+                return Err(words.unexpected());
+            }
+        } else if words.take_all(&["READ", "ONLY"]) {
+            read_only = Some(true);
+        } else if words.take_all(&["READ", "WRITE"]) {
+            read_only = Some(false);
+        } else if !(words.take_all(&["NOT", "DEFERRABLE"])
+            || words.take("DEFERRABLE")
+            || words.take_token(&Token::Comma))
+        {
+            return Err(words.unexpected());
+        }
+    }
+    Ok(read_only)
+}
+
+fn vacuum(words: &mut Words<'_>) -> QueryResult<Kind> {
+    words.take("VACUUM");
+    let mut full = false;
+    if words.take_token(&Token::LParen) {
+        while !words.take_token(&Token::RParen) {
+            full |= words.peek().as_deref() == Some("FULL");
+            if words.next_token().is_none() {
+                return Err(words.unexpected());
+            }
+        }
+    }
+    loop {
+        if words.take("FULL") {
+            full = true;
+        } else if !(words.take("FREEZE") || words.take("VERBOSE") || words.take("ANALYZE")) {
+            break;
+        }
+    }
+    let table = if words.at_end() { None } else { Some(relation(words)?) };
+    Ok(Kind::Vacuum { full, table })
+}
+
+/// The last part of a dotted name.
+fn relation(words: &mut Words<'_>) -> QueryResult<String> {
+    let mut name = words.name()?;
+    while words.take_token(&Token::Period) {
+        name = words.name()?;
+    }
+    Ok(name)
+}
+
+fn role(words: &mut Words<'_>) -> QueryResult<Kind> {
+    let verb = words.name()?;
+    let user = words.peek().as_deref() == Some("USER");
+    words.name()?;
+    let if_exists = match verb.as_str() {
+        "drop" => words.take_all(&["IF", "EXISTS"]),
+        "create" => words.take_all(&["IF", "NOT", "EXISTS"]),
+        _ => false,
+    };
+    if verb == "drop" {
+        let mut names = vec![words.name()?];
+        while words.take_token(&Token::Comma) {
+            names.push(words.name()?);
+        }
+        return Ok(Kind::DropRole { names, if_exists });
+    }
+    let mut role = NewRole { name: words.name()?, ..NewRole::default() };
+    if verb == "create" && user {
+        role.can_login = Some(true);
+    }
+    words.take("WITH");
+    while !words.at_end() {
+        role_option(words, &mut role)?;
+    }
+    Ok(match verb.as_str() {
+        "create" => Kind::CreateRole { role, if_not_exists: if_exists },
+        _ => Kind::AlterRole { role },
+    })
+}
+
+fn role_option(words: &mut Words<'_>, role: &mut NewRole) -> QueryResult<()> {
+    let Some(option) = words.peek() else { return Err(words.unexpected()) };
+    match option.as_str() {
+        "SUPERUSER" => role.superuser = Some(true),
+        "NOSUPERUSER" => role.superuser = Some(false),
+        "LOGIN" => role.can_login = Some(true),
+        "NOLOGIN" => role.can_login = Some(false),
+        // Rights of this database, named like Postgres' role attributes.
+        "WRITE" => role.can_write = Some(true),
+        "NOWRITE" => role.can_write = Some(false),
+        "DEFINE" | "CREATEDB" => role.can_define = Some(true),
+        "NODEFINE" | "NOCREATEDB" => role.can_define = Some(false),
+        "READONLY" => {
+            role.can_write = Some(false);
+            role.can_define = Some(false);
+        }
+        "INHERIT" | "NOINHERIT" | "NOREPLICATION" | "NOBYPASSRLS" | "NOCREATEROLE" => {}
+        "ENCRYPTED" | "PASSWORD" => {
+            words.take("ENCRYPTED");
+            if !words.take("PASSWORD") {
+                return Err(words.unexpected());
+            }
+            if words.take("NULL") {
+                return Err(QueryError::unsupported("PASSWORD NULL")
+                    .with_hint("Use NOLOGIN to keep a user out."));
+            }
+            role.password = Some(words.text()?);
+            return Ok(());
+        }
+        _ => {
+            return Err(match option.as_str() {
+                "CREATEROLE" | "REPLICATION" | "BYPASSRLS" | "CONNECTION" | "VALID" | "IN"
+                | "ROLE" | "ADMIN" | "SET" | "RESET" | "RENAME" => {
+                    QueryError::unsupported(format!("role option {option}"))
+                }
+                _ => words.unexpected(),
+            });
+        }
+    }
+    words.next_token();
+    Ok(())
+}
+
+/// Clean-up statements of connection pools: true as long as nothing of the kind can exist.
+fn nothing_or_refused(words: &mut Words<'_>) -> QueryResult<Kind> {
+    let verb = words.name()?;
+    let all = words.take("ALL") || words.take_token(&Token::Mul);
+    Ok(match (verb.as_str(), all) {
+        ("close", true) => Kind::Nothing("CLOSE CURSOR ALL"),
+        ("unlisten", true) => Kind::Nothing("UNLISTEN"),
+        ("deallocate", true) => Kind::Nothing("DEALLOCATE ALL"),
+        _ => {
+            words.skip_all();
+            Kind::Unsupported(QueryError::unsupported(verb.to_uppercase()))
+        }
+    })
+}

@@ -1,0 +1,116 @@
+//! Tests of splitting and of the statements read off the tokens.
+
+use super::*;
+
+fn kinds(sql: &str) -> Vec<String> {
+    let statements = parse(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
+    statements.iter().map(|s| format!("{:?}", s.kind())).collect()
+}
+
+#[test]
+fn splits_and_keeps_texts() {
+    let statements = parse(" select 1 ;; -- x\n select ';' as \"ä;\" /* ; */ ; ").unwrap();
+    let texts: Vec<_> = statements.iter().map(|s| s.text()).collect();
+    assert_eq!(texts, ["select 1", "select ';' as \"ä;\""]);
+    assert!(parse(" ; -- nothing").unwrap()[0].is_empty());
+    assert!(parse("").unwrap()[0].is_empty());
+}
+
+#[test]
+fn reads_settings() {
+    assert_eq!(
+        kinds(
+            "SET TimeZone TO 'Europe/Berlin'; SET LOCAL a.b = -3; SET x = DEFAULT; SET TIME ZONE UTC"
+        ),
+        [
+            "Set { name: \"timezone\", value: Text(\"Europe/Berlin\"), local: false }",
+            "Set { name: \"a.b\", value: Text(\"-3\"), local: true }",
+            "Set { name: \"x\", value: Default, local: false }",
+            "Set { name: \"timezone\", value: Text(\"UTC\"), local: false }",
+        ]
+    );
+    assert_eq!(kinds("show transaction isolation level"), ["Show(\"transaction_isolation\")"]);
+    assert_eq!(kinds("reset all"), ["Reset(None)"]);
+}
+
+#[test]
+fn reads_transactions() {
+    assert_eq!(
+        kinds(
+            "begin; start transaction isolation level serializable, read only; end; abort and chain"
+        ),
+        [
+            "Begin { read_only: false }",
+            "Begin { read_only: true }",
+            "Commit { and_chain: false }",
+            "Rollback { and_chain: true }",
+        ]
+    );
+}
+
+#[test]
+fn reads_maintenance() {
+    assert_eq!(
+        kinds("checkpoint; vacuum full public.cpu; vacuum (full, verbose); vacuum"),
+        [
+            "Checkpoint",
+            "Vacuum { full: true, table: Some(\"cpu\") }",
+            "Vacuum { full: true, table: None }",
+            "Vacuum { full: false, table: None }",
+        ]
+    );
+}
+
+#[test]
+fn reads_roles_and_never_shows_their_passwords() {
+    let statements = parse("CREATE USER bob WITH PASSWORD 's3cret!!' WRITE NOSUPERUSER").unwrap();
+    let Kind::CreateRole { role, .. } = statements[0].kind() else { panic!() };
+    assert_eq!(role.password.as_deref(), Some("s3cret!!"));
+    assert_eq!(
+        (role.can_write, role.can_login, role.superuser),
+        (Some(true), Some(true), Some(false))
+    );
+    assert!(!format!("{:?}", statements[0].kind()).contains("s3cret"));
+    assert!(matches!(parse("drop role if exists a, \"B\"").unwrap()[0].kind(),
+        Kind::DropRole { names, if_exists: true } if names == &["a", "B"]));
+}
+
+#[test]
+fn syntax_errors_have_a_position() {
+    for (sql, position, near) in [
+        ("SELEC 1", 1, "SELEC"),
+        ("SELECT 1\nFROM t WHERE )", 23, ")"),
+        ("SELECT 1; SELECT 'ä' 2 3", 22, "2"),
+        ("SET x y", 7, "y"),
+        ("SELECT (1", 10, "end of input"),
+    ] {
+        let error = parse(sql).unwrap_err();
+        assert_eq!(error.code, "42601", "{sql}");
+        assert_eq!(error.position, Some(position), "{sql}: {error:?}");
+        assert!(error.message.contains(near), "{sql}: {error:?}");
+    }
+    assert_eq!(parse("SELECT 'abc").unwrap_err().code, "42601");
+}
+
+#[test]
+fn deep_nesting_is_refused() {
+    let sql = format!("SELECT {}1{}", "(".repeat(5000), ")".repeat(5000));
+    assert_eq!(parse(&sql).unwrap_err().code, "54001");
+}
+
+#[test]
+fn what_is_not_done_says_so() {
+    for sql in [
+        "UPDATE t SET a = 1",
+        "DELETE FROM t",
+        "TRUNCATE t",
+        "COPY t FROM STDIN",
+        "DECLARE c CURSOR FOR SELECT 1",
+        "CREATE VIEW v AS SELECT 1",
+        "LISTEN x",
+    ] {
+        let statements = parse(sql).unwrap();
+        let Kind::Unsupported(error) = statements[0].kind() else { panic!("{sql}") };
+        assert_eq!(error.code, "0A000", "{sql}");
+    }
+}

@@ -1,0 +1,213 @@
+//! A time-series table as DataFusion sees it: columns, filters, statistics, scans.
+//!
+//! Inside times are ns, SQL shows µs: the floor, so that a µs literal matches the whole µs. The
+//! one place where that is decided is [`predicate`] (filters) and [`arrays`] (values).
+
+mod arrays;
+mod exec;
+pub(crate) mod last;
+mod predicate;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::Result;
+use datafusion::datasource::source_as_provider;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableScan, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use parking_lot::Mutex;
+use tsdb::types::{ColumnId, ColumnType, TableId, TableSchema};
+use tsdb::{ScanRequest, Snapshot};
+
+use crate::error::QueryError;
+use crate::plan::PlanContext;
+
+pub(crate) use exec::SeriesScanExec;
+
+/// Rows a batch.
+pub(crate) const BATCH_ROWS: usize = 8192;
+
+/// Where the values of an Arrow column come from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Source {
+    Time,
+    Key(ColumnId, ColumnType),
+    Field(ColumnId, ColumnType),
+    /// `x__quality` of field `x`.
+    Quality(ColumnId),
+}
+
+/// A table's schema for one zone, with or without quality columns. It holds no snapshot: that
+/// comes with the context of the statement that scans.
+#[derive(Clone, Debug)]
+pub(crate) struct SeriesTable {
+    pub(crate) table: Arc<TableSchema>,
+    pub(crate) schema: SchemaRef,
+    pub(crate) sources: Arc<[Source]>,
+}
+
+/// Arrow type of a column. Text is a view everywhere, so that expressions never mix two kinds of
+/// strings; times carry the session's zone, so that DataFusion cuts days where the user does.
+pub(crate) fn arrow_type(kind: ColumnType, zone: &str) -> DataType {
+    match kind {
+        ColumnType::Bool => DataType::Boolean,
+        ColumnType::Int16 => DataType::Int16,
+        ColumnType::Int32 => DataType::Int32,
+        ColumnType::Int64 => DataType::Int64,
+        ColumnType::Float32 => DataType::Float32,
+        ColumnType::Float64 => DataType::Float64,
+        ColumnType::Text => DataType::Utf8View,
+        ColumnType::Bytes => DataType::Binary,
+        ColumnType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some(zone.into())),
+    }
+}
+
+impl SeriesTable {
+    pub(crate) fn new(table: Arc<TableSchema>, zone: &str, quality: bool) -> SeriesTable {
+        let time = arrow_type(ColumnType::Timestamp, zone);
+        let mut fields = vec![Field::new(&table.time_name, time, false)];
+        let mut sources = vec![Source::Time];
+        for column in &table.columns {
+            fields.push(Field::new(&column.name, arrow_type(column.kind, zone), true));
+            sources.push(match column.key {
+                true => Source::Key(column.id, column.kind),
+                false => Source::Field(column.id, column.kind),
+            });
+        }
+        if quality {
+            for column in table.fields() {
+                let name = format!("{}__quality", column.name);
+                if table.column(&name).is_none() {
+                    fields.push(Field::new(name, DataType::Utf8View, true));
+                    sources.push(Source::Quality(column.id));
+                }
+            }
+        }
+        let schema = Arc::new(Schema::new(fields));
+        SeriesTable { table, schema, sources: sources.into() }
+    }
+
+    /// The source of a column by its name.
+    pub(crate) fn source(&self, name: &str) -> Option<Source> {
+        self.schema.index_of(name).ok().map(|i| self.sources[i])
+    }
+}
+
+/// Providers by table, kept because making one costs as much as planning where tables are wide.
+#[derive(Default)]
+pub(crate) struct TableCache {
+    map: Mutex<HashMap<(TableId, bool, String), Arc<SeriesTable>>>,
+}
+
+/// Providers kept; above it all are dropped and made anew.
+const PROVIDERS_MAX: usize = 4096;
+
+impl TableCache {
+    pub(crate) fn provider(
+        &self,
+        table: &Arc<TableSchema>,
+        zone: &str,
+        quality: bool,
+    ) -> Arc<SeriesTable> {
+        let key = (table.id, quality, zone.to_string());
+        let mut map = self.map.lock();
+        if let Some(found) = map.get(&key)
+            && (Arc::ptr_eq(&found.table, table) || found.table == *table)
+        {
+            return found.clone();
+        }
+        if map.len() >= PROVIDERS_MAX {
+            map.clear();
+        }
+        let made = Arc::new(SeriesTable::new(table.clone(), zone, quality));
+        map.insert(key, made.clone());
+        made
+    }
+}
+
+/// The table of this plan in the snapshot of the statement.
+pub(crate) fn in_snapshot(snapshot: &Snapshot, table: &TableSchema) -> Result<tsdb::Table> {
+    snapshot
+        .table_by_id(table.id)
+        .ok_or_else(|| QueryError::no_table(&table.name).into_datafusion())
+}
+
+/// The context of the statement behind DataFusion's session.
+pub(crate) fn context(state: &dyn Session) -> Result<&PlanContext> {
+    state.as_any().downcast_ref::<PlanContext>().ok_or_else(|| {
+        QueryError::internal("a table was scanned outside of a statement").into_datafusion()
+    })
+}
+
+#[async_trait]
+impl TableProvider for SeriesTable {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>> {
+        Ok(filters.iter().map(|f| predicate::analyze(f, self).pushdown()).collect())
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let context = context(state)?;
+        let table = in_snapshot(&context.snapshot, &self.table)?;
+        let selection = predicate::select(filters, self, &table, state)?;
+        let projection: Vec<usize> =
+            projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
+        let mut columns = Vec::new();
+        for index in &projection {
+            if let Source::Field(id, _) | Source::Quality(id) = self.sources[*index]
+                && !columns.contains(&id)
+            {
+                columns.push(id);
+            }
+        }
+        let request = ScanRequest {
+            series: selection.series,
+            times: selection.times,
+            columns,
+            bounds: selection.bounds,
+            streams: state.config().target_partitions(),
+            batch_rows: BATCH_ROWS,
+        };
+        Ok(Arc::new(SeriesScanExec::new(self, table, request, projection, limit)?))
+    }
+}
+
+/// The table that a scan reads, if it is one of ours.
+pub(crate) fn id_of(scan: &TableScan) -> Option<TableId> {
+    let provider = source_as_provider(&scan.source).ok()?;
+    if let Some(newest) = provider.downcast_ref::<last::NewestRows>() {
+        return Some(newest.table_id());
+    }
+    provider.downcast_ref::<SeriesTable>().map(|table| table.table.id)
+}
+
+/// Rows that a scan may give, roughly: the share of series and of the time span that its filters
+/// leave, without looking into any index.
+pub(crate) fn estimate(scan: &TableScan, snapshot: &Snapshot) -> usize {
+    let Ok(provider) = source_as_provider(&scan.source) else { return 0 };
+    let Some(provider) = provider.downcast_ref::<SeriesTable>() else { return 0 };
+    let Some(table) = snapshot.table_by_id(provider.table.id) else { return 0 };
+    let stats = table.stats();
+    let share = predicate::share(&scan.filters, provider, &stats.times, table.series_count());
+    let rows = (stats.rows as f64 * share) as usize;
+    scan.fetch.map_or(rows, |fetch| rows.min(fetch))
+}

@@ -1,0 +1,351 @@
+//! `SELECT DISTINCT ON (keys) … ORDER BY keys, time DESC` from the last-value cache.
+//!
+//! The newest row of each group of series is the newest of their newest rows, so nothing is
+//! scanned. It holds where no filter looks at fields and none cuts the newest times away; a lower
+//! bound of time is fine, since a newest row below it leaves no other row above it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
+use datafusion::common::{Column, Result};
+use datafusion::datasource::{provider_as_source, source_as_provider};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::expr::Sort as SortExpr;
+use datafusion::logical_expr::utils::split_conjunction;
+use datafusion::logical_expr::{
+    Distinct, DistinctOn, Expr, LogicalPlan, LogicalPlanBuilder, TableScan, TableType,
+};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{
+    Boundedness, EmissionType, ReplaceChildrenOptions,
+};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
+};
+use futures::StreamExt;
+use tsdb::Table;
+use tsdb::series::Bitmap;
+use tsdb::types::{ColumnId, Rows, SeriesRows, TableId, TimeRange};
+
+use super::arrays::BatchBuilder;
+use super::predicate::{self, Meaning};
+use super::{BATCH_ROWS, SeriesTable, Source, context, in_snapshot};
+use crate::error::{QueryError, QueryResult};
+use crate::plan::PlanContext;
+
+/// Puts the last-value cache where a plan asks for newest rows.
+pub(crate) fn rewrite(plan: LogicalPlan, context: &PlanContext) -> QueryResult<LogicalPlan> {
+    Ok(plan
+        .transform_down_with_subqueries(|node| match &node {
+            LogicalPlan::Distinct(Distinct::On(distinct)) => match newest(distinct, context)? {
+                Some(plan) => Ok(Transformed::new(plan, true, TreeNodeRecursion::Jump)),
+                None => Ok(Transformed::no(node)),
+            },
+            _ => Ok(Transformed::no(node)),
+        })?
+        .data)
+}
+
+/// The scan below filters and an alias: (filters, alias, scan).
+fn leaf(plan: &LogicalPlan) -> Option<(Vec<Expr>, Option<String>, &TableScan)> {
+    let mut filters = Vec::new();
+    let mut alias = None;
+    let mut node = plan;
+    loop {
+        node = match node {
+            LogicalPlan::Filter(filter) => {
+                filters.extend(split_conjunction(&filter.predicate).into_iter().cloned());
+                &filter.input
+            }
+            LogicalPlan::SubqueryAlias(inner) if alias.is_none() => {
+                alias = Some(inner.alias.table().to_string());
+                &inner.input
+            }
+            LogicalPlan::TableScan(scan) if scan.filters.is_empty() && scan.fetch.is_none() => {
+                return Some((filters, alias, scan));
+            }
+            _ => return None,
+        };
+    }
+}
+
+/// A column by its name where the expression is nothing but one.
+fn column_name(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Column(column) => Some(&column.name),
+        _ => None,
+    }
+}
+
+/// The plan that answers from the cache, where that is the same.
+fn newest(distinct: &DistinctOn, context: &PlanContext) -> Result<Option<LogicalPlan>> {
+    let Some((filters, alias, scan)) = leaf(&distinct.input) else { return Ok(None) };
+    let provider = source_as_provider(&scan.source)?;
+    let Some(table) = provider.downcast_ref::<SeriesTable>() else { return Ok(None) };
+    if scan.projection.is_some() {
+        return Ok(None);
+    }
+    let mut on = Vec::new();
+    for expr in &distinct.on_expr {
+        match column_name(expr).and_then(|name| table.source(name)) {
+            Some(Source::Key(id, _)) => on.push(id),
+            _ => return Ok(None),
+        }
+    }
+    let Some(order) = &distinct.sort_expr else { return Ok(None) };
+    if !newest_first(order, table, &on) {
+        return Ok(None);
+    }
+    let mut keys = Vec::new();
+    let mut since = TimeRange::ALL;
+    for filter in filters {
+        // The optimiser has not run yet: a time is still a cast of its text.
+        let filter = context.simplify(filter, distinct.input.schema())?;
+        match predicate::analyze(&filter, table) {
+            Meaning::Keys(_) => keys.push(filter),
+            Meaning::Times(range) if range.max == i64::MAX => since = since.intersect(&range),
+            _ => return Ok(None),
+        }
+    }
+    let newest = NewestRows { table: table.clone(), on, keys, since };
+    let source = provider_as_source(Arc::new(newest));
+    let mut plan = LogicalPlanBuilder::scan(scan.table_name.clone(), source, None)?;
+    if let Some(alias) = alias {
+        plan = plan.alias(alias)?;
+    }
+    // Only the order of the keys is left to do: each group has one row.
+    let order: Vec<SortExpr> = order[..distinct.on_expr.len()].to_vec();
+    let plan = plan.sort(order)?.project(distinct.select_expr.clone())?.build()?;
+    let same = plan.schema().fields().len() == distinct.schema.fields().len()
+        && plan
+            .schema()
+            .iter()
+            .zip(distinct.schema.iter())
+            .all(|((q, f), (p, g))| q == p && f.name() == g.name());
+    if same {
+        return Ok(Some(plan));
+    }
+    let renamed: Vec<Expr> = plan
+        .schema()
+        .iter()
+        .zip(distinct.schema.iter())
+        .map(|(new, (qualifier, field))| {
+            Expr::Column(Column::from(new)).alias_qualified(qualifier.cloned(), field.name())
+        })
+        .collect();
+    if renamed.len() != distinct.schema.fields().len() {
+        return Ok(None);
+    }
+    Ok(Some(LogicalPlanBuilder::from(plan).project(renamed)?.build()?))
+}
+
+/// Whether the order is the keys, in any order and direction, then the newest first.
+fn newest_first(order: &[SortExpr], table: &SeriesTable, on: &[ColumnId]) -> bool {
+    let Some((last, keys)) = order.split_last() else { return false };
+    let source = |sort: &SortExpr| column_name(&sort.expr).and_then(|name| table.source(name));
+    if last.asc || source(last) != Some(Source::Time) || keys.len() != on.len() {
+        return false;
+    }
+    let mut seen = Vec::new();
+    for sort in keys {
+        match source(sort) {
+            Some(Source::Key(id, _)) if on.contains(&id) && !seen.contains(&id) => seen.push(id),
+            _ => return false,
+        }
+    }
+    true
+}
+
+/// A table of the newest rows of another.
+#[derive(Debug)]
+pub(super) struct NewestRows {
+    table: SeriesTable,
+    on: Vec<ColumnId>,
+    keys: Vec<Expr>,
+    since: TimeRange,
+}
+
+impl NewestRows {
+    pub(super) fn table_id(&self) -> TableId {
+        self.table.table.id
+    }
+}
+
+#[async_trait]
+impl TableProvider for NewestRows {
+    fn schema(&self) -> SchemaRef {
+        self.table.schema.clone()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _: &[Expr],
+        _: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let table = in_snapshot(&context(state)?.snapshot, &self.table.table)?;
+        let selection = predicate::select(&self.keys, &self.table, &table, state)?;
+        let series = match selection.series {
+            Some(series) => series,
+            None => table.series().all(table.series_count()),
+        };
+        let all = || (0..self.table.schema.fields().len()).collect();
+        let projection: Vec<usize> = projection.cloned().unwrap_or_else(all);
+        let schema = Arc::new(self.table.schema.project(&projection)?);
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(schema.clone()),
+            Partitioning::UnknownPartitioning(1),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        );
+        Ok(Arc::new(LastRowsExec {
+            provider: self.table.clone(),
+            table,
+            series,
+            on: self.on.clone(),
+            since: self.since,
+            projection,
+            schema,
+            properties: Arc::new(properties),
+        }))
+    }
+}
+
+/// Reads the last-value cache.
+struct LastRowsExec {
+    provider: SeriesTable,
+    table: Table,
+    series: Bitmap,
+    on: Vec<ColumnId>,
+    since: TimeRange,
+    projection: Vec<usize>,
+    schema: SchemaRef,
+    properties: Arc<PlanProperties>,
+}
+
+impl LastRowsExec {
+    /// Newest row of each group, as rows of ascending series.
+    fn rows(&self) -> tsdb::Result<Rows> {
+        let mut columns = Vec::new();
+        for index in &self.projection {
+            if let Source::Field(id, _) | Source::Quality(id) = self.provider.sources[*index]
+                && !columns.contains(&id)
+            {
+                columns.push(id);
+            }
+        }
+        let times = self.table.last_rows(&self.series, &[])?;
+        let groups = self.table.series().groups(&self.on, &self.series);
+        let mut best: Vec<Option<(i64, u32)>> = vec![None; groups.count as usize];
+        let mut members = self.series.iter().zip(&groups.of);
+        for run in &times.series {
+            // Both ascend, so the group of a row is found by walking along.
+            let Some((_, group)) = members.find(|(series, _)| *series == run.series) else { break };
+            let Some(time) = times.times.get(run.start as usize) else { break };
+            let Some(slot) = best.get_mut(*group as usize) else { break };
+            if slot.is_none_or(|(newest, _)| *time > newest) {
+                *slot = Some((*time, run.series));
+            }
+        }
+        let winners: Bitmap = best
+            .into_iter()
+            .flatten()
+            .filter(|(time, _)| self.since.contains(*time))
+            .map(|(_, series)| series)
+            .collect();
+        self.table.last_rows(&winners, &columns)
+    }
+}
+
+/// A part of rows that each belong to a series of their own.
+fn part(rows: &Rows, from: usize, to: usize) -> Rows {
+    let picks: Vec<u32> = (from as u32..to as u32).collect();
+    let runs = rows.series[from..to].iter().enumerate();
+    Rows {
+        series: runs
+            .map(|(i, run)| SeriesRows { series: run.series, start: i as u32, rows: 1 })
+            .collect(),
+        times: rows.times[from..to].to_vec(),
+        columns: rows.columns.iter().map(|(id, c)| (*id, c.gather(&picks))).collect(),
+    }
+}
+
+impl fmt::Debug for LastRowsExec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fmt_as(DisplayFormatType::Verbose, f)
+    }
+}
+
+impl DisplayAs for LastRowsExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.schema.fields().iter().map(|c| c.name().as_str()).collect();
+        write!(
+            f,
+            "LastRows: table={}, series={} of {}, groups by {} keys, columns=[{}]",
+            self.provider.table.name,
+            self.series.cardinality(),
+            self.table.series_count(),
+            self.on.len(),
+            names.join(", ")
+        )
+    }
+}
+
+impl ExecutionPlan for LastRowsExec {
+    fn name(&self) -> &'static str {
+        "LastRows"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        _: Vec<Arc<dyn ExecutionPlan>>,
+        _: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        _: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn execute(&self, _: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let rows = self.rows().map_err(|e| QueryError::from(e).into_datafusion())?;
+        let builder = BatchBuilder::new(&self.provider, &self.projection, self.schema.clone());
+        let index = self.table.series().clone();
+        let starts: Vec<usize> = (0..rows.len()).step_by(BATCH_ROWS).collect();
+        let batches = futures::stream::iter(starts).map(move |from| -> Result<RecordBatch> {
+            let to = (from + BATCH_ROWS).min(rows.len());
+            builder.build(part(&rows, from, to), &index)
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), batches)))
+    }
+}

@@ -1,0 +1,197 @@
+//! A database in memory, a session, and `check`: one statement, its rows as text.
+
+use std::sync::Arc;
+
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use datafusion::scalar::ScalarValue;
+use futures::StreamExt;
+use futures::executor::block_on;
+use parking_lot::Mutex;
+use tsdb::io::MemoryStorage;
+use tsdb::{Db, Options};
+
+use crate::*;
+
+/// Users in memory.
+#[derive(Default)]
+pub(super) struct Users {
+    pub(super) roles: Mutex<Vec<RoleInfo>>,
+}
+
+impl Directory for Users {
+    fn roles(&self) -> QueryResult<Vec<RoleInfo>> {
+        Ok(self.roles.lock().clone())
+    }
+
+    fn create(&self, _: &Identity, role: NewRole) -> QueryResult<()> {
+        let mut roles = self.roles.lock();
+        if roles.iter().any(|r| r.name == role.name) {
+            return Err(QueryError::new("42710", format!("role \"{}\" already exists", role.name)));
+        }
+        let oid = 20 + roles.len() as u32;
+        roles.push(RoleInfo {
+            oid,
+            name: role.name,
+            superuser: role.superuser.unwrap_or(false),
+            can_login: role.can_login.unwrap_or(false),
+            can_write: role.can_write.unwrap_or(false),
+            can_define: role.can_define.unwrap_or(false),
+            created_unix_ms: 0,
+        });
+        Ok(())
+    }
+
+    fn alter(&self, _: &Identity, role: NewRole) -> QueryResult<()> {
+        let mut roles = self.roles.lock();
+        match roles.iter_mut().find(|r| r.name == role.name) {
+            Some(found) => {
+                found.can_write = role.can_write.unwrap_or(found.can_write);
+                Ok(())
+            }
+            None => Err(QueryError::new("42704", format!("role \"{}\" does not exist", role.name))),
+        }
+    }
+
+    fn drop(&self, _: &Identity, name: &str, if_exists: bool) -> QueryResult<()> {
+        let mut roles = self.roles.lock();
+        let before = roles.len();
+        roles.retain(|r| r.name != name);
+        match roles.len() == before && !if_exists {
+            true => Err(QueryError::new("42704", format!("role \"{name}\" does not exist"))),
+            false => Ok(()),
+        }
+    }
+}
+
+/// A database with one session of a superuser.
+pub(super) struct World {
+    pub(super) engine: Arc<Engine>,
+    pub(super) session: Session,
+}
+
+pub(super) fn identity(user: &str, all: bool) -> Identity {
+    Identity { user: user.into(), superuser: all, can_write: all, can_define: all }
+}
+
+impl World {
+    pub(super) fn new() -> World {
+        let options = Options { background: false, shards: 2, ..Options::default() };
+        let db = Db::open(Arc::new(MemoryStorage::new()), options).unwrap();
+        let users = Users::default();
+        let admin = NewRole {
+            name: "admin".into(),
+            superuser: Some(true),
+            can_login: Some(true),
+            ..NewRole::default()
+        };
+        users.create(&identity("admin", true), admin).unwrap();
+        let options =
+            QueryOptions { threads: 2, version: "0.1.0".into(), ..QueryOptions::default() };
+        let engine = Engine::new(db, Arc::new(users), options).unwrap();
+        let session = engine.session(identity("admin", true), &[]);
+        World { engine, session }
+    }
+
+    /// A world with readings of three presses; `press` has two keys.
+    pub(super) fn with_presses() -> World {
+        let world = World::new();
+        world.run(
+            "CREATE TABLE press (time timestamptz NOT NULL, device text NOT NULL, site text,
+             temperature double precision, strokes bigint, running boolean, note text,
+             PRIMARY KEY (device, site, time))",
+        );
+        world.run(
+            "INSERT INTO press (time, device, site, temperature, strokes, running, note) VALUES
+             ('2026-01-01 00:00:00+00', 'p1', 'north', 20.5, 1, true, 'a'),
+             ('2026-01-01 00:01:00+00', 'p1', 'north', 21.5, 2, true, NULL),
+             ('2026-01-01 00:02:00+00', 'p1', 'north', 22.5, 3, false, 'c'),
+             ('2026-01-01 00:00:30+00', 'p2', 'north', 30, 10, true, 'd'),
+             ('2026-01-01 01:00:30+00', 'p2', 'north', NULL, 11, true, 'e'),
+             ('2026-01-01 00:00:00+00', 'p3', NULL, 40, 100, NULL, 'f')",
+        );
+        world
+    }
+
+    pub(super) fn run(&self, sql: &str) -> String {
+        run(&self.session, sql)
+    }
+
+    pub(super) fn fails(&self, sql: &str) -> QueryError {
+        fails(&self.session, sql)
+    }
+
+    /// Rows as lines, values with ` | ` between them, NULL as ∅.
+    pub(super) fn check(&self, sql: &str, expect: &[&str]) {
+        assert_eq!(rows(&self.session, sql, &[]), expect, "{sql}");
+    }
+}
+
+/// Runs statements; the tag or the number of rows of the last.
+pub(super) fn run(session: &Session, sql: &str) -> String {
+    try_run(session, sql).unwrap_or_else(|e| panic!("{sql}\n{e:?}"))
+}
+
+pub(super) fn fails(session: &Session, sql: &str) -> QueryError {
+    match try_run(session, sql) {
+        Ok(tag) => panic!("{sql} gave {tag}"),
+        Err(error) => error,
+    }
+}
+
+fn try_run(session: &Session, sql: &str) -> QueryResult<String> {
+    let mut last = String::new();
+    for statement in session.parse(sql)? {
+        last = match block_on(session.execute(&statement, &[]))? {
+            Outcome::Rows { stream, verb, .. } => {
+                let batches = block_on(stream.collect::<Vec<_>>());
+                let mut count = 0;
+                for batch in batches {
+                    count += batch.map_err(QueryError::from)?.num_rows();
+                }
+                format!("{verb} {count}")
+            }
+            Outcome::Done { tag } | Outcome::Set { tag, .. } => tag,
+            Outcome::Empty => String::new(),
+        };
+    }
+    Ok(last)
+}
+
+/// Rows of one statement as text.
+pub(super) fn rows(session: &Session, sql: &str, params: &[ScalarValue]) -> Vec<String> {
+    try_rows(session, sql, params).unwrap_or_else(|e| panic!("{sql}\n{e:?}"))
+}
+
+pub(super) fn try_rows(
+    session: &Session,
+    sql: &str,
+    params: &[ScalarValue],
+) -> QueryResult<Vec<String>> {
+    let statements = session.parse(sql)?;
+    let Outcome::Rows { schema, stream, .. } = block_on(session.execute(&statements[0], params))?
+    else {
+        panic!("{sql} gives no rows")
+    };
+    let options = FormatOptions::default().with_null("∅");
+    let mut out = Vec::new();
+    for batch in block_on(stream.collect::<Vec<_>>()) {
+        let batch = batch?;
+        assert_eq!(batch.schema(), schema, "{sql}");
+        let formatters: Vec<_> =
+            batch.columns().iter().map(|c| ArrayFormatter::try_new(c, &options).unwrap()).collect();
+        for row in 0..batch.num_rows() {
+            let values: Vec<String> = formatters.iter().map(|f| f.value(row).to_string()).collect();
+            out.push(values.join(" | "));
+        }
+    }
+    Ok(out)
+}
+
+/// Names of the columns of a query.
+pub(super) fn columns(session: &Session, sql: &str) -> Vec<String> {
+    let statements = session.parse(sql).unwrap();
+    let described =
+        block_on(session.describe(&statements[0], &[])).unwrap_or_else(|e| panic!("{sql}\n{e:?}"));
+    let fields = described.fields.unwrap_or_else(|| panic!("{sql} gives no rows"));
+    fields.fields().iter().map(|f| f.name().clone()).collect()
+}

@@ -1,0 +1,29 @@
+//! kill -9 in the middle of a load, a few rounds; `millrace bench crash` runs as many as asked.
+
+use std::time::Duration;
+
+use tools::bench::crash::{CrashOptions, run_rounds};
+use tools::process::ServerOptions;
+
+use crate::server::program;
+
+#[test]
+fn acknowledged_rows_survive_kills() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = ServerOptions::new(program(), &folder.path().join("data"));
+    server.log = Some(folder.path().join("log"));
+    let options = CrashOptions {
+        server,
+        rounds: 5,
+        workers: 3,
+        kill_max: Duration::from_millis(1500),
+        seed: 4,
+    };
+    let report = run_rounds(&options, |round, line| println!("round {round}: {line}"));
+    let report = report.unwrap_or_else(|failure| {
+        let log = std::fs::read_to_string(folder.path().join("log")).unwrap_or_default();
+        panic!("{failure}\nlog of the server:\n{log}");
+    });
+    // A run in which nothing was written would prove nothing.
+    assert!(report.acknowledged > 20, "{report:?}");
+}

@@ -1,0 +1,176 @@
+//! What is acknowledged is there for SQL at once, over every way to ask.
+
+use crate::server::{TestServer, block_on, first_row};
+
+const T: i64 = 1_704_067_200_000_000_000;
+
+#[test]
+fn a_written_row_is_in_the_next_query() {
+    let server = TestServer::start();
+    block_on(async {
+        let client = server.sql().await;
+        for n in 1..=50 {
+            server.write(&format!("m,host=a n={n}i,x=0.5 {}", T + n * 1_000_000_000));
+            assert_eq!(
+                first_row(&client, "SELECT count(*), max(n) FROM m").await,
+                format!("{n}|{n}")
+            );
+        }
+    });
+}
+
+#[test]
+fn good_lines_are_kept_and_bad_ones_told() {
+    let server = TestServer::start();
+    server.write(&format!("m,host=a n=1i,x=1.5 {T}"));
+    let lines = format!(
+        "m,host=a n=2i {}\nthis is wrong\nm,host=a n=\"text\" {}\nm,host=a x=3i {}\n",
+        T + 1000,
+        T + 2000,
+        T + 3000
+    );
+    let response = server.write_response(&lines);
+    assert_eq!(response.status, 400, "{}", response.text());
+    let answer: serde_json::Value = serde_json::from_slice(&response.body).unwrap();
+    let told: Vec<u64> =
+        answer["lines"].as_array().unwrap().iter().map(|l| l["line"].as_u64().unwrap()).collect();
+    assert_eq!(told, [2, 3], "{answer}");
+    // The integer for a float column was widened, and the good line before the bad ones kept.
+    let row = block_on(server.one("SELECT count(*), max(n), max(x) FROM m"));
+    assert_eq!(row, "3|2|3");
+}
+
+#[test]
+fn versions_precisions_and_compression() {
+    let server = TestServer::start();
+    let mut http = server.http();
+    let body = b"p,k=a v=1 1704067200";
+    let response = http.post("/write?db=x&precision=s", "text/plain", body).unwrap();
+    assert_eq!(response.status, 204, "{}", response.text());
+    let response = http.post(
+        "/api/v2/write?org=o&bucket=b&precision=ms",
+        "text/plain",
+        b"p,k=b v=2 1704067200000",
+    );
+    assert_eq!(response.unwrap().status, 204);
+    let response = http.post("/write?precision=fortnights", "text/plain", b"p,k=c v=3 1");
+    assert_eq!(response.unwrap().status, 400);
+    let row = block_on(server.one("SELECT count(*), count(DISTINCT time), min(time) FROM p"));
+    assert_eq!(row, "2|1|2024-01-01 00:00:00+00");
+}
+
+#[test]
+fn parameters_and_binary_results() {
+    let server = TestServer::start();
+    block_on(async {
+        let client = server.sql().await;
+        client
+            .batch_execute(
+                "CREATE TABLE press (time timestamptz NOT NULL, device text NOT NULL, \
+                 temperature double precision, strokes bigint, running boolean, note text, \
+                 PRIMARY KEY (device, time))",
+            )
+            .await
+            .unwrap();
+        let insert = "INSERT INTO press (time, device, temperature, strokes, running, note) \
+                      VALUES ('2024-01-01 00:00:01+00', $1, $2, $3, $4, $5)";
+        let note: Option<&str> = None;
+        for (device, temperature) in [("p1", 20.5), ("p2", -3.25)] {
+            let rows = client
+                .execute(insert, &[&device, &temperature, &7i64, &true, &note])
+                .await
+                .unwrap();
+            assert_eq!(rows, 1);
+        }
+        // tokio-postgres asks for binary results.
+        let statement = client
+            .prepare(
+                "SELECT time, device, temperature, strokes, running, note FROM press \
+                 WHERE device = $1 AND temperature < $2",
+            )
+            .await
+            .unwrap();
+        let rows = client.query(&statement, &[&"p2", &0.0f64]).await.unwrap();
+        assert_eq!(rows.len(), 1);
+        let time: std::time::SystemTime = rows[0].get(0);
+        let seconds = time.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        assert_eq!(seconds, 1_704_067_201);
+        assert_eq!(rows[0].get::<_, &str>(1), "p2");
+        assert_eq!(rows[0].get::<_, f64>(2), -3.25);
+        assert_eq!(rows[0].get::<_, i64>(3), 7);
+        assert!(rows[0].get::<_, bool>(4));
+        assert_eq!(rows[0].get::<_, Option<&str>>(5), None);
+        // The same statement again, and the same in text.
+        assert_eq!(client.query(&statement, &[&"p1", &0.0f64]).await.unwrap().len(), 0);
+        let text = first_row(&client, "SELECT * FROM press WHERE device = 'p2'").await;
+        assert_eq!(text, "2024-01-01 00:00:01+00|p2|-3.25|7|t|");
+    });
+}
+
+#[test]
+fn portals_hand_out_rows_in_pieces() {
+    let server = TestServer::start();
+    let lines: String =
+        (0..1000).map(|n| format!("m,host=h{} n={n}i {}\n", n % 10, T + n)).collect();
+    server.write(&lines);
+    block_on(async {
+        let mut client = server.sql().await;
+        let transaction = client.transaction().await.unwrap();
+        let portal = transaction.bind("SELECT n FROM m ORDER BY n", &[]).await.unwrap();
+        let mut seen = Vec::new();
+        loop {
+            let rows = transaction.query_portal(&portal, 300).await.unwrap();
+            seen.extend(rows.iter().map(|row| row.get::<_, i64>(0)));
+            if rows.len() < 300 {
+                break;
+            }
+        }
+        assert_eq!(seen, (0..1000).collect::<Vec<i64>>());
+        transaction.commit().await.unwrap();
+    });
+}
+
+#[test]
+fn errors_have_codes_and_leave_the_connection_usable() {
+    let server = TestServer::start();
+    block_on(async {
+        let client = server.sql().await;
+        for (sql, code) in [
+            ("SELEC 1", "42601"),
+            ("SELECT * FROM nowhere", "42P01"),
+            ("SELECT nothing FROM sys.tables", "42703"),
+            ("SELECT 1; SELECT FROM WHERE", "42601"),
+        ] {
+            let error = client.simple_query(sql).await.expect_err(sql);
+            let error = error.as_db_error().unwrap_or_else(|| panic!("{sql}: {error:?}"));
+            assert_eq!(error.code().code(), code, "{sql}: {}", error.message());
+            assert_eq!(first_row(&client, "SELECT 1").await, "1");
+            client.query(sql, &[]).await.expect_err(sql);
+            assert_eq!(
+                client.query_one("SELECT 1::bigint", &[]).await.unwrap().get::<_, i64>(0),
+                1
+            );
+        }
+    });
+}
+
+#[test]
+fn sql_over_http() {
+    let server = TestServer::start();
+    server.write(&format!("m,host=a n=1i,x=1.5 {T}\nm,host=b n=2i,x=2.5 {T}"));
+    let mut http = server.http();
+    let sql = b"SELECT host, n, x FROM m ORDER BY host";
+    let csv = http.post("/sql?format=csv", "text/plain", sql).unwrap();
+    assert_eq!((csv.status, csv.text().as_str()), (200, "host,n,x\na,1,1.5\nb,2,2.5\n"));
+    let json = http.post("/sql?format=json", "text/plain", sql).unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&json.body).unwrap();
+    assert_eq!(json["rows"], serde_json::json!([["a", 1, 1.5], ["b", 2, 2.5]]));
+    let wrong = http.post("/sql", "text/plain", b"SELECT * FROM nowhere").unwrap();
+    assert!(wrong.status >= 400 && wrong.text().contains("42P01"), "{}", wrong.text());
+    for path in ["/health", "/ready"] {
+        assert_eq!(http.get(path).unwrap().status, 200, "{path}");
+    }
+    let metrics = http.get("/metrics").unwrap();
+    assert_eq!(metrics.status, 200);
+    assert!(metrics.text().contains("# TYPE"), "{}", metrics.text());
+}

@@ -1,0 +1,43 @@
+//! A data folder opened by this process, for commands that work without a server.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ingest::{LineLimits, LineWriter};
+use tsdb::Db;
+use tsdb::io::RealStorage;
+
+use crate::failure::{Failure, Result};
+
+/// An open folder.
+pub struct Folder {
+    db: Arc<Db>,
+}
+
+impl Folder {
+    /// Opens a folder that must exist; refused while a server has it open.
+    pub fn open(path: &Path) -> Result<Folder> {
+        if !path.is_dir() {
+            return Err(Failure::usage(format!("there is no folder {}", path.display())));
+        }
+        let storage = RealStorage::new(path.to_path_buf())
+            .map_err(|error| Failure::doing(path.display(), error))?;
+        let db = Db::open(Arc::new(storage), tsdb::Options::default())?;
+        Ok(Folder { db })
+    }
+
+    /// The database.
+    pub fn db(&self) -> &Arc<Db> {
+        &self.db
+    }
+
+    /// A road for line protocol.
+    pub fn lines(&self) -> Arc<LineWriter> {
+        LineWriter::new(self.db.clone(), LineLimits::default())
+    }
+
+    /// Closes it, so that everything is on disk and the next start is quick.
+    pub fn close(self) -> Result<()> {
+        Ok(self.db.close()?)
+    }
+}

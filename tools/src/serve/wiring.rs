@@ -1,0 +1,76 @@
+//! From settings to the options of each crate.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ingest::LineLimits;
+use ingest::tcp::TcpOptions;
+use query::QueryOptions;
+use wire::http::HttpOptions;
+use wire::pg::PgOptions;
+use wire::tls::{CertificateSource, TlsMode};
+
+use crate::failure::{Failure, Result};
+use crate::settings::Settings;
+
+/// Limits of line protocol.
+pub fn line_limits(settings: &Settings) -> LineLimits {
+    LineLimits {
+        line_bytes_max: settings.number("line_bytes_max") as usize,
+        ..LineLimits::default()
+    }
+}
+
+/// Options of queries; spill files lie in the data folder.
+pub fn query_options(settings: &Settings, folder: &Path) -> QueryOptions {
+    let mut options = QueryOptions {
+        memory_bytes_max: settings.number("query_memory_bytes_max") as usize,
+        spill_bytes_max: settings.number("spill_bytes_max"),
+        spill_folder: folder.join("spill"),
+        version: format!("Millrace {}", env!("CARGO_PKG_VERSION")),
+        ..QueryOptions::default()
+    };
+    if settings.number("query_threads") > 0 {
+        options.threads = settings.number("query_threads") as usize;
+    }
+    options
+}
+
+/// Options of the Postgres wire.
+pub fn pg_options(settings: &Settings) -> PgOptions {
+    let mut options = PgOptions {
+        tls_required: settings.text("tls") == "require",
+        shutdown_grace: Duration::from_secs(settings.number("stop_seconds_max")),
+        ..PgOptions::default()
+    };
+    options.limits.connections_max = settings.number("connections_max") as usize;
+    options
+}
+
+/// Options of line protocol over TCP.
+pub fn tcp_options(settings: &Settings) -> TcpOptions {
+    TcpOptions { anonymous_on_loopback: settings.switch("line_anonymous"), ..TcpOptions::default() }
+}
+
+/// Certificate and key for every door; `None` where TLS is off.
+pub fn tls(settings: &Settings, folder: &Path) -> Result<Option<Arc<rustls::ServerConfig>>> {
+    let mode: TlsMode = settings.text("tls").parse().map_err(Failure::usage)?;
+    let source = match (settings.path("tls_certificate"), settings.path("tls_key")) {
+        (Some(certificate), Some(key)) => CertificateSource::Files { certificate, key },
+        _ => CertificateSource::SelfSigned { folder: folder.to_path_buf() },
+    };
+    wire::tls::server_config(mode, &source).map_err(|error| Failure::doing("TLS", error))
+}
+
+/// Options of the HTTP door.
+pub fn http_options(settings: &Settings) -> HttpOptions {
+    HttpOptions {
+        body_bytes_max: settings.number("body_bytes_max") as usize,
+        connections_max: settings.number("connections_max") as usize,
+        grace: Duration::from_secs(settings.number("stop_seconds_max")),
+        metrics_open: settings.switch("metrics_open"),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..HttpOptions::default()
+    }
+}

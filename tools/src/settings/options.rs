@@ -1,0 +1,168 @@
+//! Every option of the server in one table: name, kind, default, minimum and meaning. Flags,
+//! variables, keys of the settings file, help texts and the sample file are all made from it.
+
+/// What the text of an option may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Any text.
+    Text,
+    /// A secret: never printed, and no flag, since flags show in the process list.
+    Secret,
+    /// A path of a file or folder; empty means "none".
+    Path,
+    /// `address:port`, or `off`.
+    Address,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// `true` or `false`; as a flag it may stand alone.
+    Switch,
+    /// A whole number.
+    Count,
+    /// Bytes: a number with an optional unit (kB, MB, GB, KiB, MiB, GiB).
+    Bytes,
+    /// Seconds.
+    Seconds,
+    /// A day as `2000-01-31`, UTC.
+    Day,
+}
+
+/// One option.
+#[derive(Clone, Copy, Debug)]
+pub struct OptionSpec {
+    /// Key in the settings file; the flag has `-` for `_`, the variable is `MILLRACE_` and capitals.
+    pub name: &'static str,
+    /// What it may be.
+    pub kind: Kind,
+    /// Text of the default.
+    pub default: &'static str,
+    /// Smallest number taken; 0 for what is not a number.
+    pub min: u64,
+    /// What it does, for people.
+    pub meaning: &'static str,
+}
+
+const fn option(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    min: u64,
+    meaning: &'static str,
+) -> OptionSpec {
+    OptionSpec { name, kind, default, min, meaning }
+}
+
+/// All options, in the order that help shows them.
+pub const OPTIONS: &[OptionSpec] = &[
+    option("data_dir", Kind::Path, "./millrace-data", 0, "Folder of the database; made if missing"),
+    option("listen_pg", Kind::Address, "127.0.0.1:5433", 0, "Postgres wire: address:port or `off`"),
+    option("listen_http", Kind::Address, "127.0.0.1:8080", 0, "HTTP: address:port or `off`"),
+    option(
+        "listen_line",
+        Kind::Address,
+        "off",
+        0,
+        "Line protocol over TCP: address:port (127.0.0.1:8086 is customary) or `off`",
+    ),
+    option(
+        "line_anonymous",
+        Kind::Switch,
+        "false",
+        0,
+        "Line protocol over TCP without log-in, for clients on this machine only",
+    ),
+    option(
+        "tls",
+        Kind::Choice(&["off", "allow", "require"]),
+        "off",
+        0,
+        "Encryption of the Postgres wire and HTTP: off, allow (Postgres clients choose), require",
+    ),
+    option(
+        "tls_certificate",
+        Kind::Path,
+        "",
+        0,
+        "PEM file of the certificate chain; empty: a self-signed one is made in the data folder",
+    ),
+    option("tls_key", Kind::Path, "", 0, "PEM file of the certificate's private key"),
+    option(
+        "insecure",
+        Kind::Switch,
+        "false",
+        0,
+        "Listen beyond this machine without TLS: passwords and data can be read on the way",
+    ),
+    option(
+        "admin_password",
+        Kind::Secret,
+        "",
+        0,
+        "Password of `admin` when the database is made; empty: a random one, shown once",
+    ),
+    option(
+        "log",
+        Kind::Text,
+        "info",
+        0,
+        "What is logged: error, warn, info, debug, trace, or filters such as `info,wire=debug`",
+    ),
+    option("log_format", Kind::Choice(&["text", "json"]), "text", 0, "Shape of a log line"),
+    option(
+        "shards",
+        Kind::Count,
+        "0",
+        0,
+        "Shards of a new database, 1 to 64, fixed for its life; 0: as many as cores, at most 16",
+    ),
+    option("head_bytes_max", Kind::Bytes, "128MiB", 1024, "Rows of one table kept in memory"),
+    option(
+        "heads_bytes_max",
+        Kind::Bytes,
+        "512MiB",
+        65536,
+        "Rows of all tables kept in memory; writers wait above it",
+    ),
+    option(
+        "head_age_seconds_max",
+        Kind::Seconds,
+        "3600",
+        1,
+        "Age at which rows in memory are flushed",
+    ),
+    option("merge_fan_in", Kind::Count, "8", 2, "Flushed parts of a table that start a merge"),
+    option("log_bytes_max", Kind::Bytes, "1GiB", 65536, "Length of the log that forces a flush"),
+    option("log_segment_bytes_max", Kind::Bytes, "64MiB", 4096, "One file of the log"),
+    option("queue_bytes_max", Kind::Bytes, "128MiB", 65536, "Writes waiting for their commit"),
+    option("cache_bytes_max", Kind::Bytes, "256MiB", 0, "Decoded blocks kept in memory"),
+    option("time_min", Kind::Day, "1900-01-01", 0, "First day whose rows are taken"),
+    option("time_max", Kind::Day, "2200-01-01", 0, "Rows after the start of this day are refused"),
+    option("columns_max", Kind::Count, "4096", 1, "Columns of one table"),
+    option("tables_max", Kind::Count, "100000", 1, "Tables"),
+    option("series_max", Kind::Count, "50000000", 1, "Series of one table"),
+    option("value_bytes_max", Kind::Bytes, "1MiB", 16, "One value in a column"),
+    option(
+        "query_memory_bytes_max",
+        Kind::Bytes,
+        "1GiB",
+        1 << 20,
+        "Memory of all queries together",
+    ),
+    option("spill_bytes_max", Kind::Bytes, "4GiB", 0, "Files that queries may spill to"),
+    option("query_threads", Kind::Count, "0", 0, "Threads that run queries; 0: as many as cores"),
+    option("connections_max", Kind::Count, "500", 1, "Connections of each door"),
+    option(
+        "stop_seconds_max",
+        Kind::Seconds,
+        "10",
+        0,
+        "Time that running requests get when the server is told to stop",
+    ),
+    option("metrics_open", Kind::Switch, "false", 0, "Answer /metrics without log-in"),
+    option("body_bytes_max", Kind::Bytes, "64MiB", 1024, "Body of an HTTP request, unpacked"),
+    option("line_bytes_max", Kind::Bytes, "4MiB", 64, "One line of line protocol"),
+];
+
+/// The option of this name.
+pub fn find(name: &str) -> Option<&'static OptionSpec> {
+    OPTIONS.iter().find(|option| option.name == name)
+}

@@ -1,0 +1,68 @@
+//! `millrace verify`: reads every checksum of a data folder and names what is damaged.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use clap::Args;
+use indicatif::{HumanBytes, ProgressBar};
+use tsdb::io::{RealStorage, Storage};
+
+use crate::failure::{Failure, Result};
+
+/// Arguments of `verify`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Example:
+  millrace verify --data-dir ./millrace-data
+
+Exit code 0: everything is as it was written; 1: something is damaged, and named.")]
+pub struct VerifyArgs {
+    /// The folder; no server may have it open.
+    #[arg(long, default_value = "./millrace-data")]
+    pub data_dir: PathBuf,
+    /// Name every file, not only damaged ones.
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// Runs the command.
+pub fn run(args: &VerifyArgs) -> Result<()> {
+    let folder = args.data_dir.display();
+    if !args.data_dir.is_dir() {
+        return Err(Failure::usage(format!("there is no folder {folder}")));
+    }
+    let storage =
+        RealStorage::new(args.data_dir.clone()).map_err(|error| Failure::doing(&folder, error))?;
+    let storage: Arc<dyn Storage> = Arc::new(storage);
+    // Held to the end: a server that starts meanwhile would change what is read.
+    let _lock = storage.lock().map_err(|error| Failure::doing(&folder, error))?;
+    let (bar, started) = (ProgressBar::new_spinner(), Instant::now());
+    let (mut files, mut bytes) = (0u64, 0u64);
+    let findings = tsdb::engine::verify(&storage, |finding| {
+        files += 1;
+        bytes += finding.bytes;
+        bar.set_message(format!("{files} files, {}: {}", HumanBytes(bytes), finding.path));
+        bar.tick();
+    })?;
+    bar.finish_and_clear();
+    let mut damaged = 0;
+    for finding in &findings {
+        match &finding.damage {
+            Some(damage) => {
+                damaged += 1;
+                println!("DAMAGED {}: {damage}", finding.path);
+            }
+            None if args.all => {
+                println!("good    {} ({})", finding.path, HumanBytes(finding.bytes))
+            }
+            None => {}
+        }
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    println!("{} files, {} read in {seconds:.1} s", findings.len(), HumanBytes(bytes));
+    if damaged > 0 {
+        return Err(Failure::new(format!("{damaged} of {} files are damaged", findings.len())));
+    }
+    println!("all as it was written");
+    Ok(())
+}

@@ -1,0 +1,123 @@
+//! Random work on a database, side by side with the model.
+
+use std::sync::Arc;
+
+use crate::io::{MemoryStorage, Storage};
+use crate::types::{SeriesRef, TimeRange};
+use crate::{Command, Db, Error, Options, Result};
+
+use super::model::{Model, check, check_some};
+use super::random::{self, Random};
+use super::seeds;
+
+/// Small limits, so that little work meets every path.
+pub fn small_options(random: &mut Random, background: bool) -> Options {
+    Options {
+        shards: 1 + random.below(3) as u16,
+        head_bytes_max: 1024 << random.below(4),
+        heads_bytes_max: 16 << 10,
+        log_bytes_max: 64 << 10,
+        log_segment_bytes_max: 4096,
+        merge_fan_in: 2,
+        background,
+        ..Options::default()
+    }
+}
+
+/// Replaces keys that are known by their numbers, here and there.
+pub fn with_numbers(db: &Db, commands: &[Command], random: &mut Random) -> Vec<Command> {
+    let snapshot = db.snapshot();
+    let mut commands = commands.to_vec();
+    for command in &mut commands {
+        let Command::Write(batch) = command else { continue };
+        let Some(table) = snapshot.table_by_id(batch.table) else { continue };
+        for series in &mut batch.series {
+            if let SeriesRef::Key(key) = series
+                && let Some(number) = table.series().lookup(key)
+                && random.below(2) == 0
+            {
+                *series = SeriesRef::Known(number);
+            }
+        }
+    }
+    commands
+}
+
+/// Commits, and checks that the database takes and refuses what the model does.
+pub fn commit(db: &Db, model: &mut Model, random: &mut Random, rows_max: u64) -> Result<()> {
+    let commands = random::commit(random, model, rows_max);
+    let committed = db.commit(with_numbers(db, &commands, random))?;
+    let taken = model.apply(&commands);
+    let found: Vec<bool> = committed.outcomes.iter().map(Result::is_ok).collect();
+    assert_eq!(found, taken, "{commands:?} {:?}", committed.outcomes);
+    Ok(())
+}
+
+/// Maintenance by hand.
+pub fn maintain(db: &Db, random: &mut Random) -> Result<()> {
+    match random.below(4) {
+        0 | 1 => db.checkpoint(),
+        2 => db.merge_due(),
+        _ => db.merge_full(None),
+    }
+}
+
+pub fn open(storage: &MemoryStorage, options: Options) -> Arc<Db> {
+    let storage: Arc<dyn Storage> = Arc::new(storage.clone());
+    Db::open(storage, options).unwrap()
+}
+
+fn run(seed: u64, steps: u64, rows_max: u64, background: bool) {
+    let mut random = Random::new(seed);
+    let storage = MemoryStorage::new();
+    let options = small_options(&mut random, background);
+    let mut db = open(&storage, options.clone());
+    let mut model = Model::default();
+    for step in 0..steps {
+        let context = format!("seed {seed} step {step}");
+        match random.below(20) {
+            0..12 => commit(&db, &mut model, &mut random, rows_max).unwrap(),
+            12..15 => maintain(&db, &mut random).unwrap(),
+            15 => {
+                db.close().unwrap();
+                assert!(matches!(db.submit(vec![]), Err(Error::Closed)));
+                // Other settings must make no difference.
+                let shards = 1 + random.below(5) as u16;
+                let head_bytes_max = 1024 << random.below(4);
+                db = open(&storage, Options { shards, head_bytes_max, ..options.clone() });
+                check(&db, &model, &context);
+            }
+            _ => check_some(&db, &model, &mut random, &context).unwrap(),
+        }
+    }
+    check(&db, &model, &format!("seed {seed}, at the end"));
+    db.checkpoint().unwrap();
+    db.merge_full(None).unwrap();
+    check(&db, &model, &format!("seed {seed}, merged"));
+    for table in db.snapshot().tables() {
+        let parts = db.snapshot().table_by_id(table.id).unwrap().parts();
+        let mut spans: Vec<TimeRange> = parts.iter().map(|p| p.partition.unwrap()).collect();
+        spans.sort_by_key(|span| span.min);
+        assert!(spans.windows(2).all(|pair| pair[0].max < pair[1].min), "seed {seed}: {spans:?}");
+    }
+    db.close().unwrap();
+    let shared: Arc<dyn Storage> = Arc::new(storage.clone());
+    let findings = crate::engine::verify(&shared, |_| {}).unwrap();
+    assert!(findings.iter().all(|f| f.damage.is_none()), "seed {seed}: {findings:?}");
+    check(&open(&storage, options), &model, &format!("seed {seed}, opened again"));
+}
+
+#[test]
+fn a_database_is_its_model() {
+    seeds(0..60).for_each(|seed| run(seed, 60, 60, false));
+}
+
+#[test]
+fn a_database_is_its_model_with_larger_batches() {
+    seeds(1000..1015).for_each(|seed| run(seed, 60, 200, false));
+}
+
+#[test]
+fn a_database_is_its_model_while_threads_tidy_it() {
+    seeds(2000..2030).for_each(|seed| run(seed, 60, 60, true));
+}

@@ -1,0 +1,289 @@
+//! The Postgres front door: protocol 3.0 over TCP, plain or under TLS.
+//!
+//! One task a connection: `startup → log-in → ready → messages`. Results are encoded straight from
+//! Arrow batches into one buffer, which the socket must take before the next batch is asked for, so
+//! that memory stays bounded and a slow client slows its own query and nothing else.
+//!
+//! Invariants:
+//! - No byte from the wire is indexed or sized by before it was checked (`message`, `socket`).
+//! - Passwords never arrive here: SCRAM proofs do, and neither they nor SASL messages are logged.
+//! - A connection ends in one place (`converse`), which drops its streams and so its query.
+
+mod backend;
+mod cancel;
+mod connection;
+mod encode;
+mod extended;
+mod message;
+mod out;
+mod params;
+mod rows;
+mod signals;
+mod socket;
+mod startup;
+mod types;
+mod zone;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use management::Users;
+use query::Engine;
+use rustls::ServerConfig;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use backend::{Backend, Server};
+use cancel::Cancels;
+use connection::Connection;
+use socket::{End, Socket, fatal};
+
+/// How the door behaves.
+#[derive(Clone, Debug)]
+pub struct PgOptions {
+    /// Name of the one database. Default `millrace`.
+    pub database: String,
+    /// Refuse log-ins over plaintext with 28000. Default off.
+    pub tls_required: bool,
+    /// How long running statements may go on once the server stops. Default 10 s.
+    pub shutdown_grace: Duration,
+    pub limits: PgLimits,
+}
+
+impl Default for PgOptions {
+    fn default() -> Self {
+        PgOptions {
+            database: "millrace".to_owned(),
+            tls_required: false,
+            shutdown_grace: Duration::from_secs(10),
+            limits: PgLimits::default(),
+        }
+    }
+}
+
+/// Limits on what clients may take.
+#[derive(Clone, Debug)]
+pub struct PgLimits {
+    /// Connections at one time; one more gets 53300. Default 500.
+    pub connections_max: usize,
+    /// Bytes of a packet before log-in. Default 10 KiB, as in Postgres.
+    pub startup_bytes_max: usize,
+    /// Bytes of a message after log-in. Default 256 MiB.
+    pub message_bytes_max: usize,
+    /// Bytes of messages above 1 MiB that all connections together hold; further ones wait unread.
+    /// Default 512 MiB; never less than one largest message.
+    pub messages_large_bytes_max: usize,
+    /// Bytes of a statement's text, whose syntax tree is many times as large. Default 16 MiB.
+    pub statement_bytes_max: usize,
+    /// Seconds from the first byte to the end of log-in. Default 30.
+    pub login_seconds_max: u64,
+    /// Seconds a connection may wait for its next message; None (default): for ever.
+    pub idle_seconds_max: Option<u64>,
+    /// Prepared statements of a connection. Default 10,000.
+    pub statements_max: usize,
+    /// Open portals of a connection. Default 1,000.
+    pub portals_max: usize,
+}
+
+impl Default for PgLimits {
+    fn default() -> Self {
+        PgLimits {
+            connections_max: 500,
+            startup_bytes_max: 10 * 1024,
+            message_bytes_max: 256 << 20,
+            messages_large_bytes_max: 512 << 20,
+            statement_bytes_max: 16 << 20,
+            login_seconds_max: 30,
+            idle_seconds_max: None,
+            statements_max: 10_000,
+            portals_max: 1_000,
+        }
+    }
+}
+
+/// What all connections share.
+struct Shared<B> {
+    backend: Arc<B>,
+    options: PgOptions,
+    tls: Option<TlsAcceptor>,
+    cancels: Arc<Cancels>,
+    /// Budget of large messages, in KiB.
+    large_bytes: Arc<Semaphore>,
+    shutdown: CancellationToken,
+}
+
+impl<B: Backend> Shared<B> {
+    fn new(
+        backend: Arc<B>,
+        tls: Option<Arc<ServerConfig>>,
+        options: PgOptions,
+        shutdown: CancellationToken,
+    ) -> Shared<B> {
+        let limits = &options.limits;
+        let large = limits.messages_large_bytes_max.max(limits.message_bytes_max) / 1024 + 1;
+        let acceptor = tls.map(|config| {
+            let mut config = ServerConfig::clone(&config);
+            // The name by which newer clients ask for this protocol.
+            config.alpn_protocols = vec![b"postgresql".to_vec()];
+            TlsAcceptor::from(Arc::new(config))
+        });
+        Shared {
+            backend,
+            tls: acceptor,
+            cancels: Arc::default(),
+            large_bytes: Arc::new(Semaphore::new(large.min(Semaphore::MAX_PERMITS))),
+            shutdown,
+            options,
+        }
+    }
+}
+
+/// Serves the Postgres protocol on `listener` until `shutdown`, then says goodbye to idle clients,
+/// lets running statements finish within the grace period, and returns.
+///
+/// `tls`: None answers requests for TLS with no.
+///
+/// # Errors
+/// `InvalidInput` where TLS is required and no certificate is there.
+pub async fn serve(
+    listener: TcpListener,
+    engine: Arc<Engine>,
+    users: Arc<Users>,
+    tls: Option<Arc<ServerConfig>>,
+    options: PgOptions,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
+    if options.tls_required && tls.is_none() {
+        let words = "TLS is required on the Postgres port but no certificate is given";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, words));
+    }
+    let shared = Shared::new(Arc::new(Server { engine, users }), tls, options, shutdown);
+    accept_all(listener, Arc::new(shared)).await;
+    Ok(())
+}
+
+/// Connections above the limit that may be told so at one time; further ones are closed unheard.
+const REFUSALS_MAX: usize = 64;
+/// After the grace period: time for cancelled statements to tell their clients.
+const CANCEL_GRACE: Duration = Duration::from_secs(2);
+/// Pause after a failed accept, which mostly means that file handles ran out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Time for the last words of a connection.
+const CLOSE_GRACE: Duration = Duration::from_secs(5);
+
+async fn accept_all<B: Backend>(listener: TcpListener, shared: Arc<Shared<B>>) {
+    let slots = Arc::new(Semaphore::new(shared.options.limits.connections_max));
+    let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
+    let (tasks, kill) = (TaskTracker::new(), CancellationToken::new());
+    loop {
+        let accepted = tokio::select! {
+            () = shared.shutdown.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(source) => {
+                tracing::warn!(%source, "accepting a Postgres connection failed");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let (slot, full) = match Arc::clone(&slots).try_acquire_owned() {
+            Ok(slot) => (slot, false),
+            Err(_) => match Arc::clone(&refusals).try_acquire_owned() {
+                Ok(refusal) => (refusal, true),
+                Err(_) => {
+                    signals::refused("53300");
+                    continue;
+                }
+            },
+        };
+        prepare(&stream);
+        let (shared, kill) = (Arc::clone(&shared), kill.clone());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = converse(stream, shared, full) => {}
+                () = kill.cancelled() => {}
+            }
+            drop(slot);
+        });
+    }
+    drop(listener);
+    tasks.close();
+    if timeout(shared.options.shutdown_grace, tasks.wait()).await.is_ok() {
+        return;
+    }
+    shared.cancels.cancel_all();
+    if timeout(CANCEL_GRACE, tasks.wait()).await.is_err() {
+        tracing::warn!(connections = tasks.len(), "closing Postgres connections still busy");
+        kill.cancel();
+        tasks.wait().await;
+    }
+}
+
+/// Small answers leave at once, and peers that vanished without a word are found out.
+fn prepare(stream: &TcpStream) {
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(15))
+        .with_retries(4);
+    let set =
+        stream.set_nodelay(true).and_then(|()| SockRef::from(stream).set_tcp_keepalive(&keepalive));
+    if let Err(source) = set {
+        tracing::debug!(%source, "setting options of a Postgres socket failed");
+    }
+}
+
+/// One connection from its first byte to its last.
+async fn converse<S, B>(stream: S, shared: Arc<Shared<B>>, full: bool)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+    B: Backend,
+{
+    let _open = signals::OpenConnection::new();
+    let mut socket = Socket::new(stream);
+    let login_max = Duration::from_secs(shared.options.limits.login_seconds_max);
+    let log_in = timeout(login_max, startup::log_in(&mut socket, &shared, full));
+    let logged_in = tokio::select! {
+        done = log_in => match done {
+            Ok(done) => done,
+            Err(_) => Err(fatal("57014", "canceling authentication due to timeout")),
+        },
+        () = shared.shutdown.cancelled() => Err(stopping()),
+    };
+    let end = match logged_in {
+        Ok(Some(logged_in)) => match Connection::open(&mut socket, &shared, logged_in) {
+            Ok(connection) => connection.run().await,
+            Err(end) => end,
+        },
+        Ok(None) => End::Terminated,
+        Err(end) => {
+            if let End::Fatal(error) = &end
+                && error.code != "28P01"
+            {
+                signals::refused(error.code);
+            }
+            end
+        }
+    };
+    if let End::Gone(source) = &end {
+        tracing::debug!(%source, "a Postgres client left");
+    }
+    if timeout(CLOSE_GRACE, socket.close(&end)).await.is_err() {
+        tracing::debug!("a Postgres client did not take its last message");
+    }
+}
+
+fn stopping() -> End {
+    fatal("57P01", "terminating connection due to administrator command")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,136 @@
+//! What the Postgres door needs from the rest of the house, as traits: the real thing is the query
+//! engine and the users of the management crate; tests stand in a fake.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::scalar::ScalarValue;
+use management::{LoginFailed, ScramExchange, Users};
+use query::{
+    Description, Engine, Identity, Outcome, QueryError, QueryResult, Session, Statement,
+    TransactionStatus,
+};
+
+/// An error without detail, hint and position.
+pub fn error(code: &'static str, message: String) -> QueryError {
+    QueryError { code, message, detail: None, hint: None, position: None }
+}
+
+/// Log-in and sessions.
+pub trait Backend: Send + Sync + 'static {
+    type Session: BackendSession;
+    /// A SCRAM exchange for one log-in. May block on disk.
+    fn exchange(&self, user: &str) -> Box<dyn Exchange>;
+    fn session(&self, identity: Identity, settings: &[(String, String)]) -> Self::Session;
+}
+
+/// The server's side of SCRAM-SHA-256.
+pub trait Exchange: Send {
+    fn first(&mut self, client_first: &[u8]) -> Result<Vec<u8>, LoginFailed>;
+    fn last(&mut self, client_final: &[u8]) -> Result<(Vec<u8>, Identity), LoginFailed>;
+}
+
+/// A connection's session; see [`query::Session`], whose words these are.
+pub trait BackendSession: Send + Sync + 'static {
+    type Statement: Clone + Send + Sync + 'static;
+    fn parse(&self, sql: &str) -> QueryResult<Vec<Self::Statement>>;
+    fn is_empty(statement: &Self::Statement) -> bool;
+    fn describe(
+        &self,
+        statement: &Self::Statement,
+        given: &[Option<DataType>],
+    ) -> impl Future<Output = QueryResult<Description>> + Send;
+    fn execute(
+        &self,
+        statement: &Self::Statement,
+        params: &[ScalarValue],
+    ) -> impl Future<Output = QueryResult<Outcome>> + Send;
+    fn transaction(&self) -> TransactionStatus;
+    /// Makes an open transaction block fail, after an error that the session did not see.
+    fn fail(&self) -> impl Future<Output = ()> + Send;
+    fn cancel(&self);
+    fn setting(&self, name: &str) -> Option<String>;
+    fn reported(&self) -> Vec<(String, String)>;
+}
+
+/// The engine and its users.
+pub struct Server {
+    pub engine: Arc<Engine>,
+    pub users: Arc<Users>,
+}
+
+impl Backend for Server {
+    type Session = Session;
+
+    fn exchange(&self, user: &str) -> Box<dyn Exchange> {
+        Box::new(self.users.scram(user))
+    }
+
+    fn session(&self, identity: Identity, settings: &[(String, String)]) -> Session {
+        self.engine.session(identity, settings)
+    }
+}
+
+impl Exchange for ScramExchange {
+    fn first(&mut self, client_first: &[u8]) -> Result<Vec<u8>, LoginFailed> {
+        ScramExchange::first(self, client_first)
+    }
+
+    fn last(&mut self, client_final: &[u8]) -> Result<(Vec<u8>, Identity), LoginFailed> {
+        ScramExchange::last(self, client_final)
+    }
+}
+
+impl BackendSession for Session {
+    type Statement = Statement;
+
+    fn parse(&self, sql: &str) -> QueryResult<Vec<Statement>> {
+        Session::parse(self, sql)
+    }
+
+    fn is_empty(statement: &Statement) -> bool {
+        statement.is_empty()
+    }
+
+    async fn describe(
+        &self,
+        statement: &Statement,
+        given: &[Option<DataType>],
+    ) -> QueryResult<Description> {
+        Session::describe(self, statement, given).await
+    }
+
+    async fn execute(&self, statement: &Statement, params: &[ScalarValue]) -> QueryResult<Outcome> {
+        Session::execute(self, statement, params).await
+    }
+
+    fn transaction(&self) -> TransactionStatus {
+        Session::transaction(self)
+    }
+
+    /// A session has no word for this; a statement that cannot succeed does it.
+    async fn fail(&self) {
+        let Ok(statements) = Session::parse(self, "SHOW \"millrace.no_such_setting\"") else {
+            return;
+        };
+        for statement in &statements {
+            if let Ok(outcome) = Session::execute(self, statement, &[]).await {
+                drop(outcome);
+                tracing::error!("a statement meant to fail a transaction succeeded");
+            }
+        }
+    }
+
+    fn cancel(&self) {
+        Session::cancel(self);
+    }
+
+    fn setting(&self, name: &str) -> Option<String> {
+        Session::setting(self, name)
+    }
+
+    fn reported(&self) -> Vec<(String, String)> {
+        Session::reported(self)
+    }
+}

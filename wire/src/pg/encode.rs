@@ -1,0 +1,186 @@
+//! Rows to bytes: DataRow messages straight from Arrow arrays, text or binary by column.
+//!
+//! A writer per column is chosen once per chunk of a batch; the cell loop then makes one indirect
+//! call a cell and touches no type again. Nothing here allocates per cell but lists and decimals.
+
+pub mod number;
+pub mod time;
+
+mod cell;
+
+use arrow::array::{Array, RecordBatch};
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::Schema;
+use query::{QueryError, QueryResult};
+
+use super::backend::error;
+use super::out;
+use super::types::{oid_of_field, size_of};
+use super::zone::Zone;
+
+/// Bytes one row may take on the wire; clients refuse larger messages.
+const ROW_BYTES_MAX: usize = 0x3fff_ffff;
+
+/// How a value travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Text,
+    Binary,
+}
+
+impl Format {
+    /// Reads a format code of Bind.
+    pub fn from_code(code: i16) -> QueryResult<Format> {
+        match code {
+            0 => Ok(Format::Text),
+            1 => Ok(Format::Binary),
+            _ => Err(error("08P01", format!("unsupported format code: {code}"))),
+        }
+    }
+
+    fn code(self) -> i16 {
+        match self {
+            Format::Text => 0,
+            Format::Binary => 1,
+        }
+    }
+}
+
+/// The format of each of `count` values, where a message gave none (all text), one (for all) or one
+/// for each.
+pub fn formats(codes: &[i16], count: usize, what: &str) -> QueryResult<Vec<Format>> {
+    match codes {
+        [] => Ok(vec![Format::Text; count]),
+        [one] => Ok(vec![Format::from_code(*one)?; count]),
+        all if all.len() == count => all.iter().map(|code| Format::from_code(*code)).collect(),
+        all => Err(error(
+            "08P01",
+            format!("bind message has {} {what} formats but {count} {what}s", all.len()),
+        )),
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Column {
+    name: String,
+    oid: u32,
+    format: Format,
+}
+
+/// Writes the rows of one result.
+#[derive(Clone, Debug)]
+pub struct RowEncoder {
+    columns: Vec<Column>,
+    zone: Zone,
+}
+
+impl RowEncoder {
+    /// `codes`: result formats as Bind gave them; none means text.
+    pub fn new(schema: &Schema, codes: &[i16], zone: Zone) -> QueryResult<RowEncoder> {
+        let formats = formats(codes, schema.fields().len(), "result column")?;
+        if u16::try_from(formats.len()).is_err() {
+            return Err(error("54011", "a result may have at most 65535 columns".to_owned()));
+        }
+        let columns = schema.fields().iter().zip(formats).map(|(field, format)| Column {
+            name: field.name().clone(),
+            oid: oid_of_field(field),
+            format,
+        });
+        Ok(RowEncoder { columns: columns.collect(), zone })
+    }
+
+    /// Appends RowDescription.
+    pub fn describe(&self, out: &mut Vec<u8>) {
+        out::message(out, b'T', |out| {
+            out::put_u16(out, self.columns.len() as u16);
+            for column in &self.columns {
+                out::put_text(out, &column.name);
+                // No table and column number: results are not tied to stored columns.
+                out::put_u32(out, 0);
+                out::put_u16(out, 0);
+                out::put_u32(out, column.oid);
+                out.extend_from_slice(&size_of(column.oid).to_be_bytes());
+                out.extend_from_slice(&(-1i32).to_be_bytes());
+                out.extend_from_slice(&column.format.code().to_be_bytes());
+            }
+        });
+    }
+
+    /// The types of the columns, to compare a result with what was described.
+    pub fn oids(&self) -> impl Iterator<Item = u32> + '_ {
+        self.columns.iter().map(|column| column.oid)
+    }
+
+    /// Appends rows of `batch` from row `start` on, at most `rows_max`, until `out` holds
+    /// `bytes_full` bytes. Returns the number of rows written, at least one unless none was left.
+    ///
+    /// # Errors
+    /// A batch that is not of the result's shape (XX000); a row above 1 GiB (54000), of which then
+    /// nothing remains in `out`.
+    pub fn encode(
+        &self,
+        batch: &RecordBatch,
+        start: usize,
+        rows_max: usize,
+        bytes_full: usize,
+        out: &mut Vec<u8>,
+    ) -> QueryResult<usize> {
+        if batch.num_columns() != self.columns.len() {
+            return Err(self.misshapen(batch));
+        }
+        let mut writers = Vec::with_capacity(self.columns.len());
+        for (column, array) in self.columns.iter().zip(batch.columns()) {
+            writers.push(ColumnWriter {
+                nulls: array.logical_nulls(),
+                write: cell::writer(array.as_ref(), column.oid, column.format, &self.zone)?,
+            });
+        }
+        let end = batch.num_rows().min(start.saturating_add(rows_max));
+        let mut row = start;
+        while row < end {
+            put_row(&writers, row, out)?;
+            row += 1;
+            if out.len() >= bytes_full {
+                break;
+            }
+        }
+        Ok(row.saturating_sub(start))
+    }
+
+    fn misshapen(&self, batch: &RecordBatch) -> QueryError {
+        let (found, expected) = (batch.num_columns(), self.columns.len());
+        error("XX000", format!("a batch of {found} columns in a result of {expected}"))
+    }
+}
+
+struct ColumnWriter<'a> {
+    nulls: Option<NullBuffer>,
+    write: cell::Writer<'a>,
+}
+
+fn put_row(writers: &[ColumnWriter<'_>], row: usize, out: &mut Vec<u8>) -> QueryResult<()> {
+    let start = out.len();
+    out.extend_from_slice(&[b'D', 0, 0, 0, 0]);
+    out.extend_from_slice(&(writers.len() as u16).to_be_bytes());
+    for writer in writers {
+        if writer.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
+            out.extend_from_slice(&(-1i32).to_be_bytes());
+            continue;
+        }
+        let at = out.len();
+        out.extend_from_slice(&[0; 4]);
+        (writer.write)(row, out);
+        let length = (out.len() - at - 4) as u32;
+        out[at..at + 4].copy_from_slice(&length.to_be_bytes());
+    }
+    let length = out.len() - start - 1;
+    if length > ROW_BYTES_MAX {
+        out.truncate(start);
+        return Err(error("54000", format!("a row of {length} bytes is too large to send")));
+    }
+    out[start + 1..start + 5].copy_from_slice(&(length as u32).to_be_bytes());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,210 @@
+//! Dates, times and intervals as Postgres writes them (`DateStyle` ISO, `IntervalStyle` postgres),
+//! by arithmetic alone: no date library runs per cell.
+
+use super::super::zone::ZoneCursor;
+use super::number::put_integer;
+
+pub const MICROS_PER_SECOND: i64 = 1_000_000;
+pub const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
+/// Days from 1970-01-01 to 2000-01-01, where Postgres counts from.
+pub const POSTGRES_EPOCH_DAYS: i32 = 10_957;
+pub const POSTGRES_EPOCH_MICROS: i64 = POSTGRES_EPOCH_DAYS as i64 * MICROS_PER_DAY;
+
+/// Year, month and day of a day counted from 1970-01-01, in the proleptic Gregorian calendar.
+/// The year counts 0 for 1 BC. (Days are shifted so that a 400-year era begins on 1 March.)
+pub fn civil_from_days(days: i64) -> (i64, u32, u32) {
+    let shifted = days + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let day_of_era = shifted.rem_euclid(146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_shifted = (5 * day_of_year + 2) / 153;
+    let day = (day_of_year - (153 * month_shifted + 2) / 5 + 1) as u32;
+    let month = if month_shifted < 10 { month_shifted + 3 } else { month_shifted - 9 } as u32;
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+}
+
+/// Days from 1970-01-01 to a date; the inverse of [`civil_from_days`].
+pub fn days_from_civil(year: i64, month: u32, day: u32) -> i64 {
+    let year = year - i64::from(month <= 2);
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let month = i64::from(month);
+    let month_shifted = if month > 2 { month - 3 } else { month + 9 };
+    let day_of_year = (153 * month_shifted + 2) / 5 + i64::from(day) - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
+}
+
+#[inline]
+fn put_two(out: &mut Vec<u8>, value: u32) {
+    out.extend_from_slice(&[b'0' + (value / 10 % 10) as u8, b'0' + (value % 10) as u8]);
+}
+
+/// `2024-03-09`; whether the year is before Christ is left to the caller to append.
+fn put_day(out: &mut Vec<u8>, days: i64) -> bool {
+    let (year, month, day) = civil_from_days(days);
+    let (shown, before_christ) = if year > 0 { (year, false) } else { (1 - year, true) };
+    if shown < 10_000 {
+        put_two(out, (shown / 100) as u32);
+        put_two(out, (shown % 100) as u32);
+    } else {
+        put_integer(out, shown);
+    }
+    out.push(b'-');
+    put_two(out, month);
+    out.push(b'-');
+    put_two(out, day);
+    before_christ
+}
+
+/// `04:05:06.789`, fraction without trailing zeros; `micros` of one day.
+pub fn put_time_of_day(out: &mut Vec<u8>, micros: i64) {
+    let seconds = micros / MICROS_PER_SECOND;
+    put_two(out, (seconds / 3600) as u32);
+    out.push(b':');
+    put_two(out, (seconds / 60 % 60) as u32);
+    out.push(b':');
+    put_two(out, (seconds % 60) as u32);
+    put_fraction(out, (micros % MICROS_PER_SECOND) as u32);
+}
+
+#[inline]
+fn put_fraction(out: &mut Vec<u8>, mut micros: u32) {
+    if micros == 0 {
+        return;
+    }
+    let mut digits = [0u8; 6];
+    for place in digits.iter_mut().rev() {
+        *place = b'0' + (micros % 10) as u8;
+        micros /= 10;
+    }
+    let kept = digits.iter().rposition(|digit| *digit != b'0').map_or(0, |last| last + 1);
+    out.push(b'.');
+    out.extend_from_slice(&digits[..kept]);
+}
+
+pub fn put_date(out: &mut Vec<u8>, days: i32) {
+    match days {
+        i32::MAX => out.extend_from_slice(b"infinity"),
+        i32::MIN => out.extend_from_slice(b"-infinity"),
+        _ => {
+            if put_day(out, i64::from(days)) {
+                out.extend_from_slice(b" BC");
+            }
+        }
+    }
+}
+
+fn put_infinite(out: &mut Vec<u8>, micros: i64) -> bool {
+    match micros {
+        i64::MAX => out.extend_from_slice(b"infinity"),
+        i64::MIN => out.extend_from_slice(b"-infinity"),
+        _ => return false,
+    }
+    true
+}
+
+/// A timestamp without time zone; `micros` from 1970-01-01.
+pub fn put_timestamp(out: &mut Vec<u8>, micros: i64) {
+    if put_infinite(out, micros) {
+        return;
+    }
+    let before_christ = put_day(out, micros.div_euclid(MICROS_PER_DAY));
+    out.push(b' ');
+    put_time_of_day(out, micros.rem_euclid(MICROS_PER_DAY));
+    if before_christ {
+        out.extend_from_slice(b" BC");
+    }
+}
+
+/// A timestamp with time zone, shown in the session's zone with its offset.
+pub fn put_timestamptz(out: &mut Vec<u8>, micros: i64, zone: &ZoneCursor<'_>) {
+    if put_infinite(out, micros) {
+        return;
+    }
+    let offset_seconds = zone.offset_at(micros.div_euclid(MICROS_PER_SECOND));
+    let local = micros.saturating_add(i64::from(offset_seconds) * MICROS_PER_SECOND);
+    let before_christ = put_day(out, local.div_euclid(MICROS_PER_DAY));
+    out.push(b' ');
+    put_time_of_day(out, local.rem_euclid(MICROS_PER_DAY));
+    put_offset(out, offset_seconds);
+    if before_christ {
+        out.extend_from_slice(b" BC");
+    }
+}
+
+fn put_offset(out: &mut Vec<u8>, seconds: i32) {
+    out.push(if seconds < 0 { b'-' } else { b'+' });
+    let seconds = seconds.unsigned_abs();
+    put_two(out, seconds / 3600);
+    if !seconds.is_multiple_of(3600) {
+        out.push(b':');
+        put_two(out, seconds / 60 % 60);
+    }
+    if !seconds.is_multiple_of(60) {
+        out.push(b':');
+        put_two(out, seconds % 60);
+    }
+}
+
+/// An interval: whole months, whole days, and microseconds, each with a sign of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interval {
+    pub months: i32,
+    pub days: i32,
+    pub micros: i64,
+}
+
+/// `1 year 2 mons -3 days +04:05:06`: a unit after a negative one shows its plus sign.
+pub fn put_interval(out: &mut Vec<u8>, interval: Interval) {
+    let (mut empty, mut negative_before) = (true, false);
+    let units =
+        [(interval.months / 12, "year"), (interval.months % 12, "mon"), (interval.days, "day")];
+    for (value, unit) in units {
+        if value == 0 {
+            continue;
+        }
+        if !empty {
+            out.push(b' ');
+        }
+        if negative_before && value > 0 {
+            out.push(b'+');
+        }
+        put_integer(out, value);
+        out.push(b' ');
+        out.extend_from_slice(unit.as_bytes());
+        if value != 1 {
+            out.push(b's');
+        }
+        negative_before = value < 0;
+        empty = false;
+    }
+    if empty || interval.micros != 0 {
+        if !empty {
+            out.push(b' ');
+        }
+        match (interval.micros < 0, negative_before) {
+            (true, _) => out.push(b'-'),
+            (false, true) => out.push(b'+'),
+            (false, false) => {}
+        }
+        put_long_time(out, interval.micros.unsigned_abs());
+    }
+}
+
+/// Like a time of day whose hours may pass 24 and 99.
+fn put_long_time(out: &mut Vec<u8>, micros: u64) {
+    let seconds = micros / MICROS_PER_SECOND as u64;
+    let hours = seconds / 3600;
+    if hours < 10 {
+        out.push(b'0');
+    }
+    put_integer(out, hours);
+    out.push(b':');
+    put_two(out, (seconds / 60 % 60) as u32);
+    out.push(b':');
+    put_two(out, (seconds % 60) as u32);
+    put_fraction(out, (micros % MICROS_PER_SECOND as u64) as u32);
+}

@@ -44,8 +44,9 @@ impl Default for QueryOptions {
     }
 }
 
-/// Stack of a worker: planning a long chain of ANDs recurses once a link.
-const STACK_BYTES: usize = 8 << 20;
+/// Stack of a worker: planning recurses once a link of a chain of ANDs, and statements have up
+/// to some thousand links. Only what is touched is ever held in memory.
+const STACK_BYTES: usize = 64 << 20;
 
 /// Shared by all sessions.
 pub struct Engine {

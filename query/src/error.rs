@@ -244,6 +244,11 @@ impl From<DataFusionError> for QueryError {
                 QueryError::from(inner.swap_remove(0))
             }
             DataFusionError::Shared(inner) => shared(&inner),
+            // DataFusion evaluates VALUES before it runs any subquery.
+            DataFusionError::Internal(message) if message.contains("before the subquery") => {
+                QueryError::unsupported("a subquery in VALUES")
+                    .with_hint("Use SELECT … UNION ALL SELECT ….")
+            }
             other => QueryError::internal(other.strip_backtrace()),
         }
     }

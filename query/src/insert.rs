@@ -12,12 +12,12 @@ use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast;
 use futures::StreamExt;
 use std::sync::Arc;
-use tsdb::types::TableSchema;
+use tsdb::types::{ColumnType, TableSchema};
 
 use crate::error::{QueryError, QueryResult};
 use crate::names::{Names, folded};
 use crate::plan::names::{DATABASE, SCHEMA};
-use crate::session::Session;
+use crate::session::{Session, Tree};
 use crate::statement::Statement;
 use crate::table::{Source, arrow_type};
 use crate::{Description, Outcome};
@@ -31,7 +31,7 @@ const BYTES_MAX: usize = 128 << 20;
 pub(crate) struct Target {
     pub(crate) name: String,
     pub(crate) source: Source,
-    pub(crate) kind: tsdb::types::ColumnType,
+    pub(crate) kind: ColumnType,
     pub(crate) not_null: bool,
 }
 
@@ -56,8 +56,8 @@ pub(crate) async fn describe(
         let params = types.into_iter().map(|t| t.unwrap_or(DataType::Utf8View)).collect();
         return Ok(Description { params, fields: None });
     }
-    let query = ast::Statement::Query(Box::new(plan.query.clone()));
-    let described = session.describe_query(statement, &query, &types).await?;
+    let tree = Tree::of_insert(statement, plan.targets.iter().map(|t| t.kind).collect());
+    let described = session.describe_query(tree, Names::default(), &types).await?;
     Ok(Description { fields: None, ..described })
 }
 
@@ -79,9 +79,8 @@ pub(crate) async fn run(
     if literal::is_plain(plan.query) {
         literal::fill(&mut rows, plan.query, params, &zone)?;
     } else {
-        let query = ast::Statement::Query(Box::new(plan.query.clone()));
-        let names = Names::default();
-        let (schema, mut stream) = session.start(statement, &query, params, names).await?;
+        let tree = Tree::of_insert(statement, plan.targets.iter().map(|t| t.kind).collect());
+        let (schema, mut stream) = session.start(tree, params, Names::default()).await?;
         check_count(schema.fields().len(), &plan)?;
         while let Some(batch) = stream.next().await {
             rows.push_batch(&batch?)?;
@@ -99,6 +98,42 @@ pub(crate) async fn run(
         session.write(plan.table.id, commands, bytes).await?;
     }
     Ok(Outcome::Done { tag: format!("INSERT 0 {count}") })
+}
+
+/// The query with literals of VALUES cast to the columns they go into, so that rows may mix
+/// literals with expressions.
+pub(crate) fn typed(query: &ast::Query, kinds: &[ColumnType]) -> ast::Query {
+    let mut query = query.clone();
+    if let ast::SetExpr::Values(values) = query.body.as_mut() {
+        for row in &mut values.rows {
+            for (expr, kind) in row.content.iter_mut().zip(kinds) {
+                if literal::is_text(expr) {
+                    *expr = ast::Expr::Cast {
+                        kind: ast::CastKind::DoubleColon,
+                        expr: Box::new(expr.clone()),
+                        data_type: sql_type(*kind),
+                        array: false,
+                        format: None,
+                    };
+                }
+            }
+        }
+    }
+    query
+}
+
+fn sql_type(kind: ColumnType) -> ast::DataType {
+    match kind {
+        ColumnType::Bool => ast::DataType::Boolean,
+        ColumnType::Int16 => ast::DataType::SmallInt(None),
+        ColumnType::Int32 => ast::DataType::Integer(None),
+        ColumnType::Int64 => ast::DataType::BigInt(None),
+        ColumnType::Float32 => ast::DataType::Real,
+        ColumnType::Float64 => ast::DataType::DoublePrecision,
+        ColumnType::Text => ast::DataType::Text,
+        ColumnType::Bytes => ast::DataType::Bytea,
+        ColumnType::Timestamp => ast::DataType::Timestamp(None, ast::TimezoneInfo::WithTimeZone),
+    }
 }
 
 fn too_large() -> QueryError {
@@ -200,7 +235,7 @@ fn targets_of(table: &TableSchema) -> Vec<Target> {
     let mut out = vec![Target {
         name: table.time_name.clone(),
         source: Source::Time,
-        kind: tsdb::types::ColumnType::Timestamp,
+        kind: ColumnType::Timestamp,
         not_null: true,
     }];
     out.extend(table.columns.iter().map(|c| Target {

@@ -18,12 +18,14 @@ use tsdb::Snapshot;
 
 use crate::engine::Engine;
 use crate::error::{QueryError, QueryResult, place};
+use crate::names::Names;
 use crate::plan::{self, PlanContext};
 use crate::run::Stop;
 use crate::settings::Settings;
 use crate::statement::{self, Kind, Statement};
 use crate::{Description, Identity, Outcome, ddl, insert};
 
+pub(crate) use query::Tree;
 use transaction::Transaction;
 pub use transaction::TransactionStatus;
 
@@ -94,10 +96,14 @@ impl Session {
         let none = || Description { params: Vec::new(), fields: None };
         let described = match statement.kind() {
             Kind::Query(_) | Kind::Insert(_) if self.has_failed() => return Err(aborted()),
-            Kind::Query(ast) => self.describe_query(statement, ast, given).await,
+            Kind::Query(ast) => {
+                let names = Names::of(ast);
+                self.describe_query(Tree::of(statement), names, given).await
+            }
             Kind::Insert(insert) => insert::describe(self, insert, statement, given).await,
-            Kind::Explain { statement: ast, .. } => {
-                let inner = self.describe_query(statement, ast, given).await;
+            Kind::Explain { .. } => {
+                let names = Names::default();
+                let inner = self.describe_query(Tree::of(statement), names, given).await;
                 inner.map(|d| Description { fields: Some(crate::explain::schema()), ..d })
             }
             Kind::Show(name) => self
@@ -140,9 +146,14 @@ impl Session {
             Kind::Empty => Ok(Outcome::Empty),
             Kind::Nothing(tag) => done(tag),
             Kind::Unsupported(error) => Err(error.clone()),
-            Kind::Query(ast) => self.query(statement, ast, params).await,
-            Kind::Explain { analyze, verbose, statement: ast } => {
-                self.explain(statement, ast, params, *analyze, *verbose).await
+            Kind::Query(ast) => {
+                if let Some((name, value, local)) = setting::config_call(ast) {
+                    return self.set_config(&name, &value, local);
+                }
+                self.query(statement, ast, params).await
+            }
+            Kind::Explain { analyze, verbose, .. } => {
+                self.explain(statement, params, *analyze, *verbose).await
             }
             Kind::Insert(ast) => insert::run(self, statement, ast, params).await,
             Kind::Set { name, value, local } => self.set(name, value, *local),

@@ -3,6 +3,7 @@
 //! Words of administration (SET, SHOW, BEGIN, VACUUM, CREATE USER …) are read here off the
 //! tokens; everything that plans goes through sqlparser's Postgres dialect.
 
+mod depth;
 mod own;
 mod words;
 
@@ -23,7 +24,14 @@ use crate::plan::bound::Bound;
 /// INSERT … VALUES is exempt: its rows are bounded by the message.
 const TOKENS_MAX: usize = 200_000;
 /// Depth of nested expressions; deeper texts are refused with 54001.
-const DEPTH_MAX: usize = 64;
+const NESTING_MAX: usize = 64;
+/// Links of a chain of operators (`a OR b OR …`); longer ones are refused with 54001. Lists
+/// (`IN (…)`, VALUES) are no chains.
+const CHAIN_MAX: usize = 4_000;
+/// Links that any thread's stack can take.
+const CHAIN_PLAIN_MAX: usize = 100;
+/// Stack of a thread that handles longer chains: each link takes a few KiB in a debug build.
+const DEEP_STACK_BYTES: usize = 64 << 20;
 
 /// One parsed statement with its text.
 #[derive(Clone, Debug)]
@@ -38,14 +46,16 @@ struct Inner {
     start: usize,
     end: usize,
     kind: Kind,
+    /// Whether its tree is too deep for an ordinary stack.
+    deep: bool,
     /// Plans that were bound for it.
     bound: Mutex<Vec<Arc<Bound>>>,
 }
 
 impl Statement {
-    fn new(source: Arc<str>, start: usize, end: usize, kind: Kind) -> Statement {
+    fn new(source: Arc<str>, start: usize, end: usize, kind: Kind, deep: bool) -> Statement {
         let bound = Mutex::default();
-        Statement { inner: Arc::new(Inner { source, start, end, kind, bound }) }
+        Statement { inner: Arc::new(Inner { source, start, end, kind, deep, bound }) }
     }
 
     /// The statement's own text.
@@ -157,13 +167,46 @@ pub(crate) fn parse(sql: &str) -> QueryResult<Vec<Statement>> {
             continue;
         }
         let (start, end) = extent(piece, &lines, sql);
-        let kind = parse_piece(piece, sql)?;
-        statements.push(Statement::new(source.clone(), start, end, kind));
+        let links = depth::depth(piece);
+        if links > CHAIN_MAX {
+            let message = format!("a chain of more than {CHAIN_MAX} operators");
+            return Err(QueryError::new("54001", message).with_hint("Use IN (…) or VALUES."));
+        }
+        let deep = links > CHAIN_PLAIN_MAX;
+        let kind = match deep {
+            true => with_deep_stack(|| parse_piece(piece, sql))??,
+            false => parse_piece(piece, sql)?,
+        };
+        statements.push(Statement::new(source.clone(), start, end, kind, deep));
     }
     if statements.is_empty() {
-        statements.push(Statement::new(source, 0, 0, Kind::Empty));
+        statements.push(Statement::new(source, 0, 0, Kind::Empty, false));
     }
     Ok(statements)
+}
+
+/// Runs work on a thread whose stack takes the deepest tree.
+fn with_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> QueryResult<T> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .name("deep".into())
+            .stack_size(DEEP_STACK_BYTES)
+            .spawn_scoped(scope, work)
+            .map_err(|e| QueryError::new("53000", format!("starting a thread: {e}")))?;
+        thread.join().map_err(|_| QueryError::internal("reading a deep statement panicked"))
+    })
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if self.deep {
+            let kind = std::mem::replace(&mut self.kind, Kind::Empty);
+            let bound = std::mem::take(&mut *self.bound.lock());
+            if let Err(error) = with_deep_stack(move || drop((kind, bound))) {
+                tracing::error!(%error, "dropping a deep statement");
+            }
+        }
+    }
 }
 
 /// Byte range of the significant tokens of a piece.
@@ -197,7 +240,7 @@ fn parse_piece(piece: &[TokenWithSpan], sql: &str) -> QueryResult<Kind> {
 fn parse_one(piece: &[TokenWithSpan], sql: &str) -> QueryResult<ast::Statement> {
     let dialect = PostgreSqlDialect {};
     let mut parser = Parser::new(&dialect)
-        .with_recursion_limit(DEPTH_MAX)
+        .with_recursion_limit(NESTING_MAX)
         .with_tokens_with_locations(piece.to_vec());
     let failed = |error: ParserError| match error {
         ParserError::RecursionLimitExceeded => {

@@ -3,6 +3,8 @@
 mod catalog;
 mod harness;
 mod last;
+mod limits;
+mod nanos;
 mod queries;
 mod statements;
 mod transactions;

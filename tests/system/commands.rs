@@ -74,7 +74,7 @@ fn sql_prints_tables_and_csv() {
     server.write(&format!("m,host=a n=1i {T}\nm,host=b n=20i {T}"));
     let sql = "SELECT host, n FROM m ORDER BY host";
     let output = server.command(&["sql", sql]).output().unwrap();
-    check(&output, 0, " host | n  \n", "");
+    check(&output, 0, " host | n\n", "");
     check(&output, 0, "(2 rows)", "");
     let output = server.command(&["sql", "--csv", sql]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "host,n\na,1\nb,20\n");

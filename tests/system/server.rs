@@ -92,6 +92,23 @@ impl TestServer {
         self.connection().postgres().await.unwrap_or_else(|failure| panic!("{failure}"))
     }
 
+    /// A connection, and the task that moves its bytes: aborted, the socket closes at once.
+    pub async fn sql_apart(&self) -> (tokio_postgres::Client, tokio::task::JoinHandle<()>) {
+        let mut config = tokio_postgres::Config::new();
+        config
+            .host(self.server.pg.ip().to_string())
+            .port(self.server.pg.port())
+            .dbname("millrace")
+            .user("admin")
+            .password(&self.server.password);
+        let (client, connection) = config.connect(tokio_postgres::NoTls).await.expect("a door");
+        // How the connection ends is what the test is about.
+        let task = tokio::spawn(async move {
+            let _ended = connection.await;
+        });
+        (client, task)
+    }
+
     /// First row of a query over the simple protocol, columns joined with `|`, null as nothing.
     pub async fn one(&self, sql: &str) -> String {
         first_row(&self.sql().await, sql).await

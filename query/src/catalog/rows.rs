@@ -11,6 +11,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::common::Result;
 
 use super::T;
+use crate::PG_TYPE;
 
 /// One value.
 #[derive(Clone, Debug, PartialEq)]
@@ -124,8 +125,17 @@ fn data_type(kind: T) -> DataType {
 
 /// Arrow schema of catalogue columns.
 pub(super) fn schema(columns: &[(&str, T)]) -> SchemaRef {
-    let fields: Vec<Field> =
-        columns.iter().map(|(name, kind)| Field::new(*name, data_type(*kind), true)).collect();
+    let fields: Vec<Field> = columns
+        .iter()
+        .map(|(name, kind)| {
+            let field = Field::new(*name, data_type(*kind), true);
+            match kind {
+                // Drivers ask for the types of columns by number.
+                T::Oid => field.with_metadata([(PG_TYPE.to_string(), "oid".to_string())].into()),
+                _ => field,
+            }
+        })
+        .collect();
     Arc::new(Schema::new(fields))
 }
 

@@ -63,7 +63,7 @@ pub(crate) fn of_session(name: &str, context: &PlanContext) -> Option<Arc<Scalar
         }
         "set_config" => Some(Lookup::udf(name, DataType::Utf8View, |_| {
             Err(QueryError::unsupported("set_config inside of a larger statement")
-                .with_hint("Use SET, or SELECT set_config(…) alone.")
+                .with_hint("Use SET, or SELECT set_config(…) alone, with literals.")
                 .into_datafusion())
         })),
         "transaction_timestamp" | "statement_timestamp" => {

@@ -31,6 +31,11 @@ pub(super) fn is_plain(query: &ast::Query) -> bool {
     }
 }
 
+/// Whether the expression is a bare text.
+pub(super) fn is_text(expr: &Expr) -> bool {
+    matches!(literal(expr), Some(Literal::Text(_)))
+}
+
 /// The number of a bare parameter.
 pub(super) fn placeholder(expr: &Expr) -> Option<usize> {
     match literal(expr) {

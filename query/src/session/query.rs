@@ -9,6 +9,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{self, Visit, Visitor};
+use tsdb::types::ColumnType;
 
 use super::Session;
 use crate::error::{QueryError, QueryResult};
@@ -16,8 +17,8 @@ use crate::names::{self, Names};
 use crate::plan::PlanContext;
 use crate::plan::bound::{self, Bound};
 use crate::run;
-use crate::statement::Statement;
-use crate::{Description, Outcome, catalog, explain};
+use crate::statement::{Kind, Statement};
+use crate::{Description, Outcome, catalog, explain, insert};
 
 /// Parameters of one statement; the protocol counts them in 16 bits.
 const PARAMS_MAX: usize = 65_535;
@@ -30,26 +31,26 @@ impl Session {
         params: &[ScalarValue],
     ) -> QueryResult<Outcome> {
         let names = Names::of(ast);
-        let (schema, stream) = self.start(statement, ast, params, names).await?;
+        let tree = Tree::of(statement);
+        let (schema, stream) = self.start(tree, params, names).await?;
         Ok(Outcome::Rows { schema, stream, verb: "SELECT" })
     }
 
     /// Plans and starts a query; its columns get `names`.
     pub(crate) async fn start(
         &self,
-        statement: &Statement,
-        ast: &ast::Statement,
+        tree: Tree,
         params: &[ScalarValue],
         names: Names,
     ) -> QueryResult<(SchemaRef, datafusion::execution::SendableRecordBatchStream)> {
-        let mut context = self.context(statement.text());
+        let mut context = self.context(tree.statement.text());
         let mut stop = self.stop();
         let running = self.engine.enter();
         let failed = self.failure_flag();
-        let (ast, statement, params) = (ast.clone(), statement.clone(), params.to_vec());
+        let params = params.to_vec();
         let (told, answer) = tokio::sync::oneshot::channel();
         self.engine.runtime()?.spawn(async move {
-            let planned = stop.guard(physical(&mut context, &statement, ast, &params)).await;
+            let planned = stop.guard(physical(&mut context, &tree, &params)).await;
             let plan = match planned {
                 Ok(plan) => plan,
                 Err(error) => {
@@ -62,7 +63,7 @@ impl Session {
             let (stream, driver) = run::channel(schema.clone());
             if told.send(Ok((schema, stream))).is_ok() {
                 let task = context.task();
-                drop(context);
+                drop((context, tree));
                 driver.run(plan, task, stop, running, failed).await;
             }
         });
@@ -75,7 +76,6 @@ impl Session {
     pub(super) async fn explain(
         &self,
         statement: &Statement,
-        ast: &ast::Statement,
         params: &[ScalarValue],
         analyze: bool,
         verbose: bool,
@@ -83,11 +83,11 @@ impl Session {
         let mut context = self.context(statement.text());
         let mut stop = self.stop();
         let running = self.engine.enter();
-        let (ast, statement, params) = (ast.clone(), statement.clone(), params.to_vec());
+        let (tree, params) = (Tree::of(statement), params.to_vec());
         let explained = self.engine.runtime()?.spawn(async move {
             let started = Instant::now();
             let work = async {
-                let plan = physical(&mut context, &statement, ast, &params).await?;
+                let plan = physical(&mut context, &tree, &params).await?;
                 if !analyze {
                     return explain::plan(plan.as_ref(), verbose);
                 }
@@ -109,15 +109,14 @@ impl Session {
 
     pub(crate) async fn describe_query(
         &self,
-        statement: &Statement,
-        ast: &ast::Statement,
+        tree: Tree,
+        names: Names,
         given: &[Option<DataType>],
     ) -> QueryResult<Description> {
-        let context = self.context(statement.text());
-        let names = Names::of(ast);
-        let (ast, statement, given) = (ast.clone(), statement.clone(), given.to_vec());
+        let context = self.context(tree.statement.text());
+        let given = given.to_vec();
         let work = async move {
-            let bound = bind(&context, &statement, ast, &given)?;
+            let bound = bind(&context, &tree, &given)?;
             let fields = context.result_schema(&bound.plan)?;
             Ok(Description { params: bound.params.clone(), fields: Some(names.rename(&fields)) })
         };
@@ -128,15 +127,46 @@ impl Session {
     }
 }
 
+/// The query inside of a statement. Its syntax tree is copied on the query runtime only: the
+/// tree may be deeper than the caller's stack.
+pub(crate) struct Tree {
+    statement: Statement,
+    /// For INSERT: the types of the columns that the query fills.
+    filled: Vec<ColumnType>,
+}
+
+impl Tree {
+    /// Of a SELECT or EXPLAIN.
+    pub(crate) fn of(statement: &Statement) -> Tree {
+        Tree { statement: statement.clone(), filled: Vec::new() }
+    }
+
+    /// Of an INSERT.
+    pub(crate) fn of_insert(statement: &Statement, filled: Vec<ColumnType>) -> Tree {
+        Tree { statement: statement.clone(), filled }
+    }
+
+    fn syntax(&self) -> QueryResult<ast::Statement> {
+        let none = || QueryError::internal("a statement without a query");
+        match self.statement.kind() {
+            Kind::Query(ast) | Kind::Explain { statement: ast, .. } => Ok((**ast).clone()),
+            Kind::Insert(insert) => {
+                let query = insert.source.as_ref().ok_or_else(none)?;
+                Ok(ast::Statement::Query(Box::new(insert::typed(query, &self.filled))))
+            }
+            _ => Err(none()),
+        }
+    }
+}
+
 /// From syntax to operators.
 async fn physical(
     context: &mut PlanContext,
-    statement: &Statement,
-    ast: ast::Statement,
+    tree: &Tree,
     params: &[ScalarValue],
 ) -> QueryResult<Arc<dyn ExecutionPlan>> {
     let given: Vec<Option<DataType>> = params.iter().map(|p| Some(p.data_type())).collect();
-    let bound = bind(context, statement, ast, &given)?;
+    let bound = bind(context, tree, &given)?;
     if bound.params.len() > params.len() {
         let message = format!(
             "bind message supplies {} parameters, but the statement requires {}",
@@ -153,13 +183,13 @@ async fn physical(
 /// Names and types of a statement, kept with it for the next run.
 pub(crate) fn bind(
     context: &PlanContext,
-    statement: &Statement,
-    mut ast: ast::Statement,
+    tree: &Tree,
     given: &[Option<DataType>],
 ) -> QueryResult<Arc<Bound>> {
-    if let Some(found) = bound::find(statement, context, given) {
+    if let Some(found) = bound::find(&tree.statement, context, given) {
         return Ok(found);
     }
+    let mut ast = tree.syntax()?;
     let (count, limits) = count_params(&ast)?;
     let mut types: Vec<Option<DataType>> = given.to_vec();
     types.resize(count.max(given.len()), None);
@@ -180,7 +210,7 @@ pub(crate) fn bind(
     };
     let bound = Arc::new(Bound::new(context, given, plan, params));
     if context.may_keep() {
-        bound::keep(statement, bound.clone());
+        bound::keep(&tree.statement, bound.clone());
     }
     Ok(bound)
 }

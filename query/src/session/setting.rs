@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::sql::sqlparser::ast;
 
 use super::Session;
 use crate::Outcome;
@@ -37,6 +38,17 @@ impl Session {
             block.remember(name, before);
         }
         Ok(told(&state.settings, name, "SET"))
+    }
+
+    /// `SELECT set_config(name, value, is_local)`.
+    pub(super) fn set_config(&self, name: &str, value: &str, local: bool) -> QueryResult<Outcome> {
+        self.set(name, &SetValue::Text(value.to_string()), local)?;
+        let schema = Arc::new(Schema::new(vec![Field::new("set_config", DataType::Utf8, true)]));
+        let now = self.setting(name).unwrap_or_default();
+        let column = Arc::new(StringArray::from(vec![now]));
+        let batch = RecordBatch::try_new(schema.clone(), vec![column])?;
+        let stream = run::ready(schema.clone(), vec![batch]);
+        Ok(Outcome::Rows { schema, stream, verb: "SELECT" })
     }
 
     pub(super) fn reset(&self, name: Option<&str>) -> QueryResult<Outcome> {
@@ -83,6 +95,39 @@ impl Session {
         let batch = RecordBatch::try_new(schema.clone(), arrays)?;
         let stream = run::ready(schema.clone(), vec![batch]);
         Ok(Outcome::Rows { schema, stream, verb: "SHOW" })
+    }
+}
+
+/// The arguments of `SELECT set_config('name', 'value', false)`, if the statement is that.
+pub(super) fn config_call(statement: &ast::Statement) -> Option<(String, String, bool)> {
+    let ast::Statement::Query(query) = statement else { return None };
+    let ast::SetExpr::Select(select) = query.body.as_ref() else { return None };
+    let [ast::SelectItem::UnnamedExpr(ast::Expr::Function(function))] = &select.projection[..]
+    else {
+        return None;
+    };
+    let name = function.name.0.last()?.as_ident()?;
+    if !name.value.eq_ignore_ascii_case("set_config") || !select.from.is_empty() {
+        return None;
+    }
+    let ast::FunctionArguments::List(list) = &function.args else { return None };
+    let values: Vec<&ast::Value> = list
+        .args
+        .iter()
+        .filter_map(|arg| match arg {
+            ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(ast::Expr::Value(value))) => {
+                Some(&value.value)
+            }
+            _ => None,
+        })
+        .collect();
+    match values[..] {
+        [
+            ast::Value::SingleQuotedString(name),
+            ast::Value::SingleQuotedString(value),
+            ast::Value::Boolean(local),
+        ] => Some((name.clone(), value.clone(), *local)),
+        _ => None,
     }
 }
 

@@ -227,6 +227,8 @@ fn settings_are_kept_shown_and_reported() {
             .iter()
             .any(|(n, v)| n == "standard_conforming_strings" && v == "on")
     );
+    world.check("SELECT set_config('application_name', 'z', false)", &["z"]);
+    world.check("SHOW application_name", &["z"]);
     world.check(
         "SELECT current_user, current_database(), current_schema(), current_schema",
         &["admin | millrace | public | public"],

@@ -18,6 +18,9 @@ use tsdb::DbStats;
 
 use crate::http::state::{Backend, SqlSession};
 
+/// A session that was begun: user and settings.
+pub type Started = (String, Vec<(String, String)>);
+
 #[derive(Default)]
 pub struct House {
     /// Bodies written, with their precision.
@@ -26,7 +29,7 @@ pub struct House {
     pub write_error: Mutex<Option<tsdb::Error>>,
     pub read_only: Mutex<Option<String>>,
     /// Sessions: user and settings.
-    pub sessions: Mutex<Vec<(String, Vec<(String, String)>)>>,
+    pub sessions: Mutex<Vec<Started>>,
     pub cancelled: Arc<AtomicUsize>,
     /// Batches that streams have given.
     pub batches: Arc<AtomicUsize>,

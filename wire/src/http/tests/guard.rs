@@ -33,7 +33,7 @@ async fn every_road_but_four_asks_for_log_in() {
         with("/sql", "Bearer mr_bob"),
         with("/sql", "Bearer ann:secret"),
         with("/sql", "Token ann:wrong"),
-        with("/sql", "Basic \u{1}"),
+        with("/sql", "Basic \u{e9}"),
     ] {
         let path = request.uri().to_string();
         let answer = send(&state, request).await;

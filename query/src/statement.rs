@@ -26,8 +26,8 @@ const TOKENS_MAX: usize = 200_000;
 /// Depth of nested expressions; deeper texts are refused with 54001.
 const NESTING_MAX: usize = 64;
 /// Links of a chain of operators (`a OR b OR …`); longer ones are refused with 54001. Lists
-/// (`IN (…)`, VALUES) are no chains.
-const CHAIN_MAX: usize = 4_000;
+/// (`IN (…)`, VALUES) are no chains. Planning takes the square of a chain's length.
+const CHAIN_MAX: usize = 1_000;
 /// Links that any thread's stack can take.
 const CHAIN_PLAIN_MAX: usize = 100;
 /// Stack of a thread that handles longer chains: each link takes a few KiB in a debug build.

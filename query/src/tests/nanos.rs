@@ -30,15 +30,15 @@ fn world(offsets: &[i64]) -> World {
     };
     let db = world.engine.db();
     let Outcome::Table(id) = db.execute(Command::CreateTable(table)).unwrap() else { panic!() };
+    let schema = db.snapshot().table("ns").unwrap().schema().clone();
+    let [host, v] = ["host", "v"].map(|name| schema.column(name).unwrap().id);
+    let values = Values::Float(offsets.iter().map(|o| *o as f64).collect());
     let batch = WriteBatch {
         table: id,
-        series: vec![SeriesRef::Key(Key::new([(0, b"a".as_slice())]))],
+        series: vec![SeriesRef::Key(Key::new([(host, b"a".as_slice())]))],
         key_of_row: vec![0; offsets.len()],
         times: offsets.iter().map(|o| BASE + o).collect(),
-        columns: vec![(
-            1,
-            Column::good(Values::Float(offsets.iter().map(|o| *o as f64).collect())),
-        )],
+        columns: vec![(v, Column::good(values))],
     };
     db.execute(Command::Write(batch)).unwrap();
     world
@@ -58,11 +58,7 @@ fn a_micro_stands_for_all_its_nanos() {
         ("time <= '2026-01-01 00:00:00.000001+00'", "5"),
         ("time < '2026-01-01 00:00:00.000001+00'", "3"),
         ("time <> '2026-01-01 00:00:00.000001+00'", "4"),
-        ("time < 'epoch'::text::timestamptz OR true", "6"),
     ] {
-        if filter.contains("epoch") {
-            continue;
-        }
         assert_eq!(count(filter), expect, "{filter}");
     }
     world.check(
@@ -83,17 +79,18 @@ fn a_micro_stands_for_all_its_nanos() {
 fn qualities_show_on_request() {
     let world = world(&[0]);
     let db = world.engine.db();
-    let table = db.snapshot().table("ns").unwrap().schema().id;
+    let schema = db.snapshot().table("ns").unwrap().schema().clone();
+    let [host, v] = ["host", "v"].map(|name| schema.column(name).unwrap().id);
     let mut cells = ColumnBuilder::new(PhysicalType::Float, 3);
     cells.push(CellState::value(Quality::Uncertain), ValueRef::Float(5.0));
     cells.push(CellState::null(Quality::Bad), ValueRef::Float(0.0));
     cells.push_absent(1);
     let batch = WriteBatch {
-        table,
-        series: vec![SeriesRef::Key(Key::new([(0, b"b".as_slice())]))],
+        table: schema.id,
+        series: vec![SeriesRef::Key(Key::new([(host, b"b".as_slice())]))],
         key_of_row: vec![0; 3],
         times: vec![BASE, BASE + 1_000_000, BASE + 2_000_000],
-        columns: vec![(1, cells.finish())],
+        columns: vec![(v, cells.finish())],
     };
     db.execute(Command::Write(batch)).unwrap();
     let sql = "SELECT v, v__quality FROM ns WHERE host = 'b' ORDER BY time";
@@ -135,5 +132,5 @@ fn keys_stay_with_their_rows() {
     world.run("CHECKPOINT; VACUUM FULL");
     world.check(wrong, &["0"]);
     world.check("SELECT count(*), count(k), count(DISTINCT j) FROM t", &["60000 | 54545 | 7"]);
-    world.check("SELECT sum(v) FROM t WHERE k = 'key number 3' AND j IN (1, 2)", &["46752060"]);
+    world.check("SELECT sum(v) FROM t WHERE k = 'key number 3' AND j IN (1, 2)", &["46740000"]);
 }

@@ -208,31 +208,3 @@ fn processor_ticks(pid: u32) -> u64 {
     let fields: Vec<&str> = rest.split_whitespace().collect();
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
-
-#[test]
-fn cancelled_statements_end() {
-    let server = TestServer::start();
-    let lines: String = (0..10_000).map(|n| format!("m v={n}i {}\n", T + n * 1_000_000)).collect();
-    server.write(&lines);
-    block_on(async {
-        let client = server.sql().await;
-        let token = client.cancel_token();
-        let sql = "SELECT sum(a.v * b.v * c.v) FROM m AS a CROSS JOIN m AS b CROSS JOIN m AS c";
-        let query = client.simple_query(sql);
-        let cancel = async {
-            tokio::time::sleep(Duration::from_millis(500)).await;
-            token.cancel_query(tokio_postgres::NoTls).await
-        };
-        let (query, cancel) = tokio::join!(query, cancel);
-        cancel.unwrap();
-        let error = query.expect_err("cancelled");
-        assert_eq!(error.as_db_error().unwrap().code().code(), "57014");
-        let error = client
-            .simple_query(&format!("SET statement_timeout = '300ms'; {sql}"))
-            .await
-            .expect_err("timed out");
-        assert_eq!(error.as_db_error().unwrap().code().code(), "57014");
-        assert_eq!(first_row(&client, "SELECT 1").await, "1");
-        wait_until_idle(&server).await;
-    });
-}

@@ -23,7 +23,7 @@ mod record;
 mod state;
 mod stats;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod verify;
 pub(crate) mod version;
 

@@ -6,6 +6,7 @@
 //! row by row where several meet (newer positions win). Row groups are decoded when their first
 //! row is needed, so that a group outside bounds or time is never read.
 
+pub mod aggregate;
 mod piece;
 mod source;
 mod stream;

@@ -11,11 +11,15 @@ use parking_lot::RwLock;
 use crate::error::Result;
 use crate::head::{Head, LastRows};
 use crate::rows::RowSnapshot;
+use crate::scan::aggregate::{AggregateRequest, AggregateStream, Aggregation, Shared};
 use crate::scan::{PartHandle, Scan, ScanRequest, ScanStats, ScanStream, Source, StreamSpec};
 use crate::series::{Bitmap, SeriesIndex};
 use crate::types::{ColumnId, PhysicalType, Rows, TableId, TableSchema, TimeRange};
 
 use super::stats::{PartInfo, TableStats};
+
+/// Rows merged at a time where an aggregation meets overlapping sources.
+const MERGED_ROWS: usize = 8192;
 
 /// One version of everything.
 #[derive(Clone, Debug)]
@@ -123,6 +127,14 @@ impl Table {
         self.state.scan(request)
     }
 
+    /// Plans an aggregation; nothing but indexes is read yet.
+    ///
+    /// # Errors
+    /// As [`Table::scan`].
+    pub fn aggregate(&self, request: AggregateRequest) -> Result<Aggregation> {
+        self.state.aggregate(request)
+    }
+
     /// Newest row of each series of `series` that has one, in ascending series, out of the
     /// last-row cache; `columns` in the order asked for. The cache may be ahead of the snapshot
     /// by commits that were published since: use it where the newest is wanted.
@@ -161,11 +173,8 @@ impl TableState {
     fn scan(&self, request: ScanRequest) -> Result<Scan> {
         let columns = self.physical(&request.columns)?;
         let stats = Arc::new(ScanStats::default());
-        let sources = self.sources(&request, &stats)?;
-        let set = request.series.map(|mut set| {
-            set.remove_range(self.series_count..);
-            Arc::new(set)
-        });
+        let sources = self.sources(request.series.as_ref(), request.times, &stats)?;
+        let set = self.bounded(request.series);
         let mut streams = Vec::new();
         for series in self.split(set.as_deref(), request.streams) {
             let spec = StreamSpec {
@@ -182,16 +191,69 @@ impl TableState {
         Ok(Scan { streams, stats })
     }
 
+    fn aggregate(&self, request: AggregateRequest) -> Result<Aggregation> {
+        let wanted: Vec<ColumnId> = request.columns.iter().map(|c| c.column).collect();
+        let mut columns = self.physical(&wanted)?;
+        let mut filters = Vec::with_capacity(request.filters.len());
+        for filter in request.filters {
+            let at = columns.iter().position(|(id, _)| *id == filter.column);
+            let at = at.unwrap_or(columns.len());
+            if at == columns.len() {
+                columns.extend(self.physical(&[filter.column])?);
+            }
+            filters.push((at, filter));
+        }
+        let stats = Arc::new(ScanStats::default());
+        let sources = self.sources(request.series.as_ref(), request.times, &stats)?;
+        let set = self.bounded(request.series);
+        let shared = Arc::new(Shared {
+            buckets: request.buckets,
+            groups: request.groups,
+            columns: columns.clone(),
+            wants: request.columns.iter().map(|c| c.wants).collect(),
+            filters,
+            use_zones: request.use_zones,
+        });
+        let mut streams = Vec::new();
+        for series in self.split(set.as_deref(), request.streams) {
+            let spec = StreamSpec {
+                series,
+                set: set.clone(),
+                times: request.times,
+                columns: columns.clone(),
+                bounds: Vec::new(),
+                mode: self.schema.options.merge,
+                batch_rows: MERGED_ROWS,
+            };
+            let (shared, stats) = (Arc::clone(&shared), Arc::clone(&stats));
+            streams.push(AggregateStream::new(&sources, spec, shared, stats)?);
+        }
+        Ok(Aggregation { streams, stats })
+    }
+
+    /// A set without the series that came after the snapshot.
+    fn bounded(&self, series: Option<Bitmap>) -> Option<Arc<Bitmap>> {
+        series.map(|mut set| {
+            set.remove_range(self.series_count..);
+            Arc::new(set)
+        })
+    }
+
     /// The sources that can have rows wanted, counted in `stats`.
-    fn sources(&self, request: &ScanRequest, stats: &ScanStats) -> Result<Vec<Source>> {
+    fn sources(
+        &self,
+        series: Option<&Bitmap>,
+        times: TimeRange,
+        stats: &ScanStats,
+    ) -> Result<Vec<Source>> {
         let length = self.schema.options.partition_ns;
         let (mut seen, mut kept) = (Partitions::default(), Partitions::default());
         let mut sources = Vec::new();
         for part in self.parts.iter() {
             ScanStats::add(&stats.parts, 1);
             seen.add(part.entry.times, length);
-            if part.meets(request.series.as_ref(), request.times) {
-                kept.add(part.entry.times.intersect(&request.times), length);
+            if part.meets(series, times) {
+                kept.add(part.entry.times.intersect(&times), length);
                 let groups = u64::from(part.part.group_count());
                 ScanStats::add(&stats.groups, groups);
                 sources.push(Source::Part(Arc::clone(part)));

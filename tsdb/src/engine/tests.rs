@@ -7,12 +7,12 @@ mod faults;
 mod golden;
 mod model;
 mod races;
-mod random;
+pub(crate) mod random;
 mod twin;
 mod workload;
 
 /// The seeds to run: a range, or the one that the environment names.
-fn seeds(range: std::ops::Range<u64>) -> impl Iterator<Item = u64> {
+pub(crate) fn seeds(range: std::ops::Range<u64>) -> impl Iterator<Item = u64> {
     let only: Option<u64> = std::env::var("MILLRACE_SEED").ok().and_then(|seed| seed.parse().ok());
     let rounds = if only.is_some() { 20 } else { 1 };
     let range = only.map_or(range, |seed| seed..seed + 1);

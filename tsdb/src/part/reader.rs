@@ -63,6 +63,39 @@ struct FoundStats {
     nth: usize,
 }
 
+/// Zones and statistics of one index page, held together so that a walk over its groups asks for
+/// them once.
+#[derive(Debug)]
+pub struct PageStats {
+    lead: Arc<Lead>,
+    /// Of each column asked for; `None` where the part does not have it.
+    columns: Vec<Option<PageColumn>>,
+}
+
+#[derive(Debug)]
+struct PageColumn {
+    blocks: Arc<Vec<BlockEntry>>,
+    stats: Arc<ColumnStats>,
+}
+
+impl PageStats {
+    /// Zones of a group, by its place in the page.
+    pub fn zones(&self, at_page: usize) -> &[ZoneRows] {
+        let range = |g: &GroupEntry| g.zone_start as usize..(g.zone_start + g.zones) as usize;
+        let found = self.lead.groups.get(at_page).and_then(|g| self.lead.zones.get(range(g)));
+        found.unwrap_or_default()
+    }
+
+    /// Statistics of the zones of a group in the `nth` of the columns asked for; `None` if every
+    /// cell is absent.
+    pub fn stats(&self, at_page: usize, nth: usize) -> Option<&[ZoneStats]> {
+        let column = self.columns.get(nth)?.as_ref()?;
+        column.blocks.get(at_page).filter(|block| block.len > 0)?;
+        let start = column.stats.starts.get(at_page)?.0 as usize;
+        column.stats.zones.get(start..start + self.lead.groups.get(at_page)?.zones as usize)
+    }
+}
+
 /// Series and times of a row group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupKeys {
@@ -282,6 +315,35 @@ impl Part {
         }
     }
 
+    /// Zones and statistics of some columns over a page, by the number that [`Part::locate`] gives.
+    ///
+    /// # Errors
+    /// As [`Part::zone_stats`].
+    pub(crate) fn page_stats(
+        &self,
+        number: usize,
+        columns: &[(ColumnId, PhysicalType)],
+    ) -> Result<PageStats> {
+        let lead = self.lead(number)?;
+        let mut found = Vec::with_capacity(columns.len());
+        for (id, _) in columns {
+            found.push(match self.column_index(*id) {
+                None => None,
+                Some(index) => {
+                    let blocks = self.blocks(number, &lead, index)?;
+                    // A column that is absent in all of a page has no section there.
+                    if blocks.iter().all(|block| block.len == 0) {
+                        None
+                    } else {
+                        let stats = self.stats(number, &lead, index, &blocks)?;
+                        Some(PageColumn { blocks, stats })
+                    }
+                }
+            });
+        }
+        Ok(PageStats { lead, columns: found })
+    }
+
     /// Range of a text column's values in a group; `None` if there are none.
     ///
     /// # Errors
@@ -315,7 +377,7 @@ impl Part {
     }
 
     /// Page of a group and its place there.
-    pub(super) fn locate(&self, group: &GroupRef) -> Result<(usize, usize)> {
+    pub(crate) fn locate(&self, group: &GroupRef) -> Result<(usize, usize)> {
         let page = self.page_starts.partition_point(|start| *start <= group.index);
         if group.index >= self.meta.groups || page == 0 {
             return Err(Error::Invalid(format!("{} has no group {}", self.path, group.index)));

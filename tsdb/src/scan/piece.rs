@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::error::Result;
 use crate::head::{Run, RunData};
-use crate::part::{GroupKeys, GroupRef, ZoneRows, ZoneStats, ZoneValues};
+use crate::part::{GroupKeys, GroupRef, Part, ZoneRows, ZoneStats, ZoneValues};
 use crate::types::{Column, ColumnId, PhysicalType, SeriesRows, TimeRange, Value};
 
 use super::source::PartHandle;
@@ -30,6 +30,26 @@ impl Group {
             columns: OnceLock::new(),
             skips: OnceLock::new(),
         })
+    }
+
+    /// The group's entry in the directory of its part.
+    pub fn found(&self) -> &GroupRef {
+        &self.group
+    }
+
+    /// The part that holds it.
+    pub fn part(&self) -> &Part {
+        &self.handle.part
+    }
+
+    /// Whether the columns of the stream were decoded.
+    pub fn has_columns(&self) -> bool {
+        self.columns.get().is_some()
+    }
+
+    /// Some columns, which are not kept.
+    pub fn read(&self, columns: &[(ColumnId, PhysicalType)]) -> Result<Vec<Option<Column>>> {
+        self.handle.part.read_columns(&self.group, columns)
     }
 
     /// Series and times.
@@ -155,6 +175,8 @@ pub(super) struct Piece {
     pub order: u32,
     /// No row is earlier.
     pub earliest: i64,
+    /// No row is later.
+    pub latest: i64,
     /// Rows before they are cut to the times; `None` for a whole group not read yet.
     rows: Option<SeriesRows>,
 }
@@ -165,8 +187,8 @@ impl Piece {
         let last = run.data.times[(rows.start + rows.rows - 1) as usize];
         let meets = TimeRange::new(first, last).overlaps(&times);
         let place = Place::Run(Arc::clone(&run.data));
-        let earliest = first.max(times.min);
-        meets.then_some(Piece { place, age, order: 0, earliest, rows: Some(rows) })
+        let (earliest, latest) = (first.max(times.min), last.min(times.max));
+        meets.then_some(Piece { place, age, order: 0, earliest, latest, rows: Some(rows) })
     }
 
     pub fn of_shared(group: &Arc<Group>, nth: usize, age: u64, times: TimeRange) -> Option<Piece> {
@@ -176,15 +198,30 @@ impl Piece {
         let last = keys.times[(rows.start + rows.rows - 1) as usize];
         let meets = TimeRange::new(first, last).overlaps(&times);
         let place = Place::Group(Arc::clone(group));
-        let earliest = first.max(times.min);
-        meets.then_some(Piece { place, age, order: 0, earliest, rows: Some(rows) })
+        let (earliest, latest) = (first.max(times.min), last.min(times.max));
+        meets.then_some(Piece { place, age, order: 0, earliest, latest, rows: Some(rows) })
     }
 
     pub fn of_own(group: &Arc<Group>, age: u64, times: TimeRange) -> Option<Piece> {
-        let earliest = group.group.times.min.max(times.min);
+        let span = group.group.times.intersect(&times);
+        let (earliest, latest) = (span.min, span.max);
         let meets = group.group.times.overlaps(&times);
         let place = Place::Group(Arc::clone(group));
-        meets.then_some(Piece { place, age, order: 0, earliest, rows: None })
+        meets.then_some(Piece { place, age, order: 0, earliest, latest, rows: None })
+    }
+
+    /// Times that its rows may have.
+    pub fn span(&self) -> TimeRange {
+        TimeRange::new(self.earliest, self.latest)
+    }
+
+    /// First row and the row behind the last, before they are cut to the times; `rows`: of the
+    /// whole group.
+    pub fn bounds(&self, rows: u32) -> (usize, usize) {
+        match self.rows {
+            Some(rows) => (rows.start as usize, (rows.start + rows.rows) as usize),
+            None => (0, rows as usize),
+        }
     }
 
     /// Rows `start..end` of the place that lie in `times`; may be empty.

@@ -109,6 +109,19 @@ impl ScanStream {
         Ok((!rows.is_empty()).then_some(rows))
     }
 
+    /// Takes up pieces of a series that were found elsewhere, cut to `times`; what was begun must
+    /// be at its end.
+    pub(super) fn feed(&mut self, series: u32, mut pieces: Vec<Piece>, times: TimeRange) {
+        debug_assert!(self.waiting.is_empty() && self.active.is_empty());
+        self.spec.times = times;
+        for piece in &mut pieces {
+            piece.earliest = piece.earliest.max(times.min);
+        }
+        pieces.sort_by_key(|piece| (piece.earliest, piece.age, piece.order));
+        self.series = series;
+        self.waiting = pieces.into();
+    }
+
     /// Gathers the pieces of the next series; false if there is none.
     fn next_series(&mut self) -> Result<bool> {
         let Some(Reverse((series, _))) = self.heap.peek() else { return Ok(false) };

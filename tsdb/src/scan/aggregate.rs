@@ -1,0 +1,316 @@
+//! Aggregates by time bucket and group of series, without making rows.
+//!
+//! A stream walks its series as a scan does. Where only one source has rows, a zone that lies in
+//! one bucket is answered from its statistics; other rows are added slice by slice from the
+//! decoded blocks. Only where sources meet in time are rows merged first, by the scan's own
+//! merger, so that both give the same rows.
+//!
+//! What holds:
+//! - Every row of the request is added exactly once: a piece gives the times that it alone has,
+//!   the merger those that several have.
+//! - Counts, extremes, first and last are exact; sums of integers too, or an error; sums of floats
+//!   differ from another order of adding by rounding only.
+
+mod filter;
+mod rows;
+mod states;
+#[cfg(test)]
+mod tests;
+mod zones;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::part::PageStats;
+use crate::series::Bitmap;
+use crate::types::{ColumnId, MergeMode, PhysicalType, TimeRange};
+
+use super::piece::Piece;
+use super::source::{Filter, Source, Walk};
+use super::{ScanStats, ScanStream, StreamSpec};
+
+pub use filter::{Comparison, FieldFilter, FieldTest, Literal};
+pub use states::{Aggregates, ColumnAggregates, Extremes, Moments, Wants};
+
+/// Time buckets of one width: bucket `k` holds the times from `origin + k * width` on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Buckets {
+    /// Width, ns; above 0.
+    pub width: i64,
+    /// A time at which a bucket begins, ns.
+    pub origin: i64,
+}
+
+impl Buckets {
+    /// Number of the bucket of a time.
+    pub fn index(&self, time: i64) -> i64 {
+        match time.checked_sub(self.origin) {
+            Some(offset) => offset.div_euclid(self.width),
+            None => {
+                let offset = i128::from(time) - i128::from(self.origin);
+                offset.div_euclid(i128::from(self.width)) as i64
+            }
+        }
+    }
+
+    /// First time of a bucket, ns; saturates.
+    pub fn start(&self, index: i64) -> i64 {
+        let start = i128::from(self.origin) + i128::from(index) * i128::from(self.width);
+        start.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
+    }
+
+    /// Last time of a bucket, ns; saturates.
+    fn last(&self, index: i64) -> i64 {
+        let end = i128::from(self.origin) + (i128::from(index) + 1) * i128::from(self.width) - 1;
+        end.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
+    }
+}
+
+/// The group of each series.
+#[derive(Clone, Debug)]
+pub enum GroupOf {
+    /// All series are group 0.
+    One,
+    /// Each series is a group of its own number.
+    Each,
+    /// The group of each series of a set, in its ascending order.
+    Listed {
+        /// The series.
+        set: Arc<Bitmap>,
+        /// Their groups.
+        of: Arc<Vec<u32>>,
+    },
+}
+
+impl GroupOf {
+    fn group(&self, series: u32) -> u32 {
+        match self {
+            GroupOf::One => 0,
+            GroupOf::Each => series,
+            GroupOf::Listed { set, of } => {
+                let rank = set.rank(series) as usize;
+                of.get(rank.saturating_sub(1)).copied().unwrap_or(0)
+            }
+        }
+    }
+}
+
+/// A column and what is asked of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AggregateColumn {
+    /// The field.
+    pub column: ColumnId,
+    /// Figures wanted; of text and booleans only the count can be had.
+    pub wants: Wants,
+}
+
+/// What to aggregate.
+#[derive(Clone, Debug)]
+pub struct AggregateRequest {
+    /// Series to read; `None` for all.
+    pub series: Option<Bitmap>,
+    /// Times to read; exact.
+    pub times: TimeRange,
+    /// Buckets; `None` for one over all times.
+    pub buckets: Option<Buckets>,
+    /// Groups of series.
+    pub groups: GroupOf,
+    /// Columns, each once.
+    pub columns: Vec<AggregateColumn>,
+    /// Rows must pass all of these; exact.
+    pub filters: Vec<FieldFilter>,
+    /// Streams at most.
+    pub streams: usize,
+    /// Whether statistics of zones may answer; the answer is the same without.
+    pub use_zones: bool,
+}
+
+/// A planned aggregation.
+#[derive(Debug)]
+pub struct Aggregation {
+    /// The streams, over disjoint ranges of series; what they give is to be merged.
+    pub streams: Vec<AggregateStream>,
+    /// What is read and skipped; grows while the streams run.
+    pub stats: Arc<ScanStats>,
+}
+
+/// What the streams of one request share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub buckets: Option<Buckets>,
+    pub groups: GroupOf,
+    /// Columns wanted with their types, then those that only filters look at.
+    pub columns: Vec<(ColumnId, PhysicalType)>,
+    pub wants: Vec<Wants>,
+    /// Filters, each with the place of its column in `columns`.
+    pub filters: Vec<(usize, FieldFilter)>,
+    pub use_zones: bool,
+}
+
+/// Aggregates the series of one range. Reading blocks on CPU and disk.
+#[derive(Debug)]
+pub struct AggregateStream {
+    shared: Arc<Shared>,
+    mode: MergeMode,
+    filter: Filter,
+    walks: Vec<Walk>,
+    heap: BinaryHeap<Reverse<(u32, usize)>>,
+    /// Merges rows where sources meet.
+    merger: ScanStream,
+    /// Statistics of the page in hand of each part, by the part's number.
+    pages: HashMap<u64, (usize, Arc<PageStats>)>,
+    table: Aggregates,
+    segments: Vec<rows::Segment>,
+    stats: Arc<ScanStats>,
+}
+
+impl AggregateStream {
+    pub(crate) fn new(
+        sources: &[Source],
+        spec: StreamSpec,
+        shared: Arc<Shared>,
+        stats: Arc<ScanStats>,
+    ) -> Result<AggregateStream> {
+        let filter = Filter {
+            first: spec.series.0,
+            last: spec.series.1,
+            set: spec.set.clone(),
+            times: spec.times,
+        };
+        let (mut walks, mut heap) = (Vec::new(), BinaryHeap::new());
+        for source in sources {
+            let Some(mut walk) = Walk::new(source, &filter, &stats)? else { continue };
+            if let Some(series) = walk.peek(&filter)? {
+                heap.push(Reverse((series, walks.len())));
+                walks.push(walk);
+            }
+        }
+        let mode = spec.mode;
+        let merger = ScanStream::new(&[], spec, Arc::clone(&stats))?;
+        let table = Aggregates::new(&shared.columns[..shared.wants.len()], &shared.wants);
+        Ok(AggregateStream {
+            shared,
+            mode,
+            filter,
+            walks,
+            heap,
+            merger,
+            pages: HashMap::new(),
+            table,
+            segments: Vec::new(),
+            stats,
+        })
+    }
+
+    /// Adds the rows of the next series; false at the end.
+    ///
+    /// # Errors
+    /// [`crate::Error::Corrupt`] or [`crate::Error::Io`] from reading parts.
+    pub fn step(&mut self) -> Result<bool> {
+        let Some(Reverse((series, _))) = self.heap.peek() else { return Ok(false) };
+        let series = *series;
+        let mut pieces = Vec::new();
+        while let Some(Reverse((next, at))) = self.heap.peek().copied() {
+            if next != series {
+                break;
+            }
+            self.heap.pop();
+            let walk = &mut self.walks[at];
+            walk.take(series, &self.filter, &mut pieces)?;
+            if let Some(next) = walk.peek(&self.filter)? {
+                self.heap.push(Reverse((next, at)));
+            }
+        }
+        self.series(series, pieces)?;
+        Ok(true)
+    }
+
+    /// Slots of groups and buckets so far.
+    pub fn slots(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Bytes that the slots hold, about.
+    pub fn memory(&self) -> usize {
+        self.table.memory()
+    }
+
+    /// What was added so far; the stream goes on with nothing.
+    pub fn take(&mut self) -> Aggregates {
+        let wanted = &self.shared.columns[..self.shared.wants.len()];
+        std::mem::replace(&mut self.table, Aggregates::new(wanted, &self.shared.wants))
+    }
+
+    fn series(&mut self, series: u32, mut pieces: Vec<Piece>) -> Result<()> {
+        let group = self.shared.groups.group(series);
+        for (order, piece) in (0..).zip(&mut pieces) {
+            piece.order = order;
+        }
+        pieces.sort_by_key(|piece| (piece.earliest, piece.age, piece.order));
+        let apart = pieces.windows(2).all(|pair| pair[0].latest < pair[1].earliest);
+        if apart || self.mode == MergeMode::Append {
+            let times = self.filter.times;
+            return pieces.iter().try_for_each(|piece| self.direct(piece, times, group));
+        }
+        let meeting = meeting(&pieces);
+        for piece in &pieces {
+            for range in alone(piece, &meeting) {
+                self.direct(piece, range, group)?;
+            }
+        }
+        for range in meeting {
+            let touched = pieces.iter().filter(|p| p.span().overlaps(&range)).cloned().collect();
+            self.merger.feed(series, touched, range);
+            while let Some(rows) = self.merger.next_rows()? {
+                let columns: Vec<_> = rows.columns.iter().map(|(_, c)| Some(c)).collect();
+                self.add(group, &rows.times, &columns, 0, rows.times.len())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Times that several pieces may have, ascending and disjoint.
+fn meeting(pieces: &[Piece]) -> Vec<TimeRange> {
+    let mut events: Vec<(i128, i32)> = Vec::with_capacity(pieces.len() * 2);
+    for piece in pieces {
+        events.push((i128::from(piece.earliest), 1));
+        events.push((i128::from(piece.latest) + 1, -1));
+    }
+    // At one time an end counts before a start: ranges that only touch do not meet.
+    events.sort_unstable();
+    let mut found: Vec<TimeRange> = Vec::new();
+    let (mut depth, mut from) = (0, 0i128);
+    for (time, change) in events {
+        let before = depth;
+        depth += change;
+        if before < 2 && depth >= 2 {
+            from = time;
+        } else if before >= 2 && depth < 2 && from < time {
+            found.push(TimeRange::new(from as i64, (time - 1) as i64));
+        }
+    }
+    found
+}
+
+/// The times of a piece outside of those that meet.
+fn alone(piece: &Piece, meeting: &[TimeRange]) -> Vec<TimeRange> {
+    let mut found = Vec::new();
+    let mut from = Some(piece.earliest);
+    for range in meeting.iter().filter(|range| range.overlaps(&piece.span())) {
+        if let Some(start) = from
+            && start < range.min
+        {
+            found.push(TimeRange::new(start, range.min - 1));
+        }
+        from = range.max.checked_add(1);
+    }
+    if let Some(start) = from
+        && start <= piece.latest
+    {
+        found.push(TimeRange::new(start, piece.latest));
+    }
+    found
+}

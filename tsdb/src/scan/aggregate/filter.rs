@@ -1,0 +1,176 @@
+//! Exact tests of one field: what SQL's WHERE says of a cell.
+
+use std::cmp::Ordering;
+
+use crate::part::{ZoneStats, ZoneValues};
+use crate::types::{CellState, Column, ColumnId, ValueRef};
+
+/// A test of a field that a row must pass.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FieldFilter {
+    /// The field.
+    pub column: ColumnId,
+    /// The test.
+    pub test: FieldTest,
+}
+
+/// What a cell must be. A null or absent cell passes no comparison.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FieldTest {
+    /// A value that compares so with a literal.
+    Compare(Comparison, Literal),
+    /// Any value.
+    Present,
+    /// No value.
+    Missing,
+}
+
+/// How a value compares. NaN equals itself and is above all numbers; zeros are equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// `<`
+    Less,
+    /// `<=`
+    LessEqual,
+    /// `>`
+    Greater,
+    /// `>=`
+    GreaterEqual,
+    /// `=`
+    Equal,
+    /// `<>`
+    NotEqual,
+}
+
+/// What a value is compared with. A float beside an integer column compares as floats.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Literal {
+    /// An integer.
+    Int(i64),
+    /// A float.
+    Float(f64),
+    /// A boolean.
+    Bool(bool),
+}
+
+impl Comparison {
+    fn holds(self, order: Ordering) -> bool {
+        match self {
+            Comparison::Less => order.is_lt(),
+            Comparison::LessEqual => order.is_le(),
+            Comparison::Greater => order.is_gt(),
+            Comparison::GreaterEqual => order.is_ge(),
+            Comparison::Equal => order.is_eq(),
+            Comparison::NotEqual => order.is_ne(),
+        }
+    }
+}
+
+/// Order of floats as SQL has it: NaN last and equal to itself.
+fn order(a: f64, b: f64) -> Ordering {
+    a.partial_cmp(&b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
+}
+
+/// What statistics say of the rows of a zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    None,
+    Some,
+    All,
+}
+
+impl FieldTest {
+    fn passes(&self, state: CellState, value: ValueRef<'_>) -> bool {
+        match self {
+            FieldTest::Present => state.is_value(),
+            FieldTest::Missing => !state.is_value(),
+            FieldTest::Compare(..) if !state.is_value() => false,
+            FieldTest::Compare(comparison, literal) => match (value, literal) {
+                (ValueRef::Int(v), Literal::Int(l)) => comparison.holds(v.cmp(l)),
+                (ValueRef::Int(v), Literal::Float(l)) => comparison.holds(order(v as f64, *l)),
+                (ValueRef::Float(v), Literal::Float(l)) => comparison.holds(order(v, *l)),
+                (ValueRef::Float(v), Literal::Int(l)) => comparison.holds(order(v, *l as f64)),
+                (ValueRef::Bool(v), Literal::Bool(l)) => comparison.holds(v.cmp(l)),
+                _ => false,
+            },
+        }
+    }
+
+    /// Clears `keep` where a cell of `column[start..]` does not pass; `None` is a column in which
+    /// all cells are absent.
+    pub(super) fn apply(&self, column: Option<&Column>, start: usize, keep: &mut [bool]) {
+        let Some(column) = column else {
+            if *self != FieldTest::Missing {
+                keep.fill(false);
+            }
+            return;
+        };
+        for (i, keep) in keep.iter_mut().enumerate() {
+            let (state, value) = column.cell(start + i);
+            *keep &= self.passes(state, value);
+        }
+    }
+
+    /// What holds for the `rows` rows of a zone; `None` where the column is absent in all.
+    pub(super) fn verdict(&self, stats: Option<&ZoneStats>, rows: u32) -> Verdict {
+        let values = stats.map_or(0, ZoneStats::count);
+        let share = |passing: u32| match passing {
+            0 => Verdict::None,
+            n if n == rows => Verdict::All,
+            _ => Verdict::Some,
+        };
+        let (comparison, literal) = match self {
+            FieldTest::Present => return share(values),
+            FieldTest::Missing => return share(rows - values.min(rows)),
+            FieldTest::Compare(comparison, literal) => (*comparison, literal),
+        };
+        let Some(stats) = stats.filter(|_| values > 0) else { return Verdict::None };
+        let Some((least, most)) = range(stats, literal) else { return Verdict::Some };
+        let (low, high) = (comparison.holds(least), comparison.holds(most));
+        let all = match comparison {
+            // Between the ends of a range everything lies as both ends do.
+            Comparison::Less
+            | Comparison::LessEqual
+            | Comparison::Greater
+            | Comparison::GreaterEqual => low && high,
+            Comparison::Equal => low && high,
+            Comparison::NotEqual => least.is_gt() || most.is_lt(),
+        };
+        let none = match comparison {
+            Comparison::Less
+            | Comparison::LessEqual
+            | Comparison::Greater
+            | Comparison::GreaterEqual => !low && !high,
+            Comparison::Equal => least.is_gt() || most.is_lt(),
+            Comparison::NotEqual => least.is_eq() && most.is_eq(),
+        };
+        match (none, all) {
+            (true, _) => Verdict::None,
+            (_, true) => share(values),
+            _ => Verdict::Some,
+        }
+    }
+}
+
+/// How the least and the greatest value of a zone compare with a literal.
+fn range(stats: &ZoneStats, literal: &Literal) -> Option<(Ordering, Ordering)> {
+    match (&stats.values, literal) {
+        (ZoneValues::Int { min, max, .. }, Literal::Int(l)) => Some((min.cmp(l), max.cmp(l))),
+        (ZoneValues::Int { min, max, .. }, Literal::Float(l)) => {
+            Some((order(*min as f64, *l), order(*max as f64, *l)))
+        }
+        (ZoneValues::Int { min, max, .. }, Literal::Bool(l)) => {
+            let l = i64::from(*l);
+            Some((min.cmp(&l), max.cmp(&l)))
+        }
+        // A NaN lies above the range that is known.
+        (ZoneValues::Float { nan: true, .. }, _) => None,
+        (ZoneValues::Float { min, max, .. }, Literal::Float(l)) => {
+            Some((order(*min, *l), order(*max, *l)))
+        }
+        (ZoneValues::Float { min, max, .. }, Literal::Int(l)) => {
+            Some((order(*min, *l as f64), order(*max, *l as f64)))
+        }
+        _ => None,
+    }
+}

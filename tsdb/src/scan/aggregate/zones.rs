@@ -1,0 +1,167 @@
+//! Adding zones by their statistics.
+
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::part::{PageStats, ZoneRows, ZoneStats};
+use crate::types::TimeRange;
+
+use super::super::ScanStats;
+use super::super::piece::{Group, Piece, Place};
+use super::AggregateStream;
+use super::filter::Verdict;
+
+/// Rows of a zone, about; buckets much shorter than that hold no zone.
+const ZONE_ROWS_USUAL: f64 = 60.0;
+
+impl AggregateStream {
+    /// Whether zones may lie within buckets, or filters may rule some out.
+    pub(super) fn zones_help(&self, piece: &Piece) -> bool {
+        let Place::Group(group) = &piece.place else { return false };
+        if !self.shared.use_zones {
+            return false;
+        }
+        if !self.shared.filters.is_empty() {
+            return true;
+        }
+        match self.shared.buckets {
+            None => true,
+            Some(buckets) => {
+                let found = group.found();
+                let span = found.times.max as f64 - found.times.min as f64;
+                // Of a shared group each series has its own share of the rows.
+                let series = match found.own_series {
+                    true => 1.0,
+                    false => f64::from(found.series_last - found.series_first) + 1.0,
+                };
+                let between = span / (f64::from(found.rows) / series).max(1.0);
+                buckets.width as f64 >= between * ZONE_ROWS_USUAL
+            }
+        }
+    }
+
+    /// Adds a piece zone by zone: from statistics where they say all, else by its rows.
+    pub(super) fn zoned(&mut self, piece: &Piece, range: TimeRange, group: u32) -> Result<()> {
+        let Place::Group(place) = &piece.place else { return Ok(()) };
+        let (page, at_page) = self.page(place)?;
+        // Rows to decode, gathered while zones follow one another.
+        let mut pending: Option<(usize, usize)> = None;
+        let (first, last) = piece.bounds(place.found().rows);
+        let (mut seen, mut used) = (0u64, 0u64);
+        for (nth, zone) in page.zones(at_page).iter().enumerate() {
+            let (start, end) = (zone.start as usize, (zone.start + zone.rows) as usize);
+            if end <= first || start >= last || !zone.times.overlaps(&range) {
+                continue;
+            }
+            seen += 1;
+            let whole = first <= start && end <= last && range.encloses(&zone.times);
+            match self.judge(&page, at_page, nth, zone) {
+                Verdict::None => used += 1,
+                Verdict::All if whole && self.from_stats(&page, at_page, nth, zone, group)? => {
+                    used += 1;
+                }
+                _ => match &mut pending {
+                    Some((_, to)) if *to == start => *to = end,
+                    _ => {
+                        if let Some((from, to)) = pending.replace((start, end)) {
+                            self.rows_within(piece, (from, to), (first, last), range, group)?;
+                        }
+                    }
+                },
+            }
+        }
+        if let Some((from, to)) = pending {
+            self.rows_within(piece, (from, to), (first, last), range, group)?;
+        }
+        ScanStats::add(&self.stats.zones, seen);
+        ScanStats::add(&self.stats.zones_pruned, used);
+        Ok(())
+    }
+
+    /// Adds the rows of a span of zones that lie in the piece and the range.
+    fn rows_within(
+        &mut self,
+        piece: &Piece,
+        (from, to): (usize, usize),
+        (first, last): (usize, usize),
+        range: TimeRange,
+        group: u32,
+    ) -> Result<()> {
+        let (from, to) = (from.max(first), to.min(last));
+        let times = piece.place.times()?;
+        let own = &times[from..to];
+        let start = from + own.partition_point(|time| *time < range.min);
+        let end = from + own.partition_point(|time| *time <= range.max);
+        self.decoded(piece, start, end.max(start), group)
+    }
+
+    /// What the statistics of a zone say of the filters together.
+    fn judge(&self, page: &PageStats, at_page: usize, nth: usize, zone: &ZoneRows) -> Verdict {
+        let mut all = true;
+        for (at, filter) in &self.shared.filters {
+            let stats = page.stats(at_page, *at).and_then(|zones| zones.get(nth));
+            match filter.test.verdict(stats, zone.rows) {
+                Verdict::None => return Verdict::None,
+                Verdict::Some => all = false,
+                Verdict::All => {}
+            }
+        }
+        if all { Verdict::All } else { Verdict::Some }
+    }
+
+    /// Adds a whole zone by its statistics; false where they do not say all that is wanted.
+    fn from_stats(
+        &mut self,
+        page: &PageStats,
+        at_page: usize,
+        nth: usize,
+        zone: &ZoneRows,
+        group: u32,
+    ) -> Result<bool> {
+        let bucket = match self.shared.buckets {
+            None => 0,
+            Some(buckets) => {
+                let bucket = buckets.index(zone.times.min);
+                if zone.times.max > buckets.last(bucket) {
+                    return Ok(false);
+                }
+                bucket
+            }
+        };
+        if !zone.single_series {
+            return Ok(false);
+        }
+        let wanted = self.shared.wants.len();
+        let of = |column: usize| -> Option<&ZoneStats> { page.stats(at_page, column)?.get(nth) };
+        let known = (0..wanted).all(|column| {
+            of(column).is_none_or(|stats| {
+                self.table.suffices(column, stats) && self.table.edges_known(column, stats, zone)
+            })
+        });
+        if !known {
+            return Ok(false);
+        }
+        let slot = self.table.slot(group, bucket);
+        self.table.rows[slot as usize] += u64::from(zone.rows);
+        for column in 0..wanted {
+            if let Some(stats) = of(column) {
+                self.table.add_zone(column, slot, stats, zone);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The statistics of the page that a group lies in, and its place there.
+    fn page(&mut self, group: &Group) -> Result<(Arc<PageStats>, usize)> {
+        let part = group.part();
+        let (number, at_page) = part.locate(group.found())?;
+        if let Some((held, page)) = self.pages.get(&part.meta().id)
+            && *held == number
+        {
+            return Ok((Arc::clone(page), at_page));
+        }
+        let page = Arc::new(part.page_stats(number, &self.shared.columns)?);
+        self.pages.insert(part.meta().id, (number, Arc::clone(&page)));
+        Ok((page, at_page))
+    }
+}

@@ -46,6 +46,7 @@ pub(crate) async fn analyze(
     lines(all)
 }
 
-fn lines(lines: Vec<String>) -> QueryResult<RecordBatch> {
+/// Lines as the batch of an explanation.
+pub(crate) fn lines(lines: Vec<String>) -> QueryResult<RecordBatch> {
     Ok(RecordBatch::try_new(schema(), vec![Arc::new(StringArray::from(lines))])?)
 }

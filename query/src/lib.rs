@@ -10,6 +10,7 @@ mod explain;
 mod functions;
 mod insert;
 mod names;
+mod native;
 mod plan;
 mod run;
 mod session;

@@ -168,6 +168,11 @@ impl PlanContext {
         }
     }
 
+    /// Whether the transaction has written to a table, which it then must not read yet.
+    pub(crate) fn has_written(&self, table: TableId) -> bool {
+        self.written.contains(&table)
+    }
+
     /// Whether a bound plan may serve the same statement again.
     pub(crate) fn may_keep(&self) -> bool {
         !self.fleeting.load(std::sync::atomic::Ordering::Relaxed)

@@ -162,7 +162,7 @@ impl Driver {
 }
 
 /// The batch under the names of the result.
-fn relabel(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+pub(crate) fn relabel(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     if batch.schema_ref() == schema {
         return Ok(batch);
     }

@@ -95,6 +95,18 @@ static DEFS: &[Def] = &[
         Rule::Bool,
         "Newest rows are answered from the last-value cache.",
     ),
+    def(
+        "millrace.use_native",
+        "on",
+        Rule::Bool,
+        "Aggregates over one table run on the engine's own streams.",
+    ),
+    def(
+        "millrace.use_zones",
+        "on",
+        Rule::Bool,
+        "Statistics of zones answer aggregates where they say all.",
+    ),
     def("row_security", "on", Rule::Bool, "Accepted for clients that set it."),
     def(
         "search_path",

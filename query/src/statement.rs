@@ -72,6 +72,11 @@ impl Statement {
         &self.inner.kind
     }
 
+    /// Whether the tree is too deep for an ordinary stack.
+    pub(crate) fn is_deep(&self) -> bool {
+        self.inner.deep
+    }
+
     pub(crate) fn source(&self) -> &str {
         &self.inner.source
     }

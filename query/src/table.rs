@@ -3,10 +3,10 @@
 //! Inside times are ns, SQL shows µs: the floor, so that a µs literal matches the whole µs. The
 //! one place where that is decided is [`predicate`] (filters) and [`arrays`] (values).
 
-mod arrays;
+pub(crate) mod arrays;
 mod exec;
 pub(crate) mod last;
-mod predicate;
+pub(crate) mod predicate;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use tsdb::{ScanRequest, Snapshot};
 use crate::error::QueryError;
 use crate::plan::PlanContext;
 
-pub(crate) use exec::SeriesScanExec;
+pub(crate) use exec::{SeriesScanExec, ShownTime};
 
 /// Rows a batch.
 pub(crate) const BATCH_ROWS: usize = 8192;

@@ -5,6 +5,7 @@ mod harness;
 mod last;
 mod limits;
 mod nanos;
+mod native;
 mod queries;
 mod statements;
 mod transactions;

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
@@ -14,11 +15,12 @@ use tsdb::types::ColumnType;
 use super::Session;
 use crate::error::{QueryError, QueryResult};
 use crate::names::{self, Names};
+use crate::native::{self, NativeAggregate};
 use crate::plan::PlanContext;
 use crate::plan::bound::{self, Bound};
 use crate::run;
 use crate::statement::{Kind, Statement};
-use crate::{Description, Outcome, catalog, explain, insert};
+use crate::{Description, Outcome, catalog, explain, insert, table};
 
 /// Parameters of one statement; the protocol counts them in 16 bits.
 const PARAMS_MAX: usize = 65_535;
@@ -32,8 +34,74 @@ impl Session {
     ) -> QueryResult<Outcome> {
         let names = Names::of(ast);
         let tree = Tree::of(statement);
-        let (schema, stream) = self.start(tree, params, names).await?;
+        let (schema, stream) = match self.native(statement, ast, params, &names).await? {
+            Some(rows) => rows,
+            None => self.start(tree, params, names).await?,
+        };
         Ok(Outcome::Rows { schema, stream, verb: "SELECT" })
+    }
+
+    /// The statement as one that the engine's own streams answer, without planning it.
+    fn recognise(
+        &self,
+        statement: &Statement,
+        ast: &ast::Statement,
+        params: &[ScalarValue],
+    ) -> Option<NativeAggregate> {
+        if statement.is_deep() || !self.settings().is_on("millrace.use_native") {
+            return None;
+        }
+        native::recognise(ast, &self.context(statement.text()), params)
+    }
+
+    async fn native(
+        &self,
+        statement: &Statement,
+        ast: &ast::Statement,
+        params: &[ScalarValue],
+        names: &Names,
+    ) -> QueryResult<Option<(SchemaRef, datafusion::execution::SendableRecordBatchStream)>> {
+        let Some(native) = self.recognise(statement, ast, params) else { return Ok(None) };
+        let schema = names.rename(&native.schema);
+        let batch = self.answer(Arc::new(native)).await?;
+        let batch = run::relabel(batch, &schema)?;
+        let starts = (0..batch.num_rows()).step_by(table::BATCH_ROWS);
+        let batches = starts
+            .map(|from| batch.slice(from, table::BATCH_ROWS.min(batch.num_rows() - from)))
+            .collect();
+        Ok(Some((schema.clone(), run::ready(schema, batches))))
+    }
+
+    /// Runs a native statement: here where it is short, else on the query runtime.
+    async fn answer(&self, native: Arc<NativeAggregate>) -> QueryResult<RecordBatch> {
+        let _running = self.engine.enter();
+        let zones = self.settings().is_on("millrace.use_zones");
+        let pool = self.engine.base().runtime_env().memory_pool.clone();
+        if native.is_small() {
+            return native.answer_at_once(&pool, zones);
+        }
+        let (mut stop, threads) = (self.stop(), self.engine.options().threads);
+        let work = async move { stop.guard(native.answer(&pool, zones, threads)).await };
+        // Whoever leaves takes the task along.
+        AbortOnDrop(self.engine.runtime()?.spawn(work)).done().await
+    }
+
+    async fn explain_native(
+        &self,
+        native: NativeAggregate,
+        analyze: bool,
+    ) -> QueryResult<RecordBatch> {
+        if !analyze {
+            return explain::lines(vec![native.plan()]);
+        }
+        let (started, native) = (Instant::now(), Arc::new(native));
+        let rows = self.answer(native.clone()).await?.num_rows();
+        let took = started.elapsed().as_secs_f64() * 1e3;
+        explain::lines(vec![
+            format!("{}, {}", native.plan(), native.metrics()),
+            format!("Rows: {rows}"),
+            format!("Execution Time: {took:.3} ms"),
+        ])
     }
 
     /// Plans and starts a query; its columns get `names`.
@@ -80,6 +148,14 @@ impl Session {
         analyze: bool,
         verbose: bool,
     ) -> QueryResult<Outcome> {
+        if let Kind::Explain { statement: ast, .. } = statement.kind()
+            && let Some(native) = self.recognise(statement, ast, params)
+        {
+            let batch = self.explain_native(native, analyze).await?;
+            let schema = explain::schema();
+            let stream = run::ready(schema.clone(), vec![batch]);
+            return Ok(Outcome::Rows { schema, stream, verb: "EXPLAIN" });
+        }
         let mut context = self.context(statement.text());
         let mut stop = self.stop();
         let running = self.engine.enter();
@@ -124,6 +200,24 @@ impl Session {
             Ok(described) => described,
             Err(error) => Err(QueryError::internal(format!("describing: {error}"))),
         }
+    }
+}
+
+/// A task that ends with its reader.
+struct AbortOnDrop<T>(tokio::task::JoinHandle<QueryResult<T>>);
+
+impl<T> AbortOnDrop<T> {
+    async fn done(mut self) -> QueryResult<T> {
+        match (&mut self.0).await {
+            Ok(done) => done,
+            Err(error) => Err(QueryError::internal(format!("a statement's task: {error}"))),
+        }
+    }
+}
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

@@ -41,7 +41,7 @@ fn corrupt(what: impl std::fmt::Display) -> datafusion::error::DataFusionError {
 }
 
 /// ns to the µs that SQL shows.
-pub(super) fn micros(ns: i64) -> i64 {
+pub(crate) fn micros(ns: i64) -> i64 {
     ns.div_euclid(1_000)
 }
 
@@ -115,7 +115,7 @@ fn time_column(times: Vec<i64>, zone: &str) -> ArrayRef {
 }
 
 /// Distinct values of a key column as an array, with a NULL behind them where asked.
-pub(super) fn key_values(
+pub(crate) fn key_values(
     kind: ColumnType,
     values: &[Vec<u8>],
     zone: &str,

@@ -130,7 +130,7 @@ impl fmt::Debug for SeriesScanExec {
 }
 
 /// A time for EXPLAIN: µs as SQL would show it in UTC.
-struct ShownTime(i64);
+pub(crate) struct ShownTime(pub(crate) i64);
 
 impl fmt::Display for ShownTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

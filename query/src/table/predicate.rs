@@ -243,7 +243,7 @@ fn literal_ns(expr: &Expr) -> Option<i128> {
 }
 
 /// The stored times (ns) whose µs compares so with `literal` (ns). Bounds saturate.
-fn compare(op: Operator, literal: i128) -> Option<TimeRange> {
+pub(crate) fn compare(op: Operator, literal: i128) -> Option<TimeRange> {
     let floor = literal.div_euclid(1_000);
     let whole = literal.rem_euclid(1_000) == 0;
     let ceil = floor + i128::from(!whole);

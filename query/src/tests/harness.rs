@@ -120,6 +120,27 @@ impl World {
         fails(&self.session, sql)
     }
 
+    /// The first line of EXPLAIN.
+    pub(super) fn plan(&self, sql: &str, params: &[ScalarValue]) -> String {
+        rows(&self.session, &format!("EXPLAIN {sql}"), params)
+            .into_iter()
+            .next()
+            .unwrap_or_default()
+    }
+
+    /// Names and types of the columns that a query gives.
+    pub(super) fn types(&self, sql: &str, params: &[ScalarValue]) -> Vec<String> {
+        let statements = self.session.parse(sql).unwrap();
+        match block_on(self.session.execute(&statements[0], params)).unwrap() {
+            Outcome::Rows { schema, .. } => {
+                let shown =
+                    |f: &Arc<arrow::datatypes::Field>| format!("{} {}", f.name(), f.data_type());
+                schema.fields().iter().map(shown).collect()
+            }
+            _ => panic!("{sql} gives no rows"),
+        }
+    }
+
     /// Rows as lines, values with ` | ` between them, NULL as ∅.
     pub(super) fn check(&self, sql: &str, expect: &[&str]) {
         assert_eq!(rows(&self.session, sql, &[]), expect, "{sql}");

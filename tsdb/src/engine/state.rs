@@ -11,7 +11,7 @@ use parking_lot::RwLock;
 use crate::error::Result;
 use crate::head::{Head, LastRows};
 use crate::rows::RowSnapshot;
-use crate::scan::aggregate::{AggregateRequest, AggregateStream, Aggregation, Shared};
+use crate::scan::aggregate::{AggregateRequest, AggregateStream, Aggregates, Aggregation, Shared};
 use crate::scan::{PartHandle, Scan, ScanRequest, ScanStats, ScanStream, Source, StreamSpec};
 use crate::series::{Bitmap, SeriesIndex};
 use crate::types::{ColumnId, PhysicalType, Rows, TableId, TableSchema, TimeRange};
@@ -133,6 +133,16 @@ impl Table {
     /// As [`Table::scan`].
     pub fn aggregate(&self, request: AggregateRequest) -> Result<Aggregation> {
         self.state.aggregate(request)
+    }
+
+    /// What [`Table::aggregate`] would give over no rows.
+    ///
+    /// # Errors
+    /// As [`Table::scan`].
+    pub fn aggregate_nothing(&self, request: &AggregateRequest) -> Result<Aggregates> {
+        let wanted: Vec<ColumnId> = request.columns.iter().map(|c| c.column).collect();
+        let wants: Vec<_> = request.columns.iter().map(|c| c.wants).collect();
+        Ok(Aggregates::new(&self.state.physical(&wanted)?, &wants))
     }
 
     /// Newest row of each series of `series` that has one, in ascending series, out of the

@@ -261,7 +261,7 @@ pub struct Aggregates {
 }
 
 impl Aggregates {
-    pub(super) fn new(columns: &[(ColumnId, PhysicalType)], wants: &[Wants]) -> Aggregates {
+    pub(crate) fn new(columns: &[(ColumnId, PhysicalType)], wants: &[Wants]) -> Aggregates {
         Aggregates {
             keys: Vec::new(),
             rows: Vec::new(),
@@ -279,6 +279,11 @@ impl Aggregates {
     /// Whether nothing was added.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
+    }
+
+    /// Adds a slot without rows, of group 0 and bucket 0.
+    pub fn add_empty(&mut self) {
+        self.slot(0, 0);
     }
 
     /// Bytes held, about.

@@ -1,0 +1,178 @@
+//! Running a recognised statement.
+
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::SchemaRef;
+use datafusion::execution::memory_pool::MemoryPool;
+use parking_lot::Mutex;
+use tsdb::scan::aggregate::Aggregates;
+use tsdb::series::Bitmap;
+use tsdb::types::TimeRange;
+use tsdb::{ScanStats, Table};
+
+use super::order::{Order, sorted};
+use super::run;
+use super::spec::{AggregateSpec, GroupBy, Keys};
+use crate::error::{QueryError, QueryResult};
+
+/// Cells that one thread reads before another would have started.
+const CELLS_AT_ONCE: f64 = 400_000.0;
+/// Rows of a block, about: less of a series cannot be read.
+const BLOCK_ROWS: f64 = 4_096.0;
+
+/// `SELECT … FROM table WHERE … GROUP BY … ORDER BY … LIMIT …`, recognised.
+#[derive(Debug)]
+pub(crate) struct NativeAggregate {
+    pub(crate) spec: AggregateSpec,
+    pub(crate) table: Table,
+    pub(crate) series: Option<Bitmap>,
+    /// The columns of the result, among groups and measures.
+    pub(crate) output: Vec<usize>,
+    pub(crate) order: Vec<Order>,
+    pub(crate) limit: Option<usize>,
+    pub(crate) offset: usize,
+    pub(crate) schema: SchemaRef,
+    /// What each reading read, for EXPLAIN ANALYZE.
+    pub(crate) told: Mutex<Vec<Arc<ScanStats>>>,
+}
+
+impl NativeAggregate {
+    /// Whether the answer is there before another thread would have taken over.
+    pub(crate) fn is_small(&self) -> bool {
+        let columns = (self.spec.measures.len() + self.spec.filters.len()).max(1) as f64;
+        self.top_rows().is_none() && self.rows() * columns <= CELLS_AT_ONCE
+    }
+
+    /// Rows that must be read, about; at least a block of each series.
+    fn rows(&self) -> f64 {
+        let stats = self.table.stats();
+        let all = f64::from(self.table.series_count()).max(1.0);
+        let series = self.series.as_ref().map_or(all, |s| s.cardinality() as f64);
+        let span = (stats.times.max as f64 - stats.times.min as f64).max(1.0);
+        let cut = self.spec.times.intersect(&stats.times);
+        if cut.is_empty() {
+            return 0.0;
+        }
+        let share = ((cut.max as f64 - cut.min as f64) / span).clamp(0.0, 1.0);
+        let each = stats.rows as f64 / all;
+        series * (each * share).max(BLOCK_ROWS.min(each))
+    }
+
+    /// Rows wanted of an answer in order of time, where reading may stop early.
+    fn top_rows(&self) -> Option<usize> {
+        let first = self.order.first()?;
+        let bucket = matches!(self.spec.groups.get(first.column), Some(GroupBy::Bucket(_)));
+        // Several buckets are ordered by the first alone only if it is the finest.
+        let one = self.spec.groups.iter().filter(|g| matches!(g, GroupBy::Bucket(_))).count() == 1;
+        (bucket && one).then_some(self.limit?.saturating_add(self.offset))
+    }
+
+    /// Answers on this thread.
+    pub(crate) fn answer_at_once(
+        &self,
+        pool: &Arc<dyn MemoryPool>,
+        zones: bool,
+    ) -> QueryResult<RecordBatch> {
+        let (request, keys) = self.spec.request(&self.table, self.series.clone(), 1, zones)?;
+        let planned = self.table.aggregate(request)?;
+        self.told.lock().push(planned.stats);
+        let found = run::at_once(planned.streams, pool)?;
+        self.batch(found, &keys)
+    }
+
+    /// Answers with streams side by side, on the runtime that this is called on.
+    pub(crate) async fn answer(
+        &self,
+        pool: &Arc<dyn MemoryPool>,
+        zones: bool,
+        threads: usize,
+    ) -> QueryResult<RecordBatch> {
+        match self.top_rows() {
+            Some(rows) => self.answer_top(pool, zones, threads, rows).await,
+            None => {
+                let (found, keys) = self.read(self.spec.times, pool, zones, threads).await?;
+                self.batch(found, &keys)
+            }
+        }
+    }
+
+    async fn read(
+        &self,
+        times: TimeRange,
+        pool: &Arc<dyn MemoryPool>,
+        zones: bool,
+        threads: usize,
+    ) -> QueryResult<(Option<Aggregates>, Keys)> {
+        let spec = AggregateSpec { times, ..self.spec.clone() };
+        let (request, keys) = spec.request(&self.table, self.series.clone(), threads, zones)?;
+        let planned = self.table.aggregate(request)?;
+        self.told.lock().push(planned.stats);
+        Ok((run::beside(planned.streams, pool).await?, keys))
+    }
+
+    /// Reads spans of whole buckets from the wanted end of time, each longer than the one before,
+    /// until there are rows enough.
+    async fn answer_top(
+        &self,
+        pool: &Arc<dyn MemoryPool>,
+        zones: bool,
+        threads: usize,
+        rows: usize,
+    ) -> QueryResult<RecordBatch> {
+        let finest = self.spec.finest().ok().flatten();
+        let buckets = finest.ok_or_else(|| QueryError::internal("an order by time without one"))?;
+        let newest_first = self.order.first().is_some_and(|o| o.descending);
+        let mut left = self.spec.times.intersect(&self.table.stats().times);
+        let mut all: Option<Aggregates> = None;
+        let mut all_keys = Keys::None;
+        let mut count = (rows as i64).clamp(1, 1 << 40);
+        while !left.is_empty() && all.as_ref().map_or(0, Aggregates::len) < rows {
+            let span = if newest_first {
+                let first = buckets.index(left.max).saturating_sub(count);
+                TimeRange::new(left.min.max(buckets.start(first)), left.max)
+            } else {
+                let end = buckets.index(left.min).saturating_add(count);
+                TimeRange::new(left.min, left.max.min(buckets.start(end).saturating_sub(1)))
+            };
+            let (found, keys) = self.read(span, pool, zones, threads).await?;
+            all_keys = keys;
+            match (&mut all, found) {
+                (Some(all), Some(found)) => all.merge(&found),
+                (all @ None, found) => *all = found,
+                (_, None) => {}
+            }
+            left = match newest_first {
+                true if span.min > left.min => TimeRange::new(left.min, span.min - 1),
+                false if span.max < left.max => TimeRange::new(span.max + 1, left.max),
+                _ => TimeRange::EMPTY,
+            };
+            count = count.saturating_mul(4).min(1 << 40);
+        }
+        self.batch(all, &all_keys)
+    }
+
+    fn batch(&self, found: Option<Aggregates>, keys: &Keys) -> QueryResult<RecordBatch> {
+        let mut found = match found {
+            Some(found) => found,
+            // A table without series has no stream; its columns still have their types.
+            None if !self.spec.is_one_row() => {
+                return Ok(RecordBatch::new_empty(self.schema.clone()));
+            }
+            None => self.spec.nothing(&self.table)?,
+        };
+        if found.is_empty() && self.spec.is_one_row() {
+            found.add_empty();
+        }
+        let mut picks = sorted(&self.spec, &self.order, &found, keys, &self.table)?;
+        let from = self.offset.min(picks.len());
+        picks.drain(..from);
+        picks.truncate(self.limit.unwrap_or(usize::MAX));
+        let mut arrays = Vec::with_capacity(self.output.len());
+        for at in &self.output {
+            arrays.push(self.spec.array(*at, &found, keys, &self.table, &picks)?);
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(picks.len()));
+        Ok(RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)?)
+    }
+}

@@ -1,0 +1,89 @@
+//! EXPLAIN of a native aggregation.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tsdb::ScanStats;
+use tsdb::types::{ColumnId, TimeRange};
+
+use super::answer::NativeAggregate;
+use super::spec::{Function, GroupBy, Measure};
+use crate::table::ShownTime;
+
+/// A counter of a scan.
+type Counter = fn(&ScanStats) -> &AtomicU64;
+
+const COUNTERS: [(&str, Counter); 9] = [
+    ("partitions", |s| &s.partitions),
+    ("partitions_pruned", |s| &s.partitions_pruned),
+    ("parts", |s| &s.parts),
+    ("parts_pruned", |s| &s.parts_pruned),
+    ("row_groups", |s| &s.groups),
+    ("row_groups_read", |s| &s.groups_read),
+    ("zones", |s| &s.zones),
+    ("zones_from_statistics", |s| &s.zones_pruned),
+    ("head_runs", |s| &s.head_runs),
+];
+
+impl NativeAggregate {
+    /// The plan in one line.
+    pub(crate) fn plan(&self) -> String {
+        let name = |id: ColumnId| {
+            let column = self.table.schema().column_by_id(id);
+            column.map_or_else(|| format!("#{id}"), |c| c.name.clone())
+        };
+        let groups = self.spec.groups.iter().map(|group| match group {
+            GroupBy::Bucket(buckets) => format!("time by {} s", buckets.width as f64 / 1e9),
+            GroupBy::Key(id, _) => name(*id),
+        });
+        let measures = self.spec.measures.iter().map(|m| measure(m, &name));
+        let of = self.table.series_count();
+        let series = self.series.as_ref().map_or(u64::from(of), |s| s.cardinality());
+        let mut line = format!(
+            "Aggregate: table={}, groups=[{}], measures=[{}], series={series} of {of}",
+            self.table.schema().name,
+            groups.collect::<Vec<_>>().join(", "),
+            measures.collect::<Vec<_>>().join(", "),
+        );
+        let times = self.spec.times;
+        if times.is_empty() {
+            line += ", time=none";
+        } else if times != TimeRange::ALL {
+            line += &format!(", time={} to {}", ShownTime(times.min), ShownTime(times.max));
+        }
+        if !self.spec.filters.is_empty() {
+            let tested: Vec<_> = self.spec.filters.iter().map(|f| name(f.column)).collect();
+            line += &format!(", tests of=[{}]", tested.join(", "));
+        }
+        if let Some(limit) = self.limit {
+            line += &format!(", fetch={limit}");
+        }
+        line
+    }
+
+    /// What was read so far, as metrics.
+    pub(crate) fn metrics(&self) -> String {
+        let told = self.told.lock();
+        let of = |counter: Counter| -> u64 {
+            told.iter().map(|stats| counter(stats).load(Ordering::Relaxed)).sum()
+        };
+        let all: Vec<String> =
+            COUNTERS.iter().map(|(name, counter)| format!("{name}={}", of(*counter))).collect();
+        format!("metrics=[{}]", all.join(", "))
+    }
+}
+
+fn measure(measure: &Measure, name: &impl Fn(ColumnId) -> String) -> String {
+    let function = match measure.function {
+        Function::Count => "count",
+        Function::Sum => "sum",
+        Function::Avg => "avg",
+        Function::Min => "min",
+        Function::Max => "max",
+        Function::First => "first",
+        Function::Last => "last",
+    };
+    match measure.column {
+        Some((id, _)) => format!("{function}({})", name(id)),
+        None => format!("{function}(*)"),
+    }
+}

@@ -1,0 +1,419 @@
+//! Recognising whole statements: `SELECT groups, aggregates FROM table WHERE … GROUP BY … ORDER BY …`.
+//!
+//! Every field of the syntax tree is named here, so that a clause which is new to the parser does
+//! not slip through.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::scalar::ScalarValue;
+use datafusion::sql::sqlparser::ast::{
+    self, Expr, FunctionArg, FunctionArgExpr, GroupByExpr, LimitClause, OrderBy, OrderByExpr,
+    OrderByKind, Query, Select, SelectFlavor, SelectItem, SetExpr, TableFactor, Value,
+};
+use tsdb::Table;
+use tsdb::scan::aggregate::Buckets;
+
+use super::answer::NativeAggregate;
+use super::literal::{Reader, call, is_utc, plain_args};
+use super::order::Order;
+use super::spec::{AggregateSpec, Function, GroupBy, Measure};
+use super::where_clause::Selection;
+use crate::catalog;
+use crate::names::folded;
+use crate::plan::PlanContext;
+use crate::plan::names::SCHEMA;
+use crate::table::{SeriesTable, Source};
+
+const SECOND: i64 = 1_000_000_000;
+const DAY: i64 = 86_400 * SECOND;
+/// 2000-01-03T00:00:00Z, a Monday, from which `time_bucket` counts.
+const MONDAY: i64 = 946_857_600 * SECOND;
+
+/// What names and literals mean in one statement over one table.
+pub(super) struct Scope<'a> {
+    pub(super) table: &'a Table,
+    pub(super) provider: &'a SeriesTable,
+    /// What qualified names begin with.
+    alias: String,
+    pub(super) reader: Reader<'a>,
+}
+
+impl Scope<'_> {
+    /// The column of the table that an expression names.
+    pub(super) fn column(&self, expr: &Expr) -> Option<Source> {
+        let name = match expr {
+            Expr::Identifier(name) => folded(name),
+            Expr::CompoundIdentifier(parts) => match &parts[..] {
+                [table, name] if folded(table) == self.alias => folded(name),
+                _ => return None,
+            },
+            Expr::Nested(inner) => return self.column(inner),
+            _ => return None,
+        };
+        match self.provider.source(&name)? {
+            Source::Quality(_) => None,
+            source => Some(source),
+        }
+    }
+}
+
+/// The statement as a native one; `None` if it is not surely one.
+pub(crate) fn recognise(
+    ast: &ast::Statement,
+    context: &PlanContext,
+    params: &[ScalarValue],
+) -> Option<NativeAggregate> {
+    let ast::Statement::Query(query) = ast else { return None };
+    if context.quality {
+        return None;
+    }
+    let (select, order_by, limit) = parts(query)?;
+    let (from, selection, projection, group_by) = clauses(select)?;
+    let (name, alias) = relation(from)?;
+    let table = context.snapshot.table(&name)?;
+    if context.has_written(table.schema().id) {
+        return None;
+    }
+    let zone = context.settings.zone();
+    let provider = context.engine.tables().provider(table.schema(), zone, false);
+    let reader = Reader { params, zone, now: context.started_us().checked_mul(1_000)? };
+    let scope = Scope { table: &table, provider: &provider, alias, reader };
+    let mut found = Selection::default();
+    if let Some(selection) = selection {
+        found.narrow(selection, &scope)?;
+    }
+    let mut shape = Shape { scope: &scope, projection, groups: Vec::new(), measures: Vec::new() };
+    for expr in group_by {
+        let group = shape.group(expr)?;
+        shape.groups.push(group);
+    }
+    let mut output = Vec::with_capacity(projection.len());
+    for item in projection {
+        output.push(shape.place(item_expr(item)?)?);
+    }
+    let order = match order_by {
+        None => Vec::new(),
+        Some(list) => list.iter().map(|by| shape.order(by, &output)).collect::<Option<_>>()?,
+    };
+    let (limit, offset) = match limit {
+        None => (None, 0),
+        Some((limit, offset)) => {
+            let limit = match limit {
+                Some(limit) => Some(scope.reader.count(limit)?),
+                None => None,
+            };
+            (limit, offset.map_or(Some(0), |offset| scope.reader.count(offset))?)
+        }
+    };
+    let (groups, measures) = (shape.groups, shape.measures);
+    // A plain list of columns is no aggregate.
+    if groups.is_empty() && measures.is_empty() {
+        return None;
+    }
+    let spec = AggregateSpec {
+        provider: SeriesTable::clone(&provider),
+        times: found.times,
+        filters: found.filters,
+        groups,
+        measures,
+    };
+    spec.finest().ok()?;
+    let schema = schema(&spec, &output);
+    let series = found.series;
+    let told = Default::default();
+    Some(NativeAggregate { spec, table, series, output, order, limit, offset, schema, told })
+}
+
+fn schema(spec: &AggregateSpec, output: &[usize]) -> SchemaRef {
+    let types = spec.types();
+    let fields = output.iter().map(|at| Field::new(format!("c{at}"), types[*at].clone(), true));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+type Limit<'a> = (Option<&'a Expr>, Option<&'a Expr>);
+
+/// A query's only SELECT, its order and limit.
+fn parts(query: &Query) -> Option<(&Select, Option<&[OrderByExpr]>, Option<Limit<'_>>)> {
+    let Query {
+        with: None,
+        body,
+        order_by,
+        limit_clause,
+        fetch: None,
+        locks,
+        for_clause: None,
+        settings: None,
+        format_clause: None,
+        pipe_operators,
+    } = query
+    else {
+        return None;
+    };
+    let SetExpr::Select(select) = &**body else { return None };
+    let order_by = match order_by {
+        None => None,
+        Some(OrderBy { kind: OrderByKind::Expressions(list), interpolate: None }) => {
+            Some(&list[..])
+        }
+        Some(_) => return None,
+    };
+    let limit = match limit_clause {
+        None => None,
+        Some(LimitClause::LimitOffset { limit, offset, limit_by }) if limit_by.is_empty() => {
+            Some((limit.as_ref(), offset.as_ref().map(|o| &o.value)))
+        }
+        Some(_) => return None,
+    };
+    (locks.is_empty() && pipe_operators.is_empty()).then_some((select, order_by, limit))
+}
+
+type Clauses<'a> = (&'a TableFactor, Option<&'a Expr>, &'a [SelectItem], &'a [Expr]);
+
+/// Table, WHERE, list and GROUP BY of a SELECT that has nothing else.
+fn clauses(select: &Select) -> Option<Clauses<'_>> {
+    let Select {
+        select_token: _,
+        optimizer_hints,
+        distinct: None,
+        select_modifiers: None,
+        top: None,
+        top_before_distinct: _,
+        projection,
+        exclude: None,
+        into: None,
+        from,
+        lateral_views,
+        prewhere: None,
+        selection,
+        connect_by,
+        group_by: GroupByExpr::Expressions(group_by, modifiers),
+        cluster_by,
+        distribute_by,
+        sort_by,
+        having: None,
+        named_window,
+        qualify: None,
+        window_before_qualify: _,
+        value_table_mode: None,
+        flavor: SelectFlavor::Standard,
+    } = select
+    else {
+        return None;
+    };
+    let empty = optimizer_hints.is_empty()
+        && lateral_views.is_empty()
+        && connect_by.is_empty()
+        && modifiers.is_empty()
+        && cluster_by.is_empty()
+        && distribute_by.is_empty()
+        && sort_by.is_empty()
+        && named_window.is_empty();
+    let [from] = &from[..] else { return None };
+    (empty && from.joins.is_empty()).then_some((
+        &from.relation,
+        selection.as_ref(),
+        projection,
+        group_by,
+    ))
+}
+
+/// Name of a table, and what its columns are qualified with.
+fn relation(from: &TableFactor) -> Option<(String, String)> {
+    let TableFactor::Table {
+        name,
+        alias,
+        args: None,
+        with_hints,
+        version: None,
+        with_ordinality: false,
+        partitions,
+        json_path: None,
+        sample: None,
+        index_hints,
+    } = from
+    else {
+        return None;
+    };
+    if !(with_hints.is_empty() && partitions.is_empty() && index_hints.is_empty()) {
+        return None;
+    }
+    let idents: Vec<String> =
+        name.0.iter().map(|part| part.as_ident().map(folded)).collect::<Option<_>>()?;
+    let name = match &idents[..] {
+        [name] if catalog::table(None, name).is_none() => name,
+        [schema, name] if schema == SCHEMA => name,
+        _ => return None,
+    };
+    let alias = match alias {
+        None => name.clone(),
+        Some(alias) if alias.columns.is_empty() && alias.at.is_none() => folded(&alias.name),
+        Some(_) => return None,
+    };
+    Some((name.clone(), alias))
+}
+
+fn item_expr(item: &SelectItem) -> Option<&Expr> {
+    match item {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr),
+        _ => None,
+    }
+}
+
+/// Groups and measures as they are found.
+struct Shape<'a> {
+    scope: &'a Scope<'a>,
+    projection: &'a [SelectItem],
+    groups: Vec<GroupBy>,
+    measures: Vec<Measure>,
+}
+
+impl Shape<'_> {
+    /// An expression of GROUP BY: a key, a bucket, or the name or number of one in the list.
+    fn group(&self, expr: &Expr) -> Option<GroupBy> {
+        if let Some(group) = self.group_expr(expr) {
+            return Some(group);
+        }
+        match expr {
+            // A column of the table goes before a name of the list.
+            Expr::Identifier(name) if self.scope.column(expr).is_none() => {
+                self.group_expr(self.named(&folded(name))?)
+            }
+            _ => self.group_expr(item_expr(self.projection.get(ordinal(expr)?)?)?),
+        }
+    }
+
+    /// The only item of the list with this name.
+    fn named(&self, name: &str) -> Option<&Expr> {
+        let mut found = self.projection.iter().filter_map(|item| match item {
+            SelectItem::ExprWithAlias { expr, alias } if folded(alias) == name => Some(expr),
+            _ => None,
+        });
+        match (found.next(), found.next()) {
+            (Some(expr), None) => Some(expr),
+            _ => None,
+        }
+    }
+
+    fn group_expr(&self, expr: &Expr) -> Option<GroupBy> {
+        match expr {
+            Expr::Nested(inner) => self.group_expr(inner),
+            Expr::Function(function) => {
+                let (name, args) = call(function)?;
+                bucket(&name, &plain_args(args)?, self.scope).map(GroupBy::Bucket)
+            }
+            _ => match self.scope.column(expr)? {
+                Source::Key(id, kind) => Some(GroupBy::Key(id, kind)),
+                _ => None,
+            },
+        }
+    }
+
+    /// Place of an expression of the list among groups and measures.
+    fn place(&mut self, expr: &Expr) -> Option<usize> {
+        if let Some(group) = self.group_expr(expr) {
+            return self.groups.iter().position(|g| *g == group);
+        }
+        let measure = measure(expr, self.scope)?;
+        let at = self.measures.iter().position(|m| *m == measure);
+        let at = at.unwrap_or_else(|| {
+            self.measures.push(measure);
+            self.measures.len() - 1
+        });
+        Some(self.groups.len() + at)
+    }
+
+    fn order(&mut self, by: &OrderByExpr, output: &[usize]) -> Option<Order> {
+        let OrderByExpr { expr, options, with_fill: None } = by else { return None };
+        let named = match expr {
+            Expr::Identifier(name) => self.named(&folded(name)).cloned(),
+            _ => None,
+        };
+        let column = match (named, ordinal(expr)) {
+            (Some(expr), _) => self.place(&expr)?,
+            (None, Some(at)) => *output.get(at)?,
+            (None, None) => self.place(expr)?,
+        };
+        let descending = options.asc == Some(false);
+        let nulls_first = options.nulls_first.unwrap_or(descending);
+        Some(Order { column, descending, nulls_first })
+    }
+}
+
+/// A place in the list that a plain number names, from 0.
+fn ordinal(expr: &Expr) -> Option<usize> {
+    let Expr::Value(value) = expr else { return None };
+    match &value.value {
+        Value::Number(text, false) => text.parse::<usize>().ok()?.checked_sub(1),
+        _ => None,
+    }
+}
+
+/// Buckets that a function cuts the time column into.
+fn bucket(name: &str, args: &[&Expr], scope: &Scope<'_>) -> Option<Buckets> {
+    let is_time = |expr: &Expr| scope.column(expr) == Some(Source::Time);
+    match (name, args) {
+        ("time_bucket", [width, time]) if is_time(time) => {
+            Some(Buckets { width: scope.reader.bucket_width(width)?, origin: MONDAY })
+        }
+        ("date_bin", [width, time]) if is_time(time) => {
+            Some(Buckets { width: scope.reader.bucket_width(width)?, origin: 0 })
+        }
+        ("time_bucket" | "date_bin", [width, time, origin]) if is_time(time) => {
+            let origin = i64::try_from(scope.reader.time(origin)?).ok()?;
+            let width = scope.reader.bucket_width(width)?;
+            (origin % 1_000 == 0).then_some(Buckets { width, origin })
+        }
+        ("date_trunc", [unit, time]) if is_time(time) && is_utc(scope.reader.zone) => {
+            let width = match &scope.reader.text(unit)?.to_lowercase()[..] {
+                "second" => SECOND,
+                "minute" => 60 * SECOND,
+                "hour" => 3600 * SECOND,
+                "day" => DAY,
+                "week" => 7 * DAY,
+                _ => return None,
+            };
+            Some(Buckets { width, origin: MONDAY })
+        }
+        _ => None,
+    }
+}
+
+/// The measure that an expression is.
+fn measure(expr: &Expr, scope: &Scope<'_>) -> Option<Measure> {
+    let function = match expr {
+        Expr::Nested(inner) => return measure(inner, scope),
+        Expr::Function(function) => function,
+        _ => return None,
+    };
+    let (name, args) = call(function)?;
+    if let ("count", [FunctionArg::Unnamed(FunctionArgExpr::Wildcard)]) = (&name[..], args) {
+        return Measure::new(Function::Count, None);
+    }
+    let args = plain_args(args)?;
+    let field = |expr: &Expr| match scope.column(expr)? {
+        Source::Field(id, kind) => Some((id, kind)),
+        _ => None,
+    };
+    match (&name[..], &args[..]) {
+        ("count", [time]) if scope.column(time) == Some(Source::Time) => {
+            Measure::new(Function::Count, None)
+        }
+        ("first" | "last", [value, time]) if scope.column(time) == Some(Source::Time) => {
+            let function = if name == "first" { Function::First } else { Function::Last };
+            Measure::new(function, Some(field(value)?))
+        }
+        (_, [value]) => {
+            let function = match &name[..] {
+                "count" => Function::Count,
+                "sum" => Function::Sum,
+                "avg" => Function::Avg,
+                "min" => Function::Min,
+                "max" => Function::Max,
+                _ => return None,
+            };
+            Measure::new(function, Some(field(value)?))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,360 @@
+//! Native statements against the same statements planned by DataFusion.
+
+use std::fmt::Write as _;
+
+use datafusion::scalar::ScalarValue;
+
+use super::harness::{World, rows};
+
+/// Splitmix64: the same numbers for ever.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+
+    fn one<'a>(&mut self, list: &[&'a str]) -> &'a str {
+        list[self.below(list.len() as u64) as usize]
+    }
+}
+
+/// A table with all kinds of fields, late rows, nulls, several parts and a head.
+fn filled(seed: u64, merge: &str) -> World {
+    let world = World::new();
+    world.run(&format!(
+        "CREATE TABLE m (time timestamptz NOT NULL, host text, rack text, f double precision, \
+         i bigint, s smallint, b boolean, t text, at timestamptz, PRIMARY KEY (host, rack, time)) \
+         WITH (merge = '{merge}', partition_by = '6 hours')"
+    ));
+    let mut random = Random(seed);
+    for burst in 0..14 {
+        let mut sql = String::from("INSERT INTO m (time, host, rack, f, i, s, b, t, at) VALUES ");
+        let start = random.below(20) * 2400;
+        let step = [10, 30, 60, 1800][random.below(4) as usize];
+        let (host, rack) = (random.below(4), random.below(3));
+        let count = 20 + random.below(300);
+        let plain = random.below(2) == 0;
+        for row in 0..count {
+            let mut value = |text: String| match random.below(12) {
+                0 if !plain => "NULL".to_string(),
+                _ => text,
+            };
+            let second = start + row * step;
+            let time = format!(
+                "'2026-03-{:02} {:02}:{:02}:{:02}+00'",
+                1 + second / 86_400,
+                second / 3600 % 24,
+                second / 60 % 60,
+                second % 60
+            );
+            let f = value(format!("{}.5", row % 40));
+            let i = value((row * 7 % 100).to_string());
+            let s = value((row % 9).to_string());
+            let b = value((row % 3 == 0).to_string());
+            let t = value(format!("'x{}'", row % 5));
+            let at = value(time.clone());
+            let rack = if rack == 2 { "NULL".into() } else { format!("'r{rack}'") };
+            let comma = if row == 0 { "" } else { ", " };
+            let _ =
+                write!(sql, "{comma}({time}, 'h{host}', {rack}, {f}, {i}, {s}, {b}, {t}, {at})");
+        }
+        world.run(&sql);
+        match random.below(5) {
+            0 => drop(world.run("CHECKPOINT")),
+            1 => {
+                world.run("CHECKPOINT");
+                world.run("VACUUM FULL m");
+            }
+            _ => {}
+        }
+        assert!(burst < 14);
+    }
+    world
+}
+
+fn measures(random: &mut Random) -> Vec<String> {
+    let all = [
+        "count(*)",
+        "count(f)",
+        "count(b)",
+        "count(t)",
+        "sum(f)",
+        "sum(i)",
+        "sum(s)",
+        "avg(f)",
+        "avg(i)",
+        "avg(s)",
+        "min(f)",
+        "max(f)",
+        "min(i)",
+        "max(s)",
+        "min(at)",
+        "max(at)",
+        "max(i)",
+        "min(s)",
+        "count(at)",
+    ];
+    (0..random.below(4)).map(|_| random.one(&all).to_string()).collect()
+}
+
+fn condition(random: &mut Random) -> String {
+    let numbers = ["0", "5", "12.5", "-1", "39.5", "50", "100.25"];
+    match random.below(12) {
+        0 => format!("host = 'h{}'", random.below(5)),
+        1 => format!("host IN ('h{}', 'h2', '')", random.below(4)),
+        2 => format!("(host = 'h1' OR host = 'h{}')", random.below(4)),
+        3 => "rack IS NULL".into(),
+        4 => "rack IS NOT NULL".into(),
+        5 => format!("time >= '2026-03-01 {:02}:00:00+00'", random.below(16)),
+        6 => format!("time < '2026-03-01 {:02}:17:30+00'", random.below(20)),
+        7 => {
+            let hour = random.below(12);
+            let until = hour + random.below(9);
+            format!(
+                "time BETWEEN '2026-03-01 {hour:02}:00:00+00' AND '2026-03-01 {until:02}:30:00+00'"
+            )
+        }
+        8 => {
+            format!("f {} {}", random.one(&[">", ">=", "<", "<=", "=", "<>"]), random.one(&numbers))
+        }
+        9 => {
+            format!("i {} {}", random.one(&[">", ">=", "<", "<=", "=", "<>"]), random.one(&numbers))
+        }
+        10 => {
+            format!("{} IS {}NULL", random.one(&["f", "t", "b", "at"]), random.one(&["", "NOT "]))
+        }
+        _ => format!("{} < s", random.one(&["3", "7.5", "-2"])),
+    }
+}
+
+/// A statement, and whether it orders its rows wholly.
+fn statement(random: &mut Random) -> (String, bool) {
+    let buckets = [
+        "time_bucket('1 minute', time)",
+        "time_bucket('1 hour', time)",
+        "time_bucket(interval '90 seconds', time)",
+        "date_bin('10 minutes', time)",
+        "date_bin('1 hour', time, '2026-01-01 00:07:00+00')",
+        "date_trunc('hour', time)",
+        "date_trunc('day', time)",
+    ];
+    let mut groups: Vec<&str> = Vec::new();
+    if random.below(3) > 0 {
+        groups.push(random.one(&buckets));
+    }
+    for key in ["host", "rack"] {
+        if random.below(3) == 0 {
+            groups.push(key);
+        }
+    }
+    let mut measures = measures(random);
+    if groups.is_empty() && measures.is_empty() {
+        measures.push("count(*)".into());
+    }
+    let mut items: Vec<String> =
+        groups.iter().enumerate().map(|(i, g)| format!("{g} AS g{i}")).collect();
+    items.extend(measures.iter().enumerate().map(|(i, m)| format!("{m} AS m{i}")));
+    let mut sql = format!("SELECT {} FROM m", items.join(", "));
+    let conditions: Vec<String> = (0..random.below(4)).map(|_| condition(random)).collect();
+    if !conditions.is_empty() {
+        let _ = write!(sql, " WHERE {}", conditions.join(" AND "));
+    }
+    if !groups.is_empty() {
+        let by: Vec<String> = match random.below(3) {
+            0 => groups.iter().map(ToString::to_string).collect(),
+            1 => (0..groups.len()).map(|i| format!("g{i}")).collect(),
+            _ => (1..=groups.len()).map(|i| i.to_string()).collect(),
+        };
+        let _ = write!(sql, " GROUP BY {}", by.join(", "));
+    }
+    let mut ordered = groups.is_empty();
+    if random.below(2) == 0 && !groups.is_empty() {
+        ordered = true;
+        let ends = ["", " DESC", " ASC NULLS FIRST", " DESC NULLS LAST"];
+        let by: Vec<String> =
+            (0..groups.len()).map(|i| format!("g{i}{}", random.one(&ends))).collect();
+        let first = match measures.len() {
+            0 => String::new(),
+            _ if random.below(3) == 0 => format!("m0{}, ", random.one(&ends)),
+            _ => String::new(),
+        };
+        let _ = write!(sql, " ORDER BY {first}{}", by.join(", "));
+        if random.below(2) == 0 {
+            let _ = write!(sql, " LIMIT {}", random.below(9));
+        }
+        if random.below(4) == 0 {
+            let _ = write!(sql, " OFFSET {}", random.below(4));
+        }
+    }
+    (sql, ordered)
+}
+
+fn check(world: &World, sql: &str, ordered: bool, params: &[ScalarValue]) {
+    let plan = world.plan(sql, params);
+    assert!(plan.starts_with("Aggregate:"), "not native: {sql}\n{plan}");
+    let answer = || {
+        let mut found = rows(&world.session, sql, params);
+        if !ordered {
+            found.sort();
+        }
+        found
+    };
+    // DataFusion's date_bin of a text gives ns; SQL has one timestamptz.
+    let types = |w: &World| w.types(sql, params).join(", ").replace("(ns,", "(µs,");
+    let (native, native_types) = (answer(), types(world));
+    world.run("SET millrace.use_zones = off");
+    let decoded = answer();
+    world.run("SET millrace.use_native = off");
+    let (planned, planned_types) = (answer(), types(world));
+    world.run("RESET millrace.use_native");
+    world.run("RESET millrace.use_zones");
+    assert_eq!(native, planned, "{sql}");
+    assert_eq!(decoded, planned, "without zones: {sql}");
+    assert_eq!(native_types, planned_types, "{sql}");
+}
+
+#[test]
+fn native_answers_equal_planned_ones() {
+    for (seed, merge) in (0u64..).zip(["last_non_null", "last_row", "append", "last_non_null"]) {
+        let world = filled(seed, merge);
+        let mut random = Random(seed + 1000);
+        for _ in 0..60 {
+            let (sql, ordered) = statement(&mut random);
+            check(&world, &sql, ordered, &[]);
+        }
+    }
+}
+
+#[test]
+fn first_and_last_are_native_too() {
+    let world = filled(7, "last_non_null");
+    for sql in [
+        "SELECT host, rack, first(f, time), last(i, time) FROM m GROUP BY host, rack ORDER BY 1, 2",
+        "SELECT time_bucket('1 hour', time) AS h, host, rack, last(at, time), first(s, time) FROM m \
+         WHERE f > 3 GROUP BY h, host, rack ORDER BY h DESC, host, rack",
+        "SELECT last(f, m.time) FROM m WHERE m.host = 'h1' AND m.rack = 'r0'",
+    ] {
+        check(&world, sql, true, &[]);
+    }
+}
+
+#[test]
+fn parameters_now_and_aliases_are_understood() {
+    let world = filled(9, "last_non_null");
+    let text = |t: &str| ScalarValue::Utf8View(Some(t.into()));
+    check(
+        &world,
+        "SELECT date_bin('1 hour', x.time) AS h, max(x.f) AS top FROM public.m AS x \
+         WHERE x.host = $1 AND x.time >= $2 AND x.i < $3 GROUP BY h ORDER BY top DESC, h LIMIT $4",
+        true,
+        &[
+            text("h1"),
+            text("2026-03-01 02:00:00+00"),
+            ScalarValue::Int64(Some(60)),
+            ScalarValue::Int64(Some(5)),
+        ],
+    );
+    check(&world, "SELECT count(*) FROM m WHERE time > now() - interval '20000 days'", true, &[]);
+    check(&world, "SELECT count(*) FROM m WHERE time > now() + interval '1 hour'", true, &[]);
+    check(&world, "SELECT max(f), min(f) FROM m WHERE host = 'nobody'", true, &[]);
+    check(&world, "SELECT host, max(f) FROM m WHERE host = 'nobody' GROUP BY host", true, &[]);
+    check(
+        &world,
+        "SELECT date_trunc('day', time) AS d, date_trunc('hour', time) AS h, count(*) FROM m \
+         GROUP BY d, h ORDER BY d, h",
+        true,
+        &[],
+    );
+}
+
+#[test]
+fn what_is_not_surely_understood_is_planned() {
+    let world = filled(3, "last_non_null");
+    for sql in [
+        "SELECT avg(f) * 2 FROM m",
+        "SELECT count(DISTINCT host) FROM m",
+        "SELECT count(*) FILTER (WHERE f > 3) FROM m",
+        "SELECT host, count(*) FROM m GROUP BY host HAVING count(*) > 3",
+        "SELECT t, count(*) FROM m GROUP BY t",
+        "SELECT max(t) FROM m",
+        "SELECT count(*) FROM m WHERE host LIKE 'h%'",
+        "SELECT count(*) FROM m WHERE f > 3 OR host = 'h1'",
+        "SELECT count(*) FROM m WHERE NOT host = 'h1'",
+        "SELECT count(*) FROM m WHERE f > i",
+        "SELECT count(*) FROM m JOIN m AS n ON m.host = n.host",
+        "SELECT DISTINCT host FROM m",
+        "SELECT time_bucket('1 month', time) AS x, count(*) FROM m GROUP BY x",
+        "SELECT date_trunc('month', time) AS x, count(*) FROM m GROUP BY x",
+        "SELECT host, count(*) FROM m GROUP BY ROLLUP (host)",
+        "SELECT max(f) OVER () FROM m",
+        "SELECT count(*) FROM m WHERE time IN ('2026-03-01 00:00:00+00')",
+    ] {
+        let plan = world.plan(sql, &[]);
+        assert!(!plan.starts_with("Aggregate:"), "native: {sql}\n{plan}");
+    }
+    // A column of the table goes before a name in the list.
+    let error =
+        world.fails("SELECT time_bucket('1 hour', time) AS host, count(*) FROM m GROUP BY host");
+    assert_eq!(error.code, "42803", "{error:?}");
+}
+
+#[test]
+fn other_zones_than_utc_keep_their_days() {
+    let world = filled(4, "last_non_null");
+    world.run("SET timezone = 'Asia/Shanghai'");
+    let sql = "SELECT date_trunc('day', time) AS d, count(*) FROM m GROUP BY d ORDER BY d";
+    assert!(!world.plan(sql, &[]).starts_with("Aggregate:"));
+    check(
+        &world,
+        "SELECT time_bucket('1 hour', time) AS h, count(*) FROM m \
+         WHERE time >= '2026-03-01 10:00:00' GROUP BY h ORDER BY h",
+        true,
+        &[],
+    );
+}
+
+#[test]
+fn analyze_tells_what_statistics_answered() {
+    let world = World::new();
+    world.run("CREATE TABLE d (time timestamptz, k text, v bigint, PRIMARY KEY (k, time))");
+    let values: Vec<String> = (0..2000)
+        .map(|i| {
+            format!(
+                "('2026-01-01 {:02}:{:02}:{:02}+00', 'a', {i})",
+                i / 360,
+                i / 6 % 60,
+                i % 6 * 10
+            )
+        })
+        .collect();
+    world.run(&format!("INSERT INTO d VALUES {}", values.join(", ")));
+    world.run("CHECKPOINT");
+    world.run("VACUUM FULL d");
+    let told = rows(
+        &world.session,
+        "EXPLAIN ANALYZE SELECT time_bucket('1 hour', time) AS h, sum(v) FROM d GROUP BY h",
+        &[],
+    );
+    assert!(told[0].contains("zones=6, zones_from_statistics=6"), "{told:?}");
+    assert!(told[0].contains("row_groups_read=0"), "{told:?}");
+}
+
+#[test]
+fn sums_that_leave_bigint_say_so() {
+    let world = World::new();
+    world.run("CREATE TABLE d (time timestamptz, k text, v bigint, PRIMARY KEY (k, time))");
+    world.run(
+        "INSERT INTO d VALUES ('2026-01-01', 'a', 9223372036854775807), ('2026-01-02', 'a', 1)",
+    );
+    assert_eq!(world.fails("SELECT sum(v) FROM d").code, "22003");
+    world.check("SELECT avg(v) FROM d", &["4.611686018427388e18"]);
+}

@@ -18,4 +18,7 @@ pub use engine::{
     RecoveryReport, Snapshot, Table, TableStats,
 };
 pub use error::{Error, Result};
-pub use scan::{FieldBound, Scan, ScanRequest, ScanStats, ScanStream};
+pub use scan::{
+    Comparison, FieldBound, FieldFilter, FieldTest, Literal, Scan, ScanRequest, ScanStats,
+    ScanStream,
+};

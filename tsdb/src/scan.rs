@@ -7,12 +7,14 @@
 //! row is needed, so that a group outside bounds or time is never read.
 
 pub mod aggregate;
+mod filter;
 mod piece;
 mod source;
 mod stream;
 #[cfg(test)]
 mod tests;
 
+pub use filter::{Comparison, FieldFilter, FieldTest, Literal};
 pub use source::{PartHandle, Source};
 pub use stream::{ScanStream, StreamSpec};
 
@@ -45,6 +47,8 @@ pub struct ScanRequest {
     pub columns: Vec<ColumnId>,
     /// What may be skipped.
     pub bounds: Vec<FieldBound>,
+    /// Tests that rows must pass, exact; columns that no tested row needs are not decoded.
+    pub filters: Vec<FieldFilter>,
     /// Streams at most; they cover disjoint, ascending ranges of series.
     pub streams: usize,
     /// Rows of a batch, about.
@@ -59,6 +63,7 @@ impl ScanRequest {
             times: TimeRange::ALL,
             columns,
             bounds: Vec::new(),
+            filters: Vec::new(),
             streams: 1,
             batch_rows: 8192,
         }
@@ -99,6 +104,8 @@ pub struct ScanStats {
     pub rows: AtomicU64,
     /// Row groups whose columns were decoded.
     pub groups_read: AtomicU64,
+    /// Row groups of which the columns that filters look at were decoded, perhaps alone.
+    pub groups_tested: AtomicU64,
 }
 
 impl ScanStats {

@@ -12,7 +12,9 @@ use crate::error::Result;
 use crate::head::{Head, LastRows};
 use crate::rows::RowSnapshot;
 use crate::scan::aggregate::{AggregateRequest, AggregateStream, Aggregates, Aggregation, Shared};
-use crate::scan::{PartHandle, Scan, ScanRequest, ScanStats, ScanStream, Source, StreamSpec};
+use crate::scan::{
+    FieldFilter, PartHandle, Scan, ScanRequest, ScanStats, ScanStream, Source, StreamSpec,
+};
 use crate::series::{Bitmap, SeriesIndex};
 use crate::types::{ColumnId, PhysicalType, Rows, TableId, TableSchema, TimeRange};
 
@@ -181,7 +183,7 @@ impl TableState {
     }
 
     fn scan(&self, request: ScanRequest) -> Result<Scan> {
-        let columns = self.physical(&request.columns)?;
+        let (columns, filters) = self.with_tested(&request.columns, request.filters)?;
         let stats = Arc::new(ScanStats::default());
         let sources = self.sources(request.series.as_ref(), request.times, &stats)?;
         let set = self.bounded(request.series);
@@ -192,6 +194,8 @@ impl TableState {
                 set: set.clone(),
                 times: request.times,
                 columns: columns.clone(),
+                shown: request.columns.len(),
+                filters: filters.clone(),
                 bounds: request.bounds.clone(),
                 mode: self.schema.options.merge,
                 batch_rows: request.batch_rows.max(1),
@@ -203,16 +207,7 @@ impl TableState {
 
     fn aggregate(&self, request: AggregateRequest) -> Result<Aggregation> {
         let wanted: Vec<ColumnId> = request.columns.iter().map(|c| c.column).collect();
-        let mut columns = self.physical(&wanted)?;
-        let mut filters = Vec::with_capacity(request.filters.len());
-        for filter in request.filters {
-            let at = columns.iter().position(|(id, _)| *id == filter.column);
-            let at = at.unwrap_or(columns.len());
-            if at == columns.len() {
-                columns.extend(self.physical(&[filter.column])?);
-            }
-            filters.push((at, filter));
-        }
+        let (columns, filters) = self.with_tested(&wanted, request.filters)?;
         let stats = Arc::new(ScanStats::default());
         let sources = self.sources(request.series.as_ref(), request.times, &stats)?;
         let set = self.bounded(request.series);
@@ -231,6 +226,8 @@ impl TableState {
                 set: set.clone(),
                 times: request.times,
                 columns: columns.clone(),
+                shown: columns.len(),
+                filters: Vec::new(),
                 bounds: Vec::new(),
                 mode: self.schema.options.merge,
                 batch_rows: MERGED_ROWS,
@@ -239,6 +236,26 @@ impl TableState {
             streams.push(AggregateStream::new(&sources, spec, shared, stats)?);
         }
         Ok(Aggregation { streams, stats })
+    }
+
+    /// The columns wanted and behind them those that only filters look at, with the filters and
+    /// the places of their columns.
+    fn with_tested(
+        &self,
+        wanted: &[ColumnId],
+        filters: Vec<FieldFilter>,
+    ) -> Result<(Vec<(ColumnId, PhysicalType)>, Vec<(usize, FieldFilter)>)> {
+        let mut columns = self.physical(wanted)?;
+        let mut placed = Vec::with_capacity(filters.len());
+        for filter in filters {
+            let at = columns.iter().position(|(id, _)| *id == filter.column);
+            let at = at.unwrap_or(columns.len());
+            if at == columns.len() {
+                columns.extend(self.physical(&[filter.column])?);
+            }
+            placed.push((at, filter));
+        }
+        Ok((columns, placed))
     }
 
     /// A set without the series that came after the snapshot.

@@ -11,7 +11,6 @@
 //! - Counts, extremes, first and last are exact; sums of integers too, or an error; sums of floats
 //!   differ from another order of adding by rounding only.
 
-mod filter;
 mod rows;
 mod states;
 #[cfg(test)]
@@ -27,11 +26,11 @@ use crate::part::PageStats;
 use crate::series::Bitmap;
 use crate::types::{ColumnId, MergeMode, PhysicalType, TimeRange};
 
+use super::filter::FieldFilter;
 use super::piece::Piece;
 use super::source::{Filter, Source, Walk};
 use super::{ScanStats, ScanStream, StreamSpec};
 
-pub use filter::{Comparison, FieldFilter, FieldTest, Literal};
 pub use states::{Aggregates, ColumnAggregates, Extremes, Moments, Wants};
 
 /// Time buckets of one width: bucket `k` holds the times from `origin + k * width` on.

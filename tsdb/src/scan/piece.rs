@@ -7,6 +7,7 @@ use crate::head::{Run, RunData};
 use crate::part::{GroupKeys, GroupRef, Part, ZoneRows, ZoneStats, ZoneValues};
 use crate::types::{Column, ColumnId, PhysicalType, SeriesRows, TimeRange, Value};
 
+use super::filter::FieldFilter;
 use super::source::PartHandle;
 use super::{FieldBound, ScanStats};
 
@@ -17,6 +18,8 @@ pub(super) struct Group {
     group: GroupRef,
     keys: OnceLock<GroupKeys>,
     columns: OnceLock<Vec<Option<Column>>>,
+    /// Columns that filters look at, in the order of the filters.
+    tested: OnceLock<Vec<Option<Column>>>,
     /// Rows that bounds rule out, by zone.
     skips: OnceLock<Vec<(ZoneRows, bool)>>,
 }
@@ -28,6 +31,7 @@ impl Group {
             group,
             keys: OnceLock::new(),
             columns: OnceLock::new(),
+            tested: OnceLock::new(),
             skips: OnceLock::new(),
         })
     }
@@ -45,11 +49,6 @@ impl Group {
     /// Whether the columns of the stream were decoded.
     pub fn has_columns(&self) -> bool {
         self.columns.get().is_some()
-    }
-
-    /// Some columns, which are not kept.
-    pub fn read(&self, columns: &[(ColumnId, PhysicalType)]) -> Result<Vec<Option<Column>>> {
-        self.handle.part.read_columns(&self.group, columns)
     }
 
     /// Series and times.
@@ -75,6 +74,22 @@ impl Group {
         }
         let decoded = self.handle.part.read_columns(&self.group, columns)?;
         Ok(self.columns.get_or_init(|| decoded))
+    }
+
+    /// The columns that a stream's filters look at, in the order of the filters.
+    pub fn tested(
+        &self,
+        columns: &[(ColumnId, PhysicalType)],
+        filters: &[(usize, FieldFilter)],
+        stats: &ScanStats,
+    ) -> Result<&[Option<Column>]> {
+        if let Some(tested) = self.tested.get() {
+            return Ok(tested);
+        }
+        ScanStats::add(&stats.groups_tested, 1);
+        let wanted: Vec<_> = filters.iter().map(|(at, _)| columns[*at]).collect();
+        let decoded = self.handle.part.read_columns(&self.group, &wanted)?;
+        Ok(self.tested.get_or_init(|| decoded))
     }
 
     /// The zones, each with whether the bounds rule it out.

@@ -11,6 +11,7 @@ use crate::types::{
     ValueRef,
 };
 
+use super::filter::FieldFilter;
 use super::piece::{Piece, Place};
 use super::source::{Filter, Source, Walk};
 use super::{FieldBound, ScanStats};
@@ -24,8 +25,13 @@ pub struct StreamSpec {
     pub set: Option<Arc<Bitmap>>,
     /// Times; exact.
     pub times: TimeRange,
-    /// Columns in the order wanted, with the types that come out.
+    /// Columns in the order wanted, with the types that come out; behind the first `shown` those
+    /// that only filters look at.
     pub columns: Vec<(ColumnId, PhysicalType)>,
+    /// How many of the columns come out.
+    pub shown: usize,
+    /// Tests that rows must pass, each with the place of its column.
+    pub filters: Vec<(usize, FieldFilter)>,
     /// What may be skipped.
     pub bounds: Vec<FieldBound>,
     /// What rows of one (series, time) become.
@@ -80,14 +86,14 @@ impl ScanStream {
                 walks.push(walk);
             }
         }
-        let out = Output::new(&spec.columns, spec.batch_rows);
+        let out = Output::new(&spec.columns[..spec.shown], spec.batch_rows);
         let (waiting, active) = (VecDeque::new(), Vec::new());
         Ok(ScanStream { spec, filter, walks, heap, series: 0, waiting, active, out, stats })
     }
 
     /// Columns that come out, in order.
     pub fn columns(&self) -> &[(ColumnId, PhysicalType)] {
-        &self.spec.columns
+        &self.spec.columns[..self.spec.shown]
     }
 
     /// The next batch; never empty.
@@ -210,8 +216,8 @@ impl ScanStream {
         match self.spec.mode {
             MergeMode::Append => {
                 for (place, start, end) in rows {
-                    self.out.series(self.series, end - start);
-                    append(place, start, end, &self.spec, &self.stats, &mut self.out)?;
+                    let (spec, stats) = (&self.spec, &self.stats);
+                    passing(place, start, end, self.series, spec, stats, &mut self.out)?;
                 }
             }
             MergeMode::LastRow => {
@@ -254,21 +260,56 @@ fn emit(
     stats: &ScanStats,
     out: &mut Output,
 ) -> Result<()> {
-    let Place::Group(group) = place else {
-        out.series(series, end - start);
-        return append(place, start, end, spec, stats, out);
+    let group = match place {
+        Place::Group(group) if !spec.bounds.is_empty() => group,
+        _ => return passing(place, start, end, series, spec, stats, out),
     };
-    if spec.bounds.is_empty() {
-        out.series(series, end - start);
-        return append(place, start, end, spec, stats, out);
-    }
     for (zone, skip) in group.zones(&spec.bounds, stats)? {
         let from = start.max(zone.start as usize);
         let to = end.min((zone.start + zone.rows) as usize);
         if !skip && from < to {
-            out.series(series, to - from);
-            append(place, from, to, spec, stats, out)?;
+            passing(place, from, to, series, spec, stats, out)?;
         }
+    }
+    Ok(())
+}
+
+/// Gives those rows of a span that pass the filters; other columns are decoded only then.
+fn passing(
+    place: &Place,
+    start: usize,
+    end: usize,
+    series: u32,
+    spec: &StreamSpec,
+    stats: &ScanStats,
+    out: &mut Output,
+) -> Result<()> {
+    if spec.filters.is_empty() {
+        out.series(series, end - start);
+        return append(place, start, end, spec, stats, out);
+    }
+    let mut keep = vec![true; end - start];
+    match place {
+        Place::Run(data) => {
+            for (at, filter) in &spec.filters {
+                filter.test.apply(data.column(spec.columns[*at].0), start, &mut keep);
+            }
+        }
+        Place::Group(group) => {
+            let columns = group.tested(&spec.columns, &spec.filters, stats)?;
+            for ((_, filter), column) in spec.filters.iter().zip(columns) {
+                filter.test.apply(column.as_ref(), start, &mut keep);
+            }
+        }
+    }
+    let mut row = start;
+    for run in keep.chunk_by(|a, b| a == b) {
+        let next = row + run.len();
+        if run[0] {
+            out.series(series, run.len());
+            append(place, row, next, spec, stats, out)?;
+        }
+        row = next;
     }
     Ok(())
 }
@@ -313,30 +354,39 @@ fn merge_cells(
     stats: &ScanStats,
     out: &mut Output,
 ) -> Result<()> {
-    out.series(series, 1);
-    out.times.push(time);
-    for (nth, (id, _)) in spec.columns.iter().enumerate() {
-        let builder = &mut out.columns[nth];
-        let mut done = false;
-        for (place, start, end) in rows.iter().rev() {
-            let column = match place {
-                Place::Run(data) => data.column(*id),
-                Place::Group(group) => group.columns(&spec.columns, stats)?[nth].as_ref(),
-            };
-            let Some(column) = column else { continue };
-            let found = (*start..*end).rev().find(|row| !column.state(*row).is_absent());
-            if let Some(row) = found {
-                let (state, value) = column.cell(row);
-                builder.push(state, value);
-                done = true;
-                break;
-            }
-        }
-        if !done {
-            builder.push(CellState::ABSENT, ValueRef::Int(0));
+    for (nth, filter) in &spec.filters {
+        let (state, value) = newest_cell(rows, *nth, spec, stats)?;
+        if !filter.test.passes(state, value) {
+            return Ok(());
         }
     }
+    out.series(series, 1);
+    out.times.push(time);
+    for (nth, builder) in out.columns.iter_mut().enumerate() {
+        let (state, value) = newest_cell(rows, nth, spec, stats)?;
+        builder.push(state, value);
+    }
     Ok(())
+}
+
+/// The newest cell of a column that is not absent; `rows` from old to new.
+fn newest_cell<'a>(
+    rows: &[(&'a Place, usize, usize)],
+    nth: usize,
+    spec: &StreamSpec,
+    stats: &ScanStats,
+) -> Result<(CellState, ValueRef<'a>)> {
+    for (place, start, end) in rows.iter().rev() {
+        let column = match place {
+            Place::Run(data) => data.column(spec.columns[nth].0),
+            Place::Group(group) => group.columns(&spec.columns, stats)?[nth].as_ref(),
+        };
+        let Some(column) = column else { continue };
+        if let Some(row) = (*start..*end).rev().find(|row| !column.state(*row).is_absent()) {
+            return Ok(column.cell(row));
+        }
+    }
+    Ok((CellState::ABSENT, ValueRef::Int(0)))
 }
 
 /// The batch under construction.

@@ -458,6 +458,7 @@ pub fn check_some(db: &Db, model: &Model, random: &mut Random, context: &str) ->
         times,
         columns: columns.clone(),
         bounds: Vec::new(),
+        filters: Vec::new(),
         streams: 1 + random.below(4) as usize,
         batch_rows: 1 + random.below(300) as usize,
     };

@@ -65,10 +65,9 @@ impl AggregateStream {
         if place.has_columns() || shared.filters.len() >= shared.columns.len() {
             return Ok(true);
         }
-        let wanted: Vec<_> = shared.filters.iter().map(|(at, _)| shared.columns[*at]).collect();
-        let columns = place.read(&wanted)?;
+        let columns = place.tested(&shared.columns, &shared.filters, &self.stats)?;
         let mut keep = vec![true; end - start];
-        for ((_, filter), column) in shared.filters.iter().zip(&columns) {
+        for ((_, filter), column) in shared.filters.iter().zip(columns) {
             filter.test.apply(column.as_ref(), start, &mut keep);
         }
         Ok(keep.contains(&true))

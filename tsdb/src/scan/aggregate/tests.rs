@@ -10,6 +10,7 @@ use crate::types::*;
 use crate::{Command, Db, NewColumn, NewTable, Options, Outcome, ScanRequest, Table};
 
 use super::*;
+use crate::scan::{Comparison, FieldTest, Literal};
 
 const SECOND: i64 = 1_000_000_000;
 const HOUR: i64 = 3600 * SECOND;
@@ -380,6 +381,62 @@ fn aggregates_equal_those_of_plain_scans() {
         }
     }
     assert!(zones > 400, "statistics answered only {zones} zones");
+}
+
+/// Rows of a scan as (series, time, cells of the columns).
+fn listed(table: &Table, scan: ScanRequest) -> Vec<(u32, i64, Vec<String>)> {
+    let mut found = Vec::new();
+    for mut stream in table.scan(scan).unwrap().streams {
+        while let Some(rows) = stream.next_rows().unwrap() {
+            for run in &rows.series {
+                for row in run.start as usize..(run.start + run.rows) as usize {
+                    let cell = |(_, c): &(ColumnId, Column)| format!("{:?}", c.cell(row));
+                    let cells = rows.columns.iter().map(cell).collect();
+                    found.push((run.series, rows.times[row], cells));
+                }
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn filtered_scans_give_the_rows_that_pass() {
+    for seed in crate::engine::tests::seeds(100..112) {
+        for merge in [MergeMode::LastNonNull, MergeMode::LastRow, MergeMode::Append] {
+            let db = filled(seed, merge);
+            let snapshot = db.snapshot();
+            let table = snapshot.table("t").unwrap();
+            let mut random = Random::new(seed ^ 0x1234);
+            for _ in 0..8 {
+                let filters: Vec<_> =
+                    (0..1 + random.below(2)).map(|_| filter(&mut random, &table)).collect();
+                let columns: Vec<ColumnId> =
+                    FIELDS.iter().map(|f| f.0).filter(|_| random.below(2) == 0).collect();
+                let times = TimeRange::new(random.below(6 * 3600) as i64 * SECOND, 12 * HOUR);
+                let plain =
+                    ScanRequest { times, batch_rows: 100, ..ScanRequest::all(columns.clone()) };
+                let got = listed(&table, ScanRequest { filters: filters.clone(), ..plain.clone() });
+                let tested: Vec<ColumnId> = filters.iter().map(|f| f.column).collect();
+                let mut expect = Vec::new();
+                let mut all = listed(&table, plain).into_iter();
+                let scan = ScanRequest { times, ..ScanRequest::all(tested) };
+                for mut stream in table.scan(scan).unwrap().streams {
+                    while let Some(rows) = stream.next_rows().unwrap() {
+                        for row in 0..rows.len() {
+                            let next = all.next().unwrap();
+                            let pass = filters.iter().zip(&rows.columns).all(|(f, (_, c))| {
+                                let (state, value) = c.cell(row);
+                                holds(&f.test, state, value)
+                            });
+                            expect.extend(pass.then_some(next));
+                        }
+                    }
+                }
+                assert_eq!(got, expect, "seed {seed} {merge:?} {filters:?} {columns:?}");
+            }
+        }
+    }
 }
 
 #[test]

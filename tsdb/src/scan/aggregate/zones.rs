@@ -7,9 +7,9 @@ use crate::part::{PageStats, ZoneRows, ZoneStats};
 use crate::types::TimeRange;
 
 use super::super::ScanStats;
+use super::super::filter::Verdict;
 use super::super::piece::{Group, Piece, Place};
 use super::AggregateStream;
-use super::filter::Verdict;
 
 /// Rows of a zone, about; buckets much shorter than that hold no zone.
 const ZONE_ROWS_USUAL: f64 = 60.0;

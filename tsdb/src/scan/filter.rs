@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use crate::part::{ZoneStats, ZoneValues};
-use crate::types::{CellState, Column, ColumnId, ValueRef};
+use crate::types::{CellState, Column, ColumnId, ValueRef, Values};
 
 /// A test of a field that a row must pass.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,6 +53,16 @@ pub enum Literal {
     Bool(bool),
 }
 
+impl Literal {
+    fn as_float(self) -> Option<f64> {
+        match self {
+            Literal::Int(v) => Some(v as f64),
+            Literal::Float(v) => Some(v),
+            Literal::Bool(_) => None,
+        }
+    }
+}
+
 impl Comparison {
     fn holds(self, order: Ordering) -> bool {
         match self {
@@ -73,14 +83,15 @@ fn order(a: f64, b: f64) -> Ordering {
 
 /// What statistics say of the rows of a zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     None,
     Some,
     All,
 }
 
 impl FieldTest {
-    fn passes(&self, state: CellState, value: ValueRef<'_>) -> bool {
+    /// Whether a cell passes.
+    pub(super) fn passes(&self, state: CellState, value: ValueRef<'_>) -> bool {
         match self {
             FieldTest::Present => state.is_value(),
             FieldTest::Missing => !state.is_value(),
@@ -105,6 +116,13 @@ impl FieldTest {
             }
             return;
         };
+        if let (None, Values::Float(values)) = (&column.states, &column.values)
+            && let FieldTest::Compare(comparison, literal) = self
+            && let Some(literal) = literal.as_float().filter(|l| !l.is_nan())
+        {
+            floats(*comparison, literal, &values[start..start + keep.len()], keep);
+            return;
+        }
         for (i, keep) in keep.iter_mut().enumerate() {
             let (state, value) = column.cell(start + i);
             *keep &= self.passes(state, value);
@@ -149,6 +167,21 @@ impl FieldTest {
             (_, true) => share(values),
             _ => Verdict::Some,
         }
+    }
+}
+
+/// The common case without a branch a value. NaN is above every number.
+fn floats(comparison: Comparison, literal: f64, values: &[f64], keep: &mut [bool]) {
+    let each = |keep: &mut [bool], test: fn(f64, f64) -> bool| {
+        keep.iter_mut().zip(values).for_each(|(keep, v)| *keep &= test(*v, literal));
+    };
+    match comparison {
+        Comparison::Less => each(keep, |v, l| v < l),
+        Comparison::LessEqual => each(keep, |v, l| v <= l),
+        Comparison::Greater => each(keep, |v, l| v > l || v.is_nan()),
+        Comparison::GreaterEqual => each(keep, |v, l| v >= l || v.is_nan()),
+        Comparison::Equal => each(keep, |v, l| v == l),
+        Comparison::NotEqual => each(keep, |v, l| v != l),
     }
 }
 

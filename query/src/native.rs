@@ -10,13 +10,16 @@
 //! it, `millrace.use_zones = off` keeps zone statistics out of the answers; tests compare the ways.
 
 mod answer;
+mod exec;
 mod explain;
 mod literal;
 mod order;
+mod rewrite;
 mod run;
 mod spec;
 mod syntax;
 mod where_clause;
 
 pub(crate) use answer::NativeAggregate;
+pub(crate) use rewrite::{AggregatedRows, rewrite};
 pub(crate) use syntax::recognise;

@@ -35,7 +35,7 @@ use crate::catalog::Image;
 use crate::engine::Engine;
 use crate::error::{QueryError, QueryResult};
 use crate::settings::Settings;
-use crate::table;
+use crate::{native, table};
 
 /// Rows below which a statement runs on one core: starting a second costs more.
 const ROWS_PARALLEL_MIN: usize = 100_000;
@@ -200,6 +200,10 @@ impl PlanContext {
         // The cache may be newer than the snapshot, by commits published since it was taken.
         let plan = match !self.steady && self.settings.is_on("millrace.use_last_cache") {
             true => table::last::rewrite(plan, self)?,
+            false => plan,
+        };
+        let plan = match self.settings.is_on("millrace.use_native") {
+            true => native::rewrite(plan, self)?,
             false => plan,
         };
         Ok(base.optimizer().optimize(plan, self, |_, _| {})?)

@@ -23,6 +23,7 @@ use tsdb::types::{ColumnId, ColumnType, TableId, TableSchema};
 use tsdb::{ScanRequest, Snapshot};
 
 use crate::error::QueryError;
+use crate::native::AggregatedRows;
 use crate::plan::PlanContext;
 
 pub(crate) use exec::{SeriesScanExec, ShownTime};
@@ -184,6 +185,7 @@ impl TableProvider for SeriesTable {
             times: selection.times,
             columns,
             bounds: selection.bounds,
+            filters: selection.filters,
             streams: state.config().target_partitions(),
             batch_rows: BATCH_ROWS,
         };
@@ -197,6 +199,9 @@ pub(crate) fn id_of(scan: &TableScan) -> Option<TableId> {
     if let Some(newest) = provider.downcast_ref::<last::NewestRows>() {
         return Some(newest.table_id());
     }
+    if let Some(aggregated) = provider.downcast_ref::<AggregatedRows>() {
+        return Some(aggregated.table_id());
+    }
     provider.downcast_ref::<SeriesTable>().map(|table| table.table.id)
 }
 
@@ -204,6 +209,9 @@ pub(crate) fn id_of(scan: &TableScan) -> Option<TableId> {
 /// leave, without looking into any index.
 pub(crate) fn estimate(scan: &TableScan, snapshot: &Snapshot) -> usize {
     let Ok(provider) = source_as_provider(&scan.source) else { return 0 };
+    if let Some(aggregated) = provider.downcast_ref::<AggregatedRows>() {
+        return aggregated.rows_read(snapshot);
+    }
     let Some(provider) = provider.downcast_ref::<SeriesTable>() else { return 0 };
     let Some(table) = snapshot.table_by_id(provider.table.id) else { return 0 };
     let stats = table.stats();

@@ -1,7 +1,8 @@
 //! `first(value, time)` and `last(value, time)`: the value at the least or greatest time.
 //!
 //! Rows whose value or time is NULL do not count, so `last` is the newest known value. Of several
-//! rows at that time the one read first stays. The state of a group is the value and its time;
+//! rows at that time `first` is the one read first and `last` the one read last: rows of a series
+//! are read in the order of their ns. The state of a group is the value and its time;
 //! values are copied once a batch and group, not once a row.
 
 use std::sync::Arc;
@@ -28,7 +29,7 @@ impl Edge {
     fn better(self, candidate: i64, than: i64) -> bool {
         match self {
             Edge::First => candidate < than,
-            Edge::Last => candidate > than,
+            Edge::Last => candidate >= than,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `time_bucket(width, time [, origin])`: the start of the bucket that a time falls into.
 //!
-//! It becomes `date_bin` at planning. Without an origin, buckets of months and years start on
+//! It is `date_bin` with an origin of its own; it does not become one in plans, since DataFusion's
+//! `date_bin` would then turn µs into ns half-way. Without an origin, buckets of months and years start on
 //! 2000-01-01 and all others on 2000-01-03, a Monday, as TimescaleDB has it; so weeks start on
 //! Mondays, and days, hours and minutes where everybody expects them. Buckets are cut in UTC.
 
@@ -10,8 +11,9 @@ use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::functions::datetime::date_bin;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
+use datafusion::logical_expr::sort_properties::{ExprProperties, SortProperties};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility, lit,
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 
 use crate::error::QueryError;
@@ -75,12 +77,20 @@ impl ScalarUDFImpl for TimeBucket {
         let Some(Expr::Literal(width, _)) = args.first() else {
             return Ok(ExprSimplifyResult::Original(args));
         };
-        let origin = origin(width)?;
-        let mut args = args;
-        if args.len() == 2 {
-            args.push(lit(origin));
+        // Refused when it is planned, not when it runs.
+        origin(width)?;
+        Ok(ExprSimplifyResult::Original(args))
+    }
+
+    fn output_ordering(&self, input: &[ExprProperties]) -> Result<SortProperties> {
+        // Of one width and origin, later times are in later buckets.
+        let fixed = |at: usize| {
+            input.get(at).is_none_or(|i| i.sort_properties == SortProperties::Singleton)
+        };
+        match input.get(1) {
+            Some(time) if fixed(0) && fixed(2) => Ok(time.sort_properties),
+            _ => Ok(SortProperties::Unordered),
         }
-        Ok(ExprSimplifyResult::Simplified(date_bin().call(args)))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {

@@ -1,18 +1,20 @@
 //! EXPLAIN of a native aggregation.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tsdb::ScanStats;
+use tsdb::series::Bitmap;
 use tsdb::types::{ColumnId, TimeRange};
+use tsdb::{ScanStats, Table};
 
 use super::answer::NativeAggregate;
-use super::spec::{Function, GroupBy, Measure};
+use super::spec::{AggregateSpec, Function, GroupBy, Measure};
 use crate::table::ShownTime;
 
 /// A counter of a scan.
-type Counter = fn(&ScanStats) -> &AtomicU64;
+pub(super) type Counter = fn(&ScanStats) -> &AtomicU64;
 
-const COUNTERS: [(&str, Counter); 9] = [
+pub(super) const COUNTERS: [(&str, Counter); 9] = [
     ("partitions", |s| &s.partitions),
     ("partitions_pruned", |s| &s.partitions_pruned),
     ("parts", |s| &s.parts),
@@ -24,50 +26,60 @@ const COUNTERS: [(&str, Counter); 9] = [
     ("head_runs", |s| &s.head_runs),
 ];
 
+/// The sum of one counter over several readings.
+pub(super) fn read(told: &[Arc<ScanStats>], counter: Counter) -> u64 {
+    told.iter().map(|stats| counter(stats).load(Ordering::Relaxed)).sum()
+}
+
+/// An aggregation in one line.
+pub(super) fn described(spec: &AggregateSpec, table: &Table, series: Option<&Bitmap>) -> String {
+    let name = |id: ColumnId| {
+        let column = table.schema().column_by_id(id);
+        column.map_or_else(|| format!("#{id}"), |c| c.name.clone())
+    };
+    let groups = spec.groups.iter().map(|group| match group {
+        GroupBy::Bucket(buckets) => format!("time by {} s", buckets.width as f64 / 1e9),
+        GroupBy::Key(id, _) => name(*id),
+    });
+    let measures = spec.measures.iter().map(|m| measure(m, &name));
+    let of = table.series_count();
+    let series = series.map_or(u64::from(of), Bitmap::cardinality);
+    let mut line = format!(
+        "Aggregate: table={}, groups=[{}], measures=[{}], series={series} of {of}",
+        table.schema().name,
+        groups.collect::<Vec<_>>().join(", "),
+        measures.collect::<Vec<_>>().join(", "),
+    );
+    let times = spec.times;
+    if times.is_empty() {
+        line += ", time=none";
+    } else if times != TimeRange::ALL {
+        line += &format!(", time={} to {}", ShownTime(times.min), ShownTime(times.max));
+    }
+    if !spec.filters.is_empty() {
+        let tested: Vec<_> = spec.filters.iter().map(|f| name(f.column)).collect();
+        line += &format!(", tests of=[{}]", tested.join(", "));
+    }
+    line
+}
+
 impl NativeAggregate {
     /// The plan in one line.
     pub(crate) fn plan(&self) -> String {
-        let name = |id: ColumnId| {
-            let column = self.table.schema().column_by_id(id);
-            column.map_or_else(|| format!("#{id}"), |c| c.name.clone())
-        };
-        let groups = self.spec.groups.iter().map(|group| match group {
-            GroupBy::Bucket(buckets) => format!("time by {} s", buckets.width as f64 / 1e9),
-            GroupBy::Key(id, _) => name(*id),
-        });
-        let measures = self.spec.measures.iter().map(|m| measure(m, &name));
-        let of = self.table.series_count();
-        let series = self.series.as_ref().map_or(u64::from(of), |s| s.cardinality());
-        let mut line = format!(
-            "Aggregate: table={}, groups=[{}], measures=[{}], series={series} of {of}",
-            self.table.schema().name,
-            groups.collect::<Vec<_>>().join(", "),
-            measures.collect::<Vec<_>>().join(", "),
-        );
-        let times = self.spec.times;
-        if times.is_empty() {
-            line += ", time=none";
-        } else if times != TimeRange::ALL {
-            line += &format!(", time={} to {}", ShownTime(times.min), ShownTime(times.max));
+        let line = described(&self.spec, &self.table, self.series.as_ref());
+        match self.limit {
+            Some(limit) => format!("{line}, fetch={limit}"),
+            None => line,
         }
-        if !self.spec.filters.is_empty() {
-            let tested: Vec<_> = self.spec.filters.iter().map(|f| name(f.column)).collect();
-            line += &format!(", tests of=[{}]", tested.join(", "));
-        }
-        if let Some(limit) = self.limit {
-            line += &format!(", fetch={limit}");
-        }
-        line
     }
 
     /// What was read so far, as metrics.
     pub(crate) fn metrics(&self) -> String {
         let told = self.told.lock();
-        let of = |counter: Counter| -> u64 {
-            told.iter().map(|stats| counter(stats).load(Ordering::Relaxed)).sum()
-        };
-        let all: Vec<String> =
-            COUNTERS.iter().map(|(name, counter)| format!("{name}={}", of(*counter))).collect();
+        let all: Vec<String> = COUNTERS
+            .iter()
+            .map(|(name, counter)| format!("{name}={}", read(&told, *counter)))
+            .collect();
         format!("metrics=[{}]", all.join(", "))
     }
 }

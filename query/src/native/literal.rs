@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentList, FunctionArguments, Interval, TimezoneInfo, UnaryOperator, Value,
 };
-use tsdb::scan::aggregate::Literal;
+use tsdb::Literal;
 
 use crate::names::folded;
 

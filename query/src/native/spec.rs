@@ -9,13 +9,12 @@ use arrow::array::{
 use arrow::buffer::{NullBuffer, ScalarBuffer};
 use arrow::compute::take;
 use arrow::datatypes::DataType;
-use tsdb::Table;
 use tsdb::scan::aggregate::{
-    AggregateColumn, AggregateRequest, Aggregates, Buckets, ColumnAggregates, FieldFilter, GroupOf,
-    Wants,
+    AggregateColumn, AggregateRequest, Aggregates, Buckets, ColumnAggregates, GroupOf, Wants,
 };
 use tsdb::series::{Bitmap, Groups};
 use tsdb::types::{ColumnId, ColumnType, TimeRange};
+use tsdb::{FieldFilter, Table};
 
 use crate::error::{QueryError, QueryResult};
 use crate::table::{SeriesTable, arrays, arrow_type};
@@ -123,6 +122,11 @@ impl AggregateSpec {
             b.width % finest.width == 0 && shift % i128::from(finest.width) == 0
         };
         if buckets.clone().all(nests) { Ok(Some(finest)) } else { Err(()) }
+    }
+
+    /// Whether nothing is asked but the number of rows.
+    pub(crate) fn counts_all(&self) -> bool {
+        self.groups.is_empty() && self.measures.iter().all(|m| m.column.is_none())
     }
 
     /// The columns measured, each once, with all that is wanted of it.

@@ -13,6 +13,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use tsdb::Table;
 use tsdb::scan::aggregate::Buckets;
+use tsdb::types::TimeRange;
 
 use super::answer::NativeAggregate;
 use super::literal::{Reader, call, is_utc, plain_args};
@@ -28,7 +29,7 @@ use crate::table::{SeriesTable, Source};
 const SECOND: i64 = 1_000_000_000;
 const DAY: i64 = 86_400 * SECOND;
 /// 2000-01-03T00:00:00Z, a Monday, from which `time_bucket` counts.
-const MONDAY: i64 = 946_857_600 * SECOND;
+pub(super) const MONDAY: i64 = 946_857_600 * SECOND;
 
 /// What names and literals mean in one statement over one table.
 pub(super) struct Scope<'a> {
@@ -119,6 +120,11 @@ pub(crate) fn recognise(
         measures,
     };
     spec.finest().ok()?;
+    let plain = found.series.is_none() && spec.filters.is_empty() && spec.times == TimeRange::ALL;
+    if plain && spec.counts_all() {
+        // A count of all rows is known without reading any.
+        return None;
+    }
     let schema = schema(&spec, &output);
     let series = found.series;
     let told = Default::default();
@@ -365,18 +371,23 @@ fn bucket(name: &str, args: &[&Expr], scope: &Scope<'_>) -> Option<Buckets> {
             (origin % 1_000 == 0).then_some(Buckets { width, origin })
         }
         ("date_trunc", [unit, time]) if is_time(time) && is_utc(scope.reader.zone) => {
-            let width = match &scope.reader.text(unit)?.to_lowercase()[..] {
-                "second" => SECOND,
-                "minute" => 60 * SECOND,
-                "hour" => 3600 * SECOND,
-                "day" => DAY,
-                "week" => 7 * DAY,
-                _ => return None,
-            };
-            Some(Buckets { width, origin: MONDAY })
+            truncated(&scope.reader.text(unit)?)
         }
         _ => None,
     }
+}
+
+/// The buckets that `date_trunc` cuts in UTC.
+pub(super) fn truncated(unit: &str) -> Option<Buckets> {
+    let width = match &unit.to_lowercase()[..] {
+        "second" => SECOND,
+        "minute" => 60 * SECOND,
+        "hour" => 3600 * SECOND,
+        "day" => DAY,
+        "week" => 7 * DAY,
+        _ => return None,
+    };
+    Some(Buckets { width, origin: MONDAY })
 }
 
 /// The measure that an expression is.

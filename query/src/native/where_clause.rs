@@ -1,10 +1,9 @@
 //! WHERE of a syntax tree as what a scan takes: a range of times, a set of series, tests of fields.
 
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, UnaryOperator};
-use tsdb::Table;
-use tsdb::scan::aggregate::{Comparison, FieldFilter, FieldTest, Literal};
 use tsdb::series::{Bitmap, KeyTest};
 use tsdb::types::{ColumnId, ColumnType, TimeRange};
+use tsdb::{Comparison, FieldFilter, FieldTest, Literal, Table};
 
 use super::syntax::Scope;
 use crate::table::Source;

@@ -119,7 +119,9 @@ impl SeriesScanExec {
     }
 
     fn whole(&self) -> bool {
-        self.request.series.is_none() && self.request.times == TimeRange::ALL
+        self.request.series.is_none()
+            && self.request.times == TimeRange::ALL
+            && self.request.filters.is_empty()
     }
 }
 
@@ -187,6 +189,16 @@ impl DisplayAs for SeriesScanExec {
             pair(&s.groups, &s.groups_pruned),
             self.streams.lock().len()
         )?;
+        if !self.request.filters.is_empty() {
+            let tested: Vec<&str> = self
+                .request
+                .filters
+                .iter()
+                .filter_map(|f| self.provider.table.column_by_id(f.column))
+                .map(|c| c.name.as_str())
+                .collect();
+            write!(f, ", tests of=[{}]", tested.join(", "))?;
+        }
         if let Some(limit) = self.limit {
             write!(f, ", fetch={limit}")?;
         }
@@ -278,6 +290,7 @@ impl ExecutionPlan for SeriesScanExec {
             ("parts_pruned", &s.parts_pruned),
             ("row_groups", &s.groups),
             ("row_groups_pruned", &s.groups_pruned),
+            ("row_groups_tested", &s.groups_tested),
             ("row_groups_read", &s.groups_read),
             ("zones", &s.zones),
             ("zones_pruned", &s.zones_pruned),

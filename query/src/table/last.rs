@@ -12,7 +12,7 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
-use datafusion::common::{Column, Result};
+use datafusion::common::{Column, DFSchema, Result};
 use datafusion::datasource::{provider_as_source, source_as_provider};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::expr::Sort as SortExpr;
@@ -53,7 +53,7 @@ pub(crate) fn rewrite(plan: LogicalPlan, context: &PlanContext) -> QueryResult<L
 }
 
 /// The scan below filters and an alias: (filters, alias, scan).
-fn leaf(plan: &LogicalPlan) -> Option<(Vec<Expr>, Option<String>, &TableScan)> {
+pub(crate) fn leaf(plan: &LogicalPlan) -> Option<(Vec<Expr>, Option<String>, &TableScan)> {
     let mut filters = Vec::new();
     let mut alias = None;
     let mut node = plan;
@@ -122,11 +122,16 @@ fn newest(distinct: &DistinctOn, context: &PlanContext) -> Result<Option<Logical
     // Only the order of the keys is left to do: each group has one row.
     let order: Vec<SortExpr> = order[..distinct.on_expr.len()].to_vec();
     let plan = plan.sort(order)?.project(distinct.select_expr.clone())?.build()?;
-    let same = plan.schema().fields().len() == distinct.schema.fields().len()
+    named_as(plan, &distinct.schema)
+}
+
+/// The plan with the names of another schema; `None` if it has other columns.
+pub(crate) fn named_as(plan: LogicalPlan, schema: &DFSchema) -> Result<Option<LogicalPlan>> {
+    let same = plan.schema().fields().len() == schema.fields().len()
         && plan
             .schema()
             .iter()
-            .zip(distinct.schema.iter())
+            .zip(schema.iter())
             .all(|((q, f), (p, g))| q == p && f.name() == g.name());
     if same {
         return Ok(Some(plan));
@@ -134,12 +139,12 @@ fn newest(distinct: &DistinctOn, context: &PlanContext) -> Result<Option<Logical
     let renamed: Vec<Expr> = plan
         .schema()
         .iter()
-        .zip(distinct.schema.iter())
+        .zip(schema.iter())
         .map(|(new, (qualifier, field))| {
             Expr::Column(Column::from(new)).alias_qualified(qualifier.cloned(), field.name())
         })
         .collect();
-    if renamed.len() != distinct.schema.fields().len() {
+    if renamed.len() != schema.fields().len() {
         return Ok(None);
     }
     Ok(Some(LogicalPlanBuilder::from(plan).project(renamed)?.build()?))

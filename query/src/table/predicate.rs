@@ -19,27 +19,27 @@ use datafusion::logical_expr::{
 };
 use tsdb::series::{Bitmap, KeyTest};
 use tsdb::types::{ColumnId, ColumnType, Key, PhysicalType, TimeRange, Value, ValueRef};
-use tsdb::{FieldBound, Table};
+use tsdb::{Comparison, FieldBound, FieldFilter, FieldTest, Literal, Table};
 
 use super::{SeriesTable, Source, arrays, arrow_type};
 use crate::error::QueryError;
 
 /// What one filter says.
-pub(super) enum Meaning {
+pub(crate) enum Meaning {
     /// Exactly these times.
     Times(TimeRange),
     /// At most these times.
     TimesAtMost(TimeRange),
     /// Exactly the series for which this is true.
     Keys(KeySet),
-    /// At most rows within these bounds.
-    Bounds(Vec<FieldBound>),
+    /// Rows of which a field is within bounds at most, and exactly those that pass the test.
+    Field { bound: Option<FieldBound>, test: Option<FieldFilter> },
     /// Nothing that a scan could use.
     Nothing,
 }
 
 /// A filter over keys.
-pub(super) enum KeySet {
+pub(crate) enum KeySet {
     One { column: ColumnId, kind: ColumnType, name: String, expr: Expr },
     And(Box<KeySet>, Box<KeySet>),
     Or(Box<KeySet>, Box<KeySet>),
@@ -48,28 +48,32 @@ pub(super) enum KeySet {
 impl Meaning {
     pub(super) fn pushdown(&self) -> TableProviderFilterPushDown {
         match self {
-            Meaning::Times(_) | Meaning::Keys(_) => TableProviderFilterPushDown::Exact,
-            Meaning::TimesAtMost(_) | Meaning::Bounds(_) => TableProviderFilterPushDown::Inexact,
+            Meaning::Times(_) | Meaning::Keys(_) | Meaning::Field { test: Some(_), .. } => {
+                TableProviderFilterPushDown::Exact
+            }
+            Meaning::TimesAtMost(_) | Meaning::Field { .. } => TableProviderFilterPushDown::Inexact,
             Meaning::Nothing => TableProviderFilterPushDown::Unsupported,
         }
     }
 }
 
 /// What all filters of a scan leave.
-pub(super) struct Selection {
-    pub(super) series: Option<Bitmap>,
-    pub(super) times: TimeRange,
+pub(crate) struct Selection {
+    pub(crate) series: Option<Bitmap>,
+    pub(crate) times: TimeRange,
     pub(super) bounds: Vec<FieldBound>,
+    pub(super) filters: Vec<FieldFilter>,
 }
 
 /// Applies filters to the series and times of a table.
-pub(super) fn select(
+pub(crate) fn select(
     filters: &[Expr],
     provider: &SeriesTable,
     table: &Table,
     state: &dyn Session,
 ) -> Result<Selection> {
-    let mut out = Selection { series: None, times: TimeRange::ALL, bounds: Vec::new() };
+    let mut out =
+        Selection { series: None, times: TimeRange::ALL, bounds: Vec::new(), filters: Vec::new() };
     for filter in filters {
         match analyze(filter, provider) {
             Meaning::Times(range) | Meaning::TimesAtMost(range) => {
@@ -82,7 +86,10 @@ pub(super) fn select(
                     None => found,
                 });
             }
-            Meaning::Bounds(bounds) => out.bounds.extend(bounds),
+            Meaning::Field { bound, test } => {
+                out.bounds.extend(bound);
+                out.filters.extend(test);
+            }
             Meaning::Nothing => {
                 // DataFusion keeps filters that were not accepted; one that comes all the same
                 // would be lost here, so it must be one that it applies again.
@@ -94,7 +101,7 @@ pub(super) fn select(
 }
 
 /// Share of the rows (0 to 1) that filters may leave, guessed from their form.
-pub(super) fn share(
+pub(crate) fn share(
     filters: &[Expr],
     provider: &SeriesTable,
     span: &TimeRange,
@@ -112,14 +119,14 @@ pub(super) fn share(
                 share *= ((cut.max as f64 - cut.min as f64) / whole).clamp(1e-9, 1.0);
             }
             Meaning::Keys(keys) => share *= keys.share(series),
-            Meaning::Bounds(_) | Meaning::Nothing => {}
+            Meaning::Field { .. } | Meaning::Nothing => {}
         }
     }
     share
 }
 
 /// Says what a filter means.
-pub(super) fn analyze(expr: &Expr, provider: &SeriesTable) -> Meaning {
+pub(crate) fn analyze(expr: &Expr, provider: &SeriesTable) -> Meaning {
     if !is_plain(expr) {
         return Meaning::Nothing;
     }
@@ -177,8 +184,9 @@ fn analyze_plain(expr: &Expr, provider: &SeriesTable) -> Meaning {
                 return Meaning::Keys(KeySet::One { column, kind, name, expr });
             }
             Some(Source::Field(column, kind)) => {
-                if let Some(bound) = bound(expr, column, kind) {
-                    return Meaning::Bounds(vec![bound]);
+                let (bound, test) = (bound(expr, column, kind), test(expr, column, kind));
+                if bound.is_some() || test.is_some() {
+                    return Meaning::Field { bound, test };
                 }
             }
             _ => {}
@@ -291,6 +299,73 @@ fn bound(expr: &Expr, column: ColumnId, kind: ColumnType) -> Option<FieldBound> 
         _ => return None,
     };
     Some(FieldBound { column, min, max })
+}
+
+/// An exact test of a field, where SQL and the engine compare alike.
+fn test(expr: &Expr, column: ColumnId, kind: ColumnType) -> Option<FieldFilter> {
+    let plain = |expr: &Expr| matches!(expr, Expr::Column(_));
+    let test = match expr {
+        Expr::IsNull(inner) if plain(inner) => FieldTest::Missing,
+        Expr::IsNotNull(inner) if plain(inner) => FieldTest::Present,
+        // What `b = true` and `b = false` are simplified to.
+        Expr::Column(_) if kind == ColumnType::Bool => {
+            FieldTest::Compare(Comparison::Equal, Literal::Bool(true))
+        }
+        Expr::Not(inner) if plain(inner) && kind == ColumnType::Bool => {
+            FieldTest::Compare(Comparison::Equal, Literal::Bool(false))
+        }
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+            let (field, op, value) = match (&**left, &**right) {
+                (field, Expr::Literal(value, _)) => (field, *op, value),
+                (Expr::Literal(value, _), field) => (field, op.swap()?, value),
+                _ => return None,
+            };
+            let whole = matches!(kind, ColumnType::Int16 | ColumnType::Int32 | ColumnType::Int64);
+            let literal = match (value, compared_as(field, kind)?) {
+                (ScalarValue::Boolean(Some(v)), DataType::Boolean) => Literal::Bool(*v),
+                (ScalarValue::Float64(Some(v)), DataType::Float64) if !v.is_nan() => {
+                    Literal::Float(*v)
+                }
+                (value, DataType::Int16 | DataType::Int32 | DataType::Int64) if whole => {
+                    Literal::Int(integer(value)?)
+                }
+                _ => return None,
+            };
+            let comparison = match op {
+                Operator::Lt => Comparison::Less,
+                Operator::LtEq => Comparison::LessEqual,
+                Operator::Gt => Comparison::Greater,
+                Operator::GtEq => Comparison::GreaterEqual,
+                Operator::Eq => Comparison::Equal,
+                Operator::NotEq => Comparison::NotEqual,
+                _ => return None,
+            };
+            FieldTest::Compare(comparison, literal)
+        }
+        _ => return None,
+    };
+    Some(FieldFilter { column, test })
+}
+
+/// The type that a field is compared as: its own, or one that it is cast to without loss, or an
+/// integer to a float, which the engine does likewise.
+fn compared_as(expr: &Expr, kind: ColumnType) -> Option<DataType> {
+    match expr {
+        Expr::Column(_) => Some(arrow_type(kind, "+00:00")),
+        Expr::Cast(Cast { expr, field }) if matches!(**expr, Expr::Column(_)) => {
+            let to = field.data_type();
+            let fits = match kind {
+                ColumnType::Int16 => {
+                    matches!(to, DataType::Int32 | DataType::Int64 | DataType::Float64)
+                }
+                ColumnType::Int32 => matches!(to, DataType::Int64 | DataType::Float64),
+                ColumnType::Int64 => matches!(to, DataType::Float64),
+                _ => false,
+            };
+            fits.then(|| to.clone())
+        }
+        _ => None,
+    }
 }
 
 /// The field, or a cast of it that keeps the order of all its values.

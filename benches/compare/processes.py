@@ -79,5 +79,10 @@ class Server:
 
 
 def folder_bytes(folder: Path) -> int:
-    """Bytes of all files under a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    """Bytes that the files under a folder take: holes of preallocated files do not count."""
+    total = 0
+    for path in folder.rglob("*"):
+        if path.is_file():
+            found = path.stat()
+            total += min(found.st_size, found.st_blocks * 512)
+    return total

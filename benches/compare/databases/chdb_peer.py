@@ -72,6 +72,7 @@ class Peer(Database):
         for table, path in data.csv.items():
             names = _types(table)
             plain = ", ".join(f"{name} {kind.split(' CODEC')[0]}" for name, kind in names.items())
+            plain = plain.replace("'", "''")
             self.session.query(
                 f"INSERT INTO {table} SELECT * FROM file('{path}', CSVWithNames, '{plain}')"
             )

@@ -10,8 +10,9 @@ from __future__ import annotations
 from . import Literals, Span
 
 NS = 1_000_000_000
-_NAMED = "name != ''"
-_FLEETS_TRUCKS = "GROUP BY name, driver"
+# `name` is a word of InfluxQL.
+_NAMED = "\"name\" != ''"
+_BY_TRUCK = 'GROUP BY "name", driver'
 
 
 def text(name: str, drawn: Literals, span: Span) -> str | None:
@@ -59,18 +60,18 @@ def _high_cpu(drawn: Literals, _span: Span) -> str:
 
 
 def _last_loc(drawn: Literals, _span: Span) -> str:
-    where = f"name = '{drawn.truck}'" if drawn.truck else f"{_NAMED} AND fleet = '{drawn.fleet}'"
+    where = f"\"name\" = '{drawn.truck}'" if drawn.truck else f"{_NAMED} AND fleet = '{drawn.fleet}'"
     return (
         f"SELECT longitude, latitude FROM readings WHERE {where} "
-        f"{_FLEETS_TRUCKS} ORDER BY time DESC LIMIT 1"
+        f"{_BY_TRUCK} ORDER BY time DESC LIMIT 1"
     )
 
 
 def _stationary(drawn: Literals, _span: Span) -> str:
     return (
         "SELECT v FROM (SELECT mean(velocity) AS v FROM readings WHERE "
-        f"{_window(drawn)} AND {_NAMED} AND fleet = '{drawn.fleet}' {_FLEETS_TRUCKS}) "
-        f"WHERE v < 1 {_FLEETS_TRUCKS}"
+        f"{_window(drawn)} AND {_NAMED} AND fleet = '{drawn.fleet}' {_BY_TRUCK}) "
+        f"WHERE v < 1 {_BY_TRUCK}"
     )
 
 
@@ -78,8 +79,8 @@ def _long_sessions(drawn: Literals, _span: Span) -> str:
     return (
         "SELECT n FROM (SELECT count(v) AS n FROM (SELECT mean(velocity) AS v FROM readings WHERE "
         f"{_window(drawn)} AND {_NAMED} AND fleet = '{drawn.fleet}' "
-        f"GROUP BY time(10m), name, driver fill(none)) WHERE v > 1 {_FLEETS_TRUCKS}) "
-        f"WHERE n > {drawn.periods} {_FLEETS_TRUCKS}"
+        f'GROUP BY time(10m), "name", driver fill(none)) WHERE v > 1 {_BY_TRUCK}) '
+        f"WHERE n > {drawn.periods} {_BY_TRUCK}"
     )
 
 
@@ -97,11 +98,11 @@ def _driving_duration(_drawn: Literals, span: Span) -> str:
     # Grouping by time wants a range; this one holds all rows.
     window = f"time >= {span.start * NS} AND time < {span.end * NS}"
     return (
-        "SELECT mean(hours) AS avg_daily_hours FROM (SELECT count(v) / 6 AS hours FROM ("
+        "SELECT mean(hours) AS avg_daily_hours FROM (SELECT count(v) / 6.0 AS hours FROM ("
         f"SELECT mean(velocity) AS v FROM readings WHERE {window} "
-        "GROUP BY time(10m), fleet, name, driver fill(none)) "
-        f"WHERE v > 1 AND {window} GROUP BY time(1d), fleet, name, driver fill(none)) "
-        f"WHERE hours > 0 AND {window} GROUP BY fleet, name, driver"
+        'GROUP BY time(10m), fleet, "name", driver fill(none)) '
+        f'WHERE v > 1 AND {window} GROUP BY time(1d), fleet, "name", driver fill(none)) '
+        f'WHERE hours > 0 AND {window} GROUP BY fleet, "name", driver'
     )
 
 

@@ -1,4 +1,4 @@
-"""Gets the databases: a private venv from PyPI, programs from Debian, Millrace from this repository.
+"""Gets the databases: embedded ones from PyPI, servers from Debian, Millrace from this repository.
 
 What cannot be had is told and left out; nothing of the system is changed but that, as root,
 PostgreSQL is installed if it is missing (it does not run from an unpacked folder).

@@ -1,5 +1,5 @@
-"""The side-by-side benchmark's command: gets the databases, makes data, measures each in a process of
-its own, compares their answers, prints one table."""
+"""The command of the side-by-side benchmark: gets the databases, makes data, measures each in a
+process of its own, compares their answers, prints one table."""
 
 from __future__ import annotations
 
@@ -33,6 +33,8 @@ examples:
 
 The table goes to standard output and to benches/compare/results/DATE-NAME.md. The exit code is 1 if
 answers differ or a query fails, 2 for a wrong command line."""
+
+LIMIT_HELP = "a query ends after so long, but not before its third run; default: 120"
 
 
 def main() -> int:
@@ -208,7 +210,7 @@ def _arguments():
     add("--iot-hours", type=float, metavar="H", help="hours of iot; default: 24")
     add("--runs", type=_count, metavar="N", help="measured runs of a query; default: 20")
     add("--warmup", type=int, default=2, metavar="N", help="runs before them; default: 2")
-    add("--query-seconds-max", type=float, default=120, metavar="S")
+    add("--query-seconds-max", type=float, default=120, metavar="S", help=LIMIT_HELP)
     add("--seed", type=int, default=123, help="seed of data and literals; default: 123")
     add("--millrace", metavar="PATH", help="program; default: the release build, made if missing")
     add("--name", help="name of the results file; default: from the scale")
@@ -222,9 +224,10 @@ def _arguments():
     known = [query.name for queries in OF_CASE.values() for query in queries]
     arguments.queries = _chosen(parser, "--queries", arguments.queries, known)
     arguments.runs = arguments.runs or (3 if tiny else 20)
+    hosts, hours, trucks, iot_hours = (10, 2, 10, 26) if tiny else (1000, 12, 300, 24)
     scales = {
-        "cpu-only": (arguments.scale or (10 if tiny else 1000), arguments.hours or (2 if tiny else 12)),
-        "iot": (arguments.trucks or (10 if tiny else 300), arguments.iot_hours or (26 if tiny else 24)),
+        "cpu-only": (arguments.scale or hosts, arguments.hours or hours),
+        "iot": (arguments.trucks or trucks, arguments.iot_hours or iot_hours),
     }
     arguments.cases = {
         case: scale for case, scale in scales.items() if arguments.case in (case, "both")

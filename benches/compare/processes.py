@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import socket
@@ -42,9 +43,11 @@ class Server:
                 extra_groups=[] if user else None,
                 start_new_session=True,
             )
+        # Whatever goes wrong between here and an orderly end.
+        atexit.register(self.stop)
 
     def wait_until(self, ready: Callable[[], bool]) -> None:
-        """Waits until `ready` is true; it may raise OSError for "not yet"."""
+        """Waits until `ready` is true; refusals and broken connections mean "not yet"."""
         until = time.monotonic() + START_SECONDS_MAX
         while time.monotonic() < until:
             if self.child.poll() is not None:
@@ -52,7 +55,7 @@ class Server:
             try:
                 if ready():
                     return
-            except OSError:
+            except (OSError, RuntimeError):
                 pass
             time.sleep(0.05)
         words = self.log.read_text(errors="replace")[-2000:]

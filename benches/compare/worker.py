@@ -69,31 +69,32 @@ def _run_query(job: dict, data: Data, database: Database, query: Query) -> dict:
     names += [str(run) for run in range(job["runs"])]
     for name in names:
         drawn = literals(query, data.span, job["seed"], name)
-        text = database.question(query, drawn, data)
-        if text is None:
+        question = database.question(query, drawn, data)
+        if question is None:
             return {**figures, "asked": False}
         late = time.monotonic() - begun > job["query_seconds_max"]
         if late and len(figures["ms"]) >= RUNS_MIN:
             break
         try:
-            latency, answer = _timed(database, text)
+            latency, answer = _timed(database, question)
             if not name.startswith("warm-"):
                 figures["ms"].append(latency)
                 rows = _rows(database, query, drawn, answer, int(name))
                 figures["rows"] = rows if isinstance(rows, int) else len(rows)
                 answers.store(Path(job["answers"]) / f"{query.name}-{name}", rows)
         except Exception as error:  # Whatever a client raises is the database's answer.
-            return {**figures, "error": f"{type(error).__name__}: {error}\nliterals: {drawn}\n{text}"}
+            words = f"{type(error).__name__}: {error}\nliterals: {drawn}\n{question}"
+            return {**figures, "error": words}
     middle = sorted(figures["ms"])[len(figures["ms"]) // 2]
     title = TITLES[job["database"]]
     say(f"{title}: {query.name}: {middle:.2f} ms, {figures['rows']} rows")
     return figures
 
 
-def _timed(database: Database, text: str) -> tuple[float, object]:
+def _timed(database: Database, question) -> tuple[float, object]:
     gc.disable()
     started = time.perf_counter()
-    answer = database.ask(text)
+    answer = database.ask(question)
     latency = (time.perf_counter() - started) * 1000
     gc.enable()
     return latency, answer

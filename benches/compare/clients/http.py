@@ -11,7 +11,7 @@ import threading
 READ_BYTES = 1 << 20
 
 
-class HttpError(Exception):
+class HttpError(RuntimeError):
     """The server refused, or its answer cannot be read."""
 
 
@@ -87,7 +87,10 @@ def body(answer: bytes) -> bytes:
         pieces = []
         while True:
             size_text, separator, after = rest.partition(b"\r\n")
-            size = int(size_text.split(b";")[0], 16)
+            try:
+                size = int(size_text.split(b";")[0], 16)
+            except ValueError:
+                raise HttpError(f"{size_text[:20]!r} is no size of a chunk") from None
             if not separator or len(after) < size:
                 raise HttpError("the answer ends inside a chunk")
             if size == 0:

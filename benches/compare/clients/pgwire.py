@@ -21,7 +21,7 @@ PG_EPOCH_NS = 946_684_800_000_000_000
 READ_BYTES = 1 << 20
 
 
-class WireError(Exception):
+class WireError(RuntimeError):
     """The server refused, or said something that is not the protocol."""
 
 
@@ -252,7 +252,7 @@ def _numeric(data: bytes) -> float:
     return float(-value if sign == 0x4000 else value)
 
 
-# By type number: bool, int8, int2, int4, text, float4, float8, varchar, times, numeric, name, "char".
+# By type number.
 DECODERS = {
     16: lambda data: data != b"\0",
     20: _integer,

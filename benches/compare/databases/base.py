@@ -44,11 +44,11 @@ class Database(ABC):
         """Bytes of rows and indexes on disk."""
 
     @abstractmethod
-    def question(self, query: Query, drawn: Literals, data: Data) -> str | None:
-        """The text of a question; None if the database cannot be asked it."""
+    def question(self, query: Query, drawn: Literals, data: Data) -> object | None:
+        """The text of a question, or what shows as it; None if the database cannot be asked it."""
 
     @abstractmethod
-    def ask(self, text: str) -> object:
+    def ask(self, question) -> object:
         """Fetches the whole answer to this process, undecoded; timed."""
 
     @abstractmethod

@@ -1,5 +1,5 @@
-"""Millrace: a server of its own with default settings, loaded by line protocol over HTTP, asked over
-the Postgres wire."""
+"""Millrace: a server of its own with default settings, loaded by line protocol over HTTP, asked
+over the Postgres wire."""
 
 from __future__ import annotations
 

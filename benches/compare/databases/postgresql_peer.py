@@ -89,13 +89,7 @@ class Peer(Database):
         self.dialect = Dialect()
 
     def _connect(self) -> bool:
-        try:
-            self.wire = pgwire.Connection(
-                "127.0.0.1", self.port, "compare", PASSWORD, "postgres"
-            )
-        except pgwire.WireError:
-            # It tells that it is starting up.
-            return False
+        self.wire = pgwire.Connection("127.0.0.1", self.port, "compare", PASSWORD, "postgres")
         return True
 
     def version(self) -> str:

@@ -60,7 +60,9 @@ def _high_cpu(drawn: Literals, _span: Span) -> str:
 
 
 def _last_loc(drawn: Literals, _span: Span) -> str:
-    where = f"\"name\" = '{drawn.truck}'" if drawn.truck else f"{_NAMED} AND fleet = '{drawn.fleet}'"
+    where = f"{_NAMED} AND fleet = '{drawn.fleet}'"
+    if drawn.truck:
+        where = f"\"name\" = '{drawn.truck}'"
     return (
         f"SELECT longitude, latitude FROM readings WHERE {where} "
         f"{_BY_TRUCK} ORDER BY time DESC LIMIT 1"

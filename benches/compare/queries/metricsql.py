@@ -24,7 +24,8 @@ def path(name: str, drawn: Literals, span: Span) -> str | None:
 
 def _series(drawn: Literals) -> str:
     names = "|".join(drawn.metrics)
-    matchers = [f'__name__=~"cpu_({names})"' if len(drawn.metrics) > 1 else f'__name__="cpu_{names}"']
+    one = len(drawn.metrics) == 1
+    matchers = [f'__name__="cpu_{names}"' if one else f'__name__=~"cpu_({names})"']
     if drawn.hosts:
         matchers.append('hostname=~"{}"'.format("|".join(drawn.hosts)))
     return "{{{}}}".format(",".join(matchers))

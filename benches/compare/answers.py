@@ -36,19 +36,29 @@ class Answer:
 
     @staticmethod
     def of_arrow(table) -> Answer:
-        """An Arrow table; whole numbers in a column of time are seconds."""
+        """An Arrow table."""
         import pyarrow
 
         columns = []
-        for name, column in zip(table.column_names, table.columns):
+        for column in table.columns:
             if pyarrow.types.is_timestamp(column.type):
                 column = column.cast(pyarrow.timestamp("ns")).cast(pyarrow.int64())
                 columns.append(column.to_pylist())
-            elif name in TIMES and pyarrow.types.is_integer(column.type):
-                columns.append([None if at is None else at * NS for at in column.to_pylist()])
             else:
                 columns.append(column.to_pylist())
         return Answer(table.column_names, list(zip(*columns)))
+
+    def with_seconds(self) -> Answer:
+        """The same with columns of time that hold s turned into ns."""
+        times = [name in TIMES for name in self.columns]
+
+        def turned(row: tuple) -> tuple:
+            return tuple(
+                value * NS if is_time and value is not None else value
+                for is_time, value in zip(times, row)
+            )
+
+        return Answer(self.columns, [turned(row) for row in self.rows])
 
     def canonical(self, query: Query) -> list[tuple]:
         """Rows with the query's columns in order, sorted by times and texts, then by numbers.

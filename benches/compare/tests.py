@@ -12,7 +12,7 @@ from pathlib import Path
 import data
 import report
 from answers import Answer, difference, whole_buckets
-from clients import http, pgwire
+from clients import http, native, pgwire
 from queries import CPU, IOT, Literals, Query, Span, influxql, literals, metricsql, sql
 
 SPAN = Span(scale=100, start=data.START, end=data.START + 12 * 3600)
@@ -58,6 +58,33 @@ class Wire(unittest.TestCase):
         body = b"SERROR\0C42P01\0Mno table\0\0"
         with self.assertRaisesRegex(pgwire.WireError, "42P01 · no table"):
             pgwire.decode(message(b"E", body) + pgwire.READY)
+
+
+class Native(unittest.TestCase):
+    """ClickHouse's blocks."""
+
+    # Two rows: a time, a text out of a dictionary, a number that may be missing.
+    BLOCK = (
+        b"\x03\x02\x06minute\x08DateTime" + struct.pack("<2I", 60, 120)
+        + b"\x04name\x16LowCardinality(String)" + struct.pack("<3Q", 1, 0x600, 2)
+        + b"\x00\x01a" + struct.pack("<Q2B", 2, 1, 0)
+        + b"\x01v\x11Nullable(Float64)\x00\x01" + struct.pack("<2d", 1.5, 0)
+    )
+
+    def test_blocks(self):
+        names, rows = native.decode(self.BLOCK * 2)
+        self.assertEqual(names, ["minute", "name", "v"])
+        self.assertEqual(rows, [(60, "a", 1.5), (120, "", None)] * 2)
+        self.assertEqual(Answer(names, rows).with_seconds().rows[0], (60 * NS, "a", 1.5))
+
+    def test_every_truncation_is_told(self):
+        for length in range(1, len(self.BLOCK)):
+            with self.assertRaises(native.NativeError, msg=f"{length} bytes"):
+                native.decode(self.BLOCK[:length])
+
+    def test_what_is_not_known_is_told(self):
+        with self.assertRaisesRegex(native.NativeError, "Array"):
+            native.decode(b"\x01\x01\x01a\x0dArray(String)\x00")
 
 
 class Http(unittest.TestCase):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pyarrow
 from chdb.session import Session
 
 from answers import Answer
+from clients import native
 from data import Data
 from queries import INTEGERS, TABLES, TABLES_OF_CASE, Literals, Query, sql
 
@@ -100,20 +100,21 @@ class Peer(Database):
 
     def ask(self, text: str) -> object:
         # The answer's bytes are in this process; `decode` reads them in place.
-        return self.session.query(text, "ArrowStream")
+        return self.session.query(text, "Native")
 
     def count(self, answer) -> int | None:
-        return _arrow(answer).num_rows
+        # By its name rows that were read, but it counts those of the answer.
+        return answer.rows_read()
 
     def decode(self, query: Query, drawn: Literals, answer) -> Answer:
-        return Answer.of_arrow(_arrow(answer))
+        data = answer.bytes()
+        if not data:
+            # An answer without rows has no block, so that its columns are not told.
+            return Answer.of_rows(list(query.columns), [])
+        return Answer.of_rows(*native.decode(data)).with_seconds()
 
     def stop(self) -> None:
         self.session.close()
-
-
-def _arrow(answer) -> pyarrow.Table:
-    return pyarrow.ipc.open_stream(pyarrow.BufferReader(answer.bytes())).read_all()
 
 
 def _types(table: str) -> dict[str, str]:

@@ -18,8 +18,8 @@ import answers
 import data
 import install
 import report
-from databases import NAMES, TITLES
-from queries import OF_CASE, Query, literals
+from databases import EDGES_ARE_WHOLE, NAMES, REFERENCES, TITLES
+from queries import OF_CASE, Query, Span, literals
 from say import say
 
 HERE = Path(__file__).resolve().parent
@@ -111,7 +111,7 @@ def _run_case(arguments, case, names, programs, python, scratch, notes) -> dict:
             result["failed"] = True
             continue
         result["figures"][name] = figures
-        _check(arguments, result, name, data.Data.load(described), scratch / "answers" / case)
+    _check(arguments, result, data.Data.load(described).span, scratch / "answers" / case)
     return result
 
 
@@ -133,45 +133,43 @@ def _work(python: str, job: dict, scratch: Path) -> dict | None:
     return json.loads(Path(job["figures"]).read_text())
 
 
-def _check(arguments, result: dict, name: str, all_data: data.Data, folder: Path) -> None:
-    """Compares a database's answers with the first database's that has them."""
+def _check(arguments, result: dict, span: Span, folder: Path) -> None:
+    """Compares the answers of all databases that answered."""
     for query in OF_CASE[result["case"]]:
-        asked = result["figures"][name]["queries"].get(query.name)
-        if asked is None or not asked["asked"]:
-            continue
-        if asked["error"]:
-            result["failed"] = True
-            say(f"{TITLES[name]} FAILED at {query.name}: {asked['error']}")
-            continue
-        for run in range(len(asked["ms"])):
-            file = f"{query.name}-{run}"
-            reference = folder / "reference" / file
-            if not reference.exists():
-                # The edges of windows are asked for by most; who cannot is no reference.
-                if name != "victoriametrics":
-                    reference.parent.mkdir(exist_ok=True)
-                    shutil.move(folder / name / file, reference)
-                    reference.with_suffix(".by").write_text(name)
+        answered = []
+        for name in result["figures"]:
+            asked = result["figures"][name]["queries"].get(query.name)
+            if asked and asked["error"]:
+                result["failed"] = True
+                say(f"{TITLES[name]} FAILED at {query.name}: {asked['error']}")
+            elif asked and asked["asked"]:
+                answered.append(name)
+        reference = next((name for name in REFERENCES if name in answered), None)
+        for name in answered:
+            if reference is None or name == reference:
                 continue
-            drawn = literals(query, all_data.span, arguments.seed, str(run))
-            words = _compare(query, drawn, name, reference, folder / name / file)
+            words = _difference(arguments, query, span, [folder / reference, folder / name])
             if words:
-                other = TITLES[reference.with_suffix(".by").read_text()]
                 result["failed"] = True
                 result["differs"].add((name, query.name))
-                say(
-                    f"ANSWERS DIFFER at {query.name}, run {run}, literals: {drawn}\n"
-                    f"  left {other}, right {TITLES[name]}: {words}"
-                )
-                break
-    shutil.rmtree(folder / name, ignore_errors=True)
+                say(f"ANSWERS DIFFER: {TITLES[reference]} left, {TITLES[name]} right\n{words}")
 
 
-def _compare(query: Query, drawn, name: str, left: Path, right: Path) -> str | None:
-    rows = [answers.fetch(left), answers.fetch(right)]
-    if name == "victoriametrics" and all(isinstance(some, list) for some in rows):
-        rows = [answers.whole_buckets(query, drawn, some) for some in rows]
-    return answers.difference(query, *rows)
+def _difference(arguments, query: Query, span: Span, folders: list[Path]) -> str | None:
+    """What tells the answers in two folders apart, in words: the first run where something does."""
+    for run in range(arguments.runs):
+        files = [folder / f"{query.name}-{run}" for folder in folders]
+        if not all(file.exists() for file in files):
+            # The time limit ended one of them before the other.
+            break
+        drawn = literals(query, span, arguments.seed, str(run))
+        rows = [answers.fetch(file) for file in files]
+        if folders[1].name in EDGES_ARE_WHOLE and all(isinstance(some, list) for some in rows):
+            rows = [answers.whole_buckets(query, drawn, some) for some in rows]
+        words = answers.difference(query, *rows)
+        if words:
+            return f"  {query.name}, run {run}, literals: {drawn}\n  {words}"
+    return None
 
 
 def _write(arguments, cases: list, missing: dict, notes: list) -> None:

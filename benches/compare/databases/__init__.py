@@ -1,6 +1,6 @@
 """One module for each database, all with the interface of `base.Database`."""
 
-# In the order of the table. The first that answers is the one the others are compared with.
+# In the order of the table.
 NAMES = ["millrace", "duckdb", "chdb", "victoriametrics", "influxdb", "postgresql"]
 TITLES = {
     "millrace": "Millrace",
@@ -10,6 +10,10 @@ TITLES = {
     "influxdb": "InfluxDB",
     "postgresql": "PostgreSQL",
 }
+# Whose answers the others are compared with: the first of these that answers a query.
+REFERENCES = ["duckdb", "chdb", "postgresql", "influxdb", "millrace"]
+# Their buckets at the edges of a window take in rows outside of it.
+EDGES_ARE_WHOLE = {"victoriametrics"}
 
 
 def open_database(name: str, programs: dict, folder):

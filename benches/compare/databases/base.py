@@ -16,9 +16,6 @@ class Database(ABC):
     `load`, then `settle`, then `disk_bytes`, then `ask` as often as wished, then `stop`.
     """
 
-    # Whether buckets at the edges of a window take in rows outside of it.
-    edges_are_whole = False
-
     def __init__(self, programs: dict, folder: Path):
         self.programs = programs
         self.folder = folder

@@ -24,8 +24,6 @@ MERGE_SECONDS_MAX = 600
 class Peer(Database):
     """The server, and one connection."""
 
-    edges_are_whole = True
-
     def __init__(self, programs: dict, folder: Path):
         super().__init__(programs, folder)
         self.port = free_port()

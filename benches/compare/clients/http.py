@@ -16,11 +16,14 @@ class HttpError(RuntimeError):
 
 
 class Connection:
-    """One connection to a server on this machine; not for several threads."""
+    """One connection to a server on this machine; not for several threads.
+
+    It is opened by its first request: some servers close one that stays silent at first.
+    """
 
     def __init__(self, port: int, user: str = "", password: str = ""):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=3600)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.port = port
+        self.socket: socket.socket | None = None
         self.buffer = bytearray(READ_BYTES)
         headers = f"Host: 127.0.0.1:{port}\r\n"
         if user:
@@ -30,26 +33,35 @@ class Connection:
 
     def close(self) -> None:
         """Closes the socket."""
-        self.socket.close()
+        if self.socket:
+            self.socket.close()
 
     def get(self, path: str) -> bytes:
         """The raw answer to a GET; `body` takes it apart."""
-        self.socket.sendall(b"GET " + path.encode() + b" HTTP/1.1\r\n" + self.headers + b"\r\n")
-        return self._read()
+        door = self._open()
+        door.sendall(b"GET " + path.encode() + b" HTTP/1.1\r\n" + self.headers + b"\r\n")
+        return self._read(door)
 
     def post(self, path: str, data: bytes) -> bytes:
         """The raw answer to a POST."""
         head = b"POST %s HTTP/1.1\r\n%sContent-Length: %d\r\n\r\n"
-        self.socket.sendall(head % (path.encode(), self.headers, len(data)))
-        self.socket.sendall(data)
-        return self._read()
+        door = self._open()
+        door.sendall(head % (path.encode(), self.headers, len(data)))
+        door.sendall(data)
+        return self._read(door)
 
-    def _read(self) -> bytes:
+    def _open(self) -> socket.socket:
+        if self.socket is None:
+            self.socket = socket.create_connection(("127.0.0.1", self.port), timeout=3600)
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return self.socket
+
+    def _read(self, door: socket.socket) -> bytes:
         data = bytearray()
         view = memoryview(self.buffer)
         wanted = chunked = None
         while True:
-            count = self.socket.recv_into(self.buffer)
+            count = door.recv_into(self.buffer)
             if count == 0:
                 raise HttpError("the server closed the connection")
             data += view[:count]

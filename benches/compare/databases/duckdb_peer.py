@@ -20,6 +20,7 @@ KEYS = {"cpu": "hostname", "readings": "name", "diagnostics": "name"}
 # The quickest way out of DuckDB: Python's own objects where an answer has few cells, Arrow where it
 # may have many.
 FEW = ("single-", "cpu-max-", "groupby-orderby-", "stationary-", "long-", "avg-vs-", "breakdown-")
+WIDTHS = {60: "minute", 3600: "hour", 86_400: "day"}
 EPOCH = datetime.datetime(1970, 1, 1)
 
 
@@ -41,6 +42,9 @@ class Dialect(sql.Dialect):
         return "TIMESTAMP " + super().time(seconds).replace("+00", "")
 
     def bucket(self, seconds: int, column: str) -> str:
+        # `date_trunc` takes two thirds of the time, where there is a word for the width.
+        if seconds in WIDTHS:
+            return f"date_trunc('{WIDTHS[seconds]}', {column})"
         return f"time_bucket(INTERVAL '{seconds} seconds', {column})"
 
     def epoch(self, column: str) -> str:

@@ -31,7 +31,9 @@ class Peer(Database):
             [programs["victoriametrics"], f"-storageDataPath={folder / 'data'}"]
             + [f"-httpListenAddr=127.0.0.1:{self.port}", "-retentionPeriod=100y"]
             + ["-search.maxUniqueTimeseries=10000000", "-search.maxSamplesPerQuery=10000000000"]
-            + ["-search.maxQueryDuration=10m", "-search.maxConcurrentRequests=8"],
+            + ["-search.maxQueryDuration=10m", "-search.maxConcurrentRequests=8"]
+            # Connections are closed after two minutes otherwise, also in use.
+            + ["-http.connTimeout=24h", "-http.idleConnTimeout=24h"],
             folder / "log",
         )
         self.server.wait_until(lambda: http.body(http.Connection(self.port).get("/health")) != b"")

@@ -62,6 +62,8 @@ class Peer(Database):
             time.sleep(0.5)
             metrics = http.body(self.connection.get("/metrics")).decode()
             merging = re.findall(r"^vm_active(?:_force)?_merges.* (\d+)$", metrics, re.MULTILINE)
+            if not merging:
+                raise http.HttpError("/metrics does not tell whether merges run")
             quiet = quiet + 1 if all(count == "0" for count in merging) else 0
 
     def disk_bytes(self, data: Data) -> int:

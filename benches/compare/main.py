@@ -183,7 +183,7 @@ def _write(arguments, cases: list, missing: dict, notes: list) -> None:
         notes.append("**A tiny scale, to see that everything works: no figures to go by**")
     compared = sum(case["compared"] for case in cases)
     differ = sum(len(case["differs"]) for case in cases)
-    notes.append(f"Queries whose answers two databases were compared on: {compared}, {differ} differ")
+    notes.append(f"Answers compared, queries x databases: {compared}, of which differ: {differ}")
     today = datetime.date.today().isoformat()
     text = report.table(cases) + "\n"
     text += report.foot(arguments, command, cases, missing, notes)

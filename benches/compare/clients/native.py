@@ -1,5 +1,5 @@
-"""ClickHouse's `Native` format: blocks of columns, as the server holds them. It is the quickest to be
-made of its forms of an answer; it is read here when nobody measures."""
+"""ClickHouse's `Native` format: blocks of columns, as the server holds them. Of all forms of an
+answer it is made most quickly; it is read here when nobody measures."""
 
 from __future__ import annotations
 

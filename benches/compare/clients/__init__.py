@@ -1,0 +1,1 @@
+"""Clients with little overhead of their own, one for each kind of door."""

@@ -2,6 +2,7 @@
 //! byte on disk, `README.md` the rooms of this crate and what holds between them.
 
 pub mod codec;
+pub mod deletes;
 pub mod engine;
 pub mod error;
 pub mod head;
@@ -17,5 +18,6 @@ pub use engine::{
     Command, Committed, Db, DbStats, NewColumn, NewTable, Options, Outcome, PartInfo, Pending,
     RecoveryReport, Snapshot, Table, TableStats,
 };
+pub use deletes::Selection;
 pub use error::{Error, Result};
 pub use scan::{FieldBound, Scan, ScanRequest, ScanStats, ScanStream};

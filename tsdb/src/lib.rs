@@ -14,10 +14,10 @@ pub mod scan;
 pub mod series;
 pub mod types;
 
+pub use deletes::Selection;
 pub use engine::{
     Command, Committed, Db, DbStats, NewColumn, NewTable, Options, Outcome, PartInfo, Pending,
     RecoveryReport, Snapshot, Table, TableStats,
 };
-pub use deletes::Selection;
 pub use error::{Error, Result};
 pub use scan::{FieldBound, Scan, ScanRequest, ScanStats, ScanStream};

@@ -158,12 +158,7 @@ pub fn union(mut ranges: Vec<TimeRange>) -> Vec<TimeRange> {
 
 /// The rows of `start..end` outside the hidden ranges (ascending, apart), as ascending spans.
 /// `times` ascends between `start` and `end`.
-pub fn kept(
-    hidden: &[TimeRange],
-    times: &[i64],
-    start: usize,
-    end: usize,
-) -> Vec<(usize, usize)> {
+pub fn kept(hidden: &[TimeRange], times: &[i64], start: usize, end: usize) -> Vec<(usize, usize)> {
     let mut spans = Vec::new();
     let mut at = start;
     for range in hidden {

@@ -137,11 +137,8 @@ impl Found {
 
     fn finish(self) -> Rows {
         let order: Vec<u32> = self.rows.values().copied().collect();
-        let one = |(at, series): (usize, &u32)| SeriesRows {
-            series: *series,
-            start: at as u32,
-            rows: 1,
-        };
+        let one =
+            |(at, series): (usize, &u32)| SeriesRows { series: *series, start: at as u32, rows: 1 };
         let columns = self.columns.into_iter().zip(self.cells);
         Rows {
             series: self.rows.keys().enumerate().map(one).collect(),
@@ -183,8 +180,11 @@ pub(crate) fn join(a: Rows, b: Rows) -> Rows {
         cells.finish().gather(&places)
     };
     let times: Vec<i64> = a.times.iter().chain(&b.times).copied().collect();
-    let one =
-        |(at, (series, _)): (usize, &(u32, u32))| SeriesRows { series: *series, start: at as u32, rows: 1 };
+    let one = |(at, (series, _)): (usize, &(u32, u32))| SeriesRows {
+        series: *series,
+        start: at as u32,
+        rows: 1,
+    };
     Rows {
         series: order.iter().enumerate().map(one).collect(),
         times: places.iter().map(|at| times[*at as usize]).collect(),

@@ -278,17 +278,7 @@ fn part(reader: &mut Reader<'_>, deletes: bool) -> Result<PartEntry> {
     let (rows, bytes) = (reader.u64()?, reader.u64()?);
     let partition = confined.then_some(span);
     let deletes_applied = if deletes { reader.u64()? } else { positions.1 };
-    Ok(PartEntry {
-        id,
-        table,
-        level,
-        positions,
-        partition,
-        rows,
-        times,
-        bytes,
-        deletes_applied,
-    })
+    Ok(PartEntry { id, table, level, positions, partition, rows, times, bytes, deletes_applied })
 }
 
 /// The open edit log.

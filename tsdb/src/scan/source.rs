@@ -147,7 +147,8 @@ impl Walk {
                 let mut groups = groups(handle, filter)?;
                 let found = groups.len();
                 if let Some(hides) = hides {
-                    let all = |g: &GroupRef| hides.covers(&(g.series_first..=g.series_last), g.times);
+                    let all =
+                        |g: &GroupRef| hides.covers(&(g.series_first..=g.series_last), g.times);
                     groups.retain(|group| !all(group));
                     ScanStats::add(&stats.groups_pruned, (found - groups.len()) as u64);
                 }

@@ -165,8 +165,7 @@ fn commit_records() {
 /// Deletes came into the payload of commits later; the other commands kept their bytes.
 #[test]
 fn delete_commands() {
-    let commands =
-        vec![Prepared::Other(Command::Delete { table: 3, selections: selections() }); 2];
+    let commands = vec![Prepared::Other(Command::Delete { table: 3, selections: selections() }); 2];
     let bytes = record::encode(&commands);
     check(&bytes, "record-v0-delete");
     assert_eq!(record::decode(&bytes).unwrap(), commands);

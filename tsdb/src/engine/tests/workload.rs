@@ -60,9 +60,8 @@ fn translate(
                 }
                 Selection::Points { series, times } => {
                     let points = series.iter().zip(&*times);
-                    (*series, *times) = points
-                        .filter_map(|(mark, time)| Some((of(*mark, &known)?, *time)))
-                        .unzip();
+                    (*series, *times) =
+                        points.filter_map(|(mark, time)| Some((of(*mark, &known)?, *time))).unzip();
                 }
             }
         }

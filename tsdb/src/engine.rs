@@ -10,10 +10,12 @@ mod catalog;
 mod command;
 mod committer;
 mod core;
+mod delete;
 mod files;
 mod flush;
 mod merge;
 mod narrow;
+mod newest;
 mod open;
 mod options;
 mod plan;
@@ -49,6 +51,10 @@ pub fn explain_record(payload: &[u8]) -> Result<Vec<String>> {
             write.series.len(),
             write.columns.len()
         ),
+        Prepared::Other(Command::Delete { table, selections }) => {
+            let points: usize = selections.iter().map(Selection::points).sum();
+            format!("delete: table {table}, {} selections, {points} points", selections.len())
+        }
         Prepared::Other(command) => format!("{command:?}"),
     };
     Ok(record::decode(payload)?.iter().map(explain).collect())
@@ -60,6 +66,7 @@ use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
 
+use crate::deletes::Selection;
 use crate::error::{Error, Result};
 use crate::io::Storage;
 use crate::types::{TableId, WriteBatch};
@@ -129,6 +136,13 @@ impl Db {
                 Command::Rows(rows) => {
                     rows.check()?;
                     Prepared::Other(Command::Rows(rows))
+                }
+                Command::Delete { table, selections } => {
+                    let Some(found) = snapshot.state.tables.get(&table) else {
+                        return Err(catalog::no_table(table));
+                    };
+                    let selections = delete::prepare(selections, found, &self.core.options)?;
+                    Prepared::Other(Command::Delete { table, selections })
                 }
                 other => {
                     catalog::check_limits(&other, &snapshot.state, &self.core.options)?;

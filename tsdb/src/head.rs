@@ -13,6 +13,8 @@ pub use run::{Run, RunData, coalesce};
 
 use std::sync::Arc;
 
+use crate::deletes::Selection;
+
 /// Rows up to which neighbouring runs are merged.
 const RUN_ROWS_MAX: usize = 4096;
 
@@ -56,14 +58,40 @@ impl Head {
         self.shards.iter().flat_map(|runs| runs.iter())
     }
 
+    /// Takes the rows that the selections name out of every run. Runs that have none stay shared;
+    /// the others keep their positions.
+    pub fn delete(&mut self, selections: &[Selection]) {
+        for shard in &mut self.shards {
+            let mut runs = Vec::with_capacity(shard.len());
+            let mut changed = false;
+            for run in shard.iter() {
+                match run.without(selections) {
+                    None => runs.push(Arc::clone(run)),
+                    Some(left) => {
+                        changed = true;
+                        runs.extend((left.rows() > 0).then(|| Arc::new(left)));
+                    }
+                }
+            }
+            if changed {
+                *shard = Arc::new(runs);
+            }
+        }
+        self.count();
+    }
+
+    fn count(&mut self) {
+        self.rows = self.runs().map(|run| run.rows() as u64).sum();
+        self.bytes = self.runs().map(|run| run.memory() as u64).sum();
+    }
+
     /// The head without the runs that end at or before `position`.
     pub fn without(&self, position: u64) -> Head {
         let keep = |runs: &Arc<Vec<Arc<Run>>>| {
             Arc::new(runs.iter().filter(|r| *r.positions.end() > position).cloned().collect())
         };
         let mut head = Head { shards: self.shards.iter().map(keep).collect(), rows: 0, bytes: 0 };
-        head.rows = head.runs().map(|run| run.rows() as u64).sum();
-        head.bytes = head.runs().map(|run| run.memory() as u64).sum();
+        head.count();
         head
     }
 
@@ -85,10 +113,5 @@ impl Head {
     /// Whether there is no run.
     pub fn is_empty(&self) -> bool {
         self.shards.iter().all(|runs| runs.is_empty())
-    }
-
-    /// First position of the oldest run.
-    pub fn oldest(&self) -> Option<u64> {
-        self.shards.iter().filter_map(|runs| runs.first()).map(|r| *r.positions.start()).min()
     }
 }

@@ -2,6 +2,7 @@
 //! byte on disk, `README.md` the rooms of this crate and what holds between them.
 
 pub mod codec;
+pub mod deletes;
 pub mod engine;
 pub mod error;
 pub mod head;
@@ -13,6 +14,7 @@ pub mod scan;
 pub mod series;
 pub mod types;
 
+pub use deletes::Selection;
 pub use engine::{
     Command, Committed, Db, DbStats, NewColumn, NewTable, Options, Outcome, PartInfo, Pending,
     RecoveryReport, Snapshot, Table, TableStats,

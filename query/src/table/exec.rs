@@ -321,7 +321,7 @@ impl ExecutionPlan for SeriesScanExec {
                 _ => None,
             };
             let time = |ns| ScalarValue::TimestampMicrosecond(Some(micros(ns)), zone.clone());
-            let exact = partition.is_none() && self.request.bounds.is_empty();
+            let exact = partition.is_none() && self.request.bounds.is_empty() && !stats.hidden;
             let known = |value| match exact {
                 true => Precision::Exact(value),
                 false => Precision::Inexact(value),

@@ -10,6 +10,7 @@ use crate::types::{Column, ColumnId, PhysicalType, SeriesRef, SeriesRows, TableI
 
 use super::catalog;
 use super::command::{Command, NewTable, Outcome};
+use super::delete;
 use super::prepare::SortedWrite;
 use super::record::Prepared;
 use super::state::{State, TableState};
@@ -31,6 +32,8 @@ pub(crate) struct Effects {
     pub dropped: Vec<TableId>,
     /// Rows written.
     pub rows: u64,
+    /// Deletes applied.
+    pub deletes: u64,
     /// Bytes of the largest head that was written to.
     pub head_bytes: u64,
 }
@@ -57,6 +60,9 @@ pub(crate) fn apply(
                 waiting.push((outcomes.len(), row_commands.len()));
                 row_commands.push(rows);
                 Ok(Outcome::Done)
+            }
+            Prepared::Other(Command::Delete { table, selections }) => {
+                delete::apply(state, effects, position, table, selections)
             }
             Prepared::Other(_) if position <= context.catalog_position => Ok(Outcome::Done),
             Prepared::Other(command) => {
@@ -138,13 +144,14 @@ fn apply_write(
     let mut last = table.last.write();
     for (shard, lists) in runs.into_iter().enumerate() {
         for list in lists {
-            last.update(&list, &data, mode);
+            last.update(&list, &data, mode, position);
             let run = Run::new(position..=position, list, Arc::clone(&data));
             table.head.push(shard, run, mode, table.frozen);
         }
     }
     drop(last);
     table.series_count = table.series.len();
+    table.note(position);
     let after = table.head.memory();
     state.head_bytes = state.head_bytes + after - before;
     effects.head_bytes = effects.head_bytes.max(after);
@@ -219,7 +226,7 @@ fn apply_catalog(
             effects.dropped.push(table);
             Ok(Outcome::Done)
         }
-        Command::Write(_) | Command::Rows(_) => {
+        Command::Write(_) | Command::Delete { .. } | Command::Rows(_) => {
             Err(Error::Invalid("not a command of the catalogue".into()))
         }
     }

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::deletes::Selection;
 use crate::error::{Error, Result};
 use crate::rows::{RowCommand, RowOutcome};
 use crate::types::{ColumnId, ColumnType, TableId, TableOptions, WriteBatch};
@@ -45,6 +46,14 @@ pub struct NewTable {
 pub enum Command {
     /// Rows for one table.
     Write(WriteBatch),
+    /// Hides rows that are older than the command: of earlier commits and of earlier commands of
+    /// the same one.
+    Delete {
+        /// Table of the rows.
+        table: TableId,
+        /// The rows.
+        selections: Vec<Selection>,
+    },
     /// Makes a table.
     CreateTable(NewTable),
     /// Adds columns. A name that is there with the same role and type, or as a float where an

@@ -241,6 +241,9 @@ pub(crate) fn attach(
         head: Head::new(shards),
         frozen: 0,
         flushed: files.flushed,
+        pending: None,
+        applied: files.flushed,
+        tombstones: Arc::new(files.tombstones.values().cloned().collect()),
         parts: Arc::new(parts),
         last: Arc::new(RwLock::new(last)),
         schema: Arc::new(schema),
@@ -269,14 +272,15 @@ pub(crate) fn load_last(
         rows: part.meta().rows,
         times: part.meta().times,
         bytes: part.meta().bytes,
+        deletes_applied: 0,
     };
     let handle = PartHandle::new(entry, part, Arc::clone(storage));
     // All columns of the file, whatever the schema says: at start it may be older than the file.
     let columns = handle.part.meta().columns.iter().map(|c| (c.id, c.physical)).collect();
     let mode = schema.options.merge;
-    each_batch_of(&[Source::Part(handle)], columns, mode, TimeRange::ALL, |rows| {
+    each_batch_of(&[Source::Part(handle, None)], columns, mode, TimeRange::ALL, |rows| {
         let crate::types::Rows { series, times, columns } = rows;
-        last.update(&series, &RunData { times, columns }, MergeMode::LastRow);
+        last.update(&series, &RunData { times, columns }, MergeMode::LastRow, 0);
         Ok(())
     })
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::deletes::Tombstone;
 use crate::error::{Error, Result};
 use crate::head::{LastRows, RunData};
 use crate::log::Log;
@@ -31,7 +32,7 @@ pub(crate) fn due(core: &Core) -> Vec<TableId> {
     let heads: Vec<(TableId, u64, u64)> = state
         .tables
         .iter()
-        .filter_map(|(id, table)| Some((*id, table.head.memory(), table.head.oldest()?)))
+        .filter_map(|(id, table)| Some((*id, table.head.memory(), table.pending?.0)))
         .collect();
     let mut due: Vec<TableId> = heads
         .iter()
@@ -52,7 +53,8 @@ fn log_bytes(core: &Core) -> u64 {
     core.log.lock().as_ref().map_or(0, |log| log.bytes())
 }
 
-/// Flushes the table's head up to now and cuts the log. Nothing happens to an empty head.
+/// Flushes the table's head up to now and cuts the log. Nothing happens where nothing was
+/// written or deleted since the last flush.
 ///
 /// # Errors
 /// What writing gives; the database must then turn read-only.
@@ -60,15 +62,12 @@ pub(crate) fn flush(core: &Core, id: TableId) -> Result<()> {
     let _guard = core.flushing.lock();
     core.check_writable()?;
     let Some((table, position)) = freeze(core, id) else { return Ok(()) };
-    let runs = table.head.until(position);
-    if runs.is_empty() {
-        return Ok(());
-    }
-    let sources: Vec<Source> = runs.iter().cloned().map(Source::Run).collect();
-    let oldest = runs.iter().map(|run| *run.positions.start()).min().unwrap_or(position);
     // The part's number and, behind it, that of its last-row part.
     let part_id = core.take_part_numbers(2);
     let mut last = LastRows::default();
+    // What was deleted since the last flush: the old last rows do not know of it.
+    let fresh: Vec<Arc<Tombstone>> =
+        table.tombstones.iter().filter(|t| t.position > table.flushed).cloned().collect();
     let old_last = core.version.lock().version.tables.get(&id).and_then(|files| files.last);
     if let Some(old) = old_last
         && let Err(error) = load_last(&core.storage, &table.schema, old, &mut last)
@@ -77,6 +76,44 @@ pub(crate) fn flush(core: &Core, id: TableId) -> Result<()> {
         let there = core.state.load().tables.contains_key(&id);
         return if there { Err(error) } else { Ok(()) };
     }
+    fresh.iter().for_each(|tombstone| last.delete(&tombstone.selections, tombstone.position));
+    let entry = write_part(core, &table, position, part_id, &mut last)?;
+    if let Some((stale, bound)) = last.stale(&Bitmap::from_range(0..table.series_count)) {
+        last.fill(&stale, &table.newest_rows(&stale, bound)?, u64::MAX);
+    }
+    let last_id = part_id + 1;
+    write_last(core, &table, last_id, position, &last)?;
+    let series = write_series(core, &table)?;
+    sync_folders(core)?;
+    let edit = Edit {
+        add: entry.iter().cloned().collect(),
+        flushed: vec![(id, position)],
+        last: vec![(id, last_id)],
+        series: series.into_iter().map(|(from, to, bytes)| (id, from, to, bytes)).collect(),
+        ..Edit::default()
+    };
+    install(core, id, position, entry, edit, &fresh)?;
+    core.counters.flushes.fetch_add(1, Ordering::Relaxed);
+    core.room.1.notify_all();
+    core.wake.merge();
+    cut_log(core)
+}
+
+/// Writes the rows of the head as a part; none where nothing is left to write.
+fn write_part(
+    core: &Core,
+    table: &TableState,
+    position: u64,
+    part_id: u64,
+    last: &mut LastRows,
+) -> Result<Option<PartEntry>> {
+    let runs = table.head.until(position);
+    if runs.is_empty() {
+        return Ok(None);
+    }
+    let id = table.schema.id;
+    let sources: Vec<Source> = runs.iter().cloned().map(Source::Run).collect();
+    let oldest = runs.iter().map(|run| *run.positions.start()).min().unwrap_or(position);
     let spec = PartSpec {
         id: part_id,
         table: id,
@@ -90,11 +127,11 @@ pub(crate) fn flush(core: &Core, id: TableId) -> Result<()> {
     each_batch(&sources, &table.schema, TimeRange::ALL, |rows| {
         writer.append(&rows)?;
         let Rows { series, times, columns } = rows;
-        last.update(&series, &RunData { times, columns }, mode);
+        last.update(&series, &RunData { times, columns }, mode, position);
         Ok(())
     })?;
     let meta = writer.finish()?;
-    let entry = PartEntry {
+    Ok(Some(PartEntry {
         id: part_id,
         table: id,
         level: 0,
@@ -103,23 +140,9 @@ pub(crate) fn flush(core: &Core, id: TableId) -> Result<()> {
         rows: meta.rows,
         times: meta.times,
         bytes: meta.bytes,
-    };
-    let last_id = part_id + 1;
-    write_last(core, &table, last_id, position, &last)?;
-    let series = write_series(core, &table)?;
-    sync_folders(core)?;
-    let edit = Edit {
-        add: vec![entry.clone()],
-        flushed: vec![(id, position)],
-        last: vec![(id, last_id)],
-        series: series.into_iter().map(|(from, to, bytes)| (id, from, to, bytes)).collect(),
-        ..Edit::default()
-    };
-    install(core, &table, position, entry, series, &edit)?;
-    core.counters.flushes.fetch_add(1, Ordering::Relaxed);
-    core.room.1.notify_all();
-    core.wake.merge();
-    cut_log(core)
+        // The head was rid of what these deletes hide.
+        deletes_applied: position,
+    }))
 }
 
 /// Marks everything up to the newest position as being flushed.
@@ -127,9 +150,7 @@ fn freeze(core: &Core, id: TableId) -> Option<(TableState, u64)> {
     core.publish(|state: &mut State| {
         let position = state.position;
         let table = state.tables.get_mut(&id)?;
-        if table.head.is_empty() {
-            return None;
-        }
+        table.pending?;
         Arc::make_mut(table).frozen = position;
         Some((TableState::clone(table), position))
     })
@@ -195,16 +216,28 @@ fn sync_folders(core: &Core) -> Result<()> {
 
 fn install(
     core: &Core,
-    table: &TableState,
+    id: TableId,
     position: u64,
-    entry: PartEntry,
-    series: Option<(u32, u32, u64)>,
-    edit: &Edit,
+    entry: Option<PartEntry>,
+    mut edit: Edit,
+    fresh: &[Arc<Tombstone>],
 ) -> Result<()> {
-    let id = table.schema.id;
-    let part = Part::open(&*core.storage, &files::part(id, entry.id))?;
-    let handle = PartHandle::new(entry, part, Arc::clone(&core.storage));
-    core.edit(edit)?;
+    let mut handles = Vec::new();
+    if let Some(entry) = entry {
+        let part = Part::open(&*core.storage, &files::part(id, entry.id))?;
+        handles.push(PartHandle::new(entry, part, Arc::clone(&core.storage)));
+    }
+    // Deletes come into the version with the flush position, if parts still need them. A merge
+    // meanwhile leaves fewer parts that do.
+    let unneeded = match core.state.load().tables.get(&id) {
+        Some(table) => table.unneeded(position, table.parts.iter()),
+        None => Vec::new(),
+    };
+    let needed = |tombstone: &&Arc<Tombstone>| !unneeded.contains(&tombstone.position);
+    edit.hide.extend(fresh.iter().filter(needed).map(|t| (id, Arc::clone(t))));
+    let is_fresh = |position: &u64| fresh.iter().any(|t| t.position == *position);
+    edit.clear.extend(unneeded.iter().filter(|p| !is_fresh(p)).map(|p| (id, *p)));
+    core.edit(&edit)?;
     let there = core.publish(|state| {
         let Some(table) = state.tables.get_mut(&id) else { return false };
         let table = Arc::make_mut(table);
@@ -212,12 +245,18 @@ fn install(
         table.head = table.head.without(position);
         state.head_bytes -= before - table.head.memory();
         table.flushed = position;
+        // What came behind it is not known one by one, only that it came.
+        table.pending = match table.pending {
+            Some((_, newest)) if newest > position => Some((position + 1, newest)),
+            _ => None,
+        };
+        table.clear(&unneeded);
         let mut parts = Vec::clone(&table.parts);
-        parts.push(Arc::clone(&handle));
+        parts.extend(handles);
         sort_parts(&mut parts);
         table.parts = Arc::new(parts);
-        if let Some((_, to, bytes)) = series {
-            table.series_stored = to;
+        for (_, _, to, bytes) in &edit.series {
+            table.series_stored = *to;
             table.series_bytes += bytes;
         }
         true
@@ -243,7 +282,7 @@ pub(crate) fn shorten_log(core: &Core) -> Result<()> {
 fn cut_log(core: &Core) -> Result<()> {
     let (applied, oldest) = {
         let state = core.state.load();
-        let oldest = state.tables.values().filter_map(|table| table.head.oldest()).min();
+        let oldest = state.tables.values().filter_map(|table| Some(table.pending?.0)).min();
         (state.position, oldest)
     };
     let durable = core.rows.checkpoint()?;

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::deletes::Hides;
 use crate::error::{Error, Result};
 use crate::part::{Level, Part, PartSpec, PartWriter};
 use crate::scan::{PartHandle, Source};
@@ -12,6 +13,7 @@ use crate::types::{PhysicalType, TableId, TableSchema, TimeRange};
 use super::core::{Core, each_batch, sort_parts, storage_columns};
 use super::files;
 use super::plan::{self, Histogram, Job, Situation};
+use super::state::TableState;
 use super::version::{Edit, PartEntry};
 
 /// Runs the next merge of any table; false if there was nothing to do.
@@ -48,20 +50,59 @@ fn merge_table(
     core.check_writable()?;
     let state = core.state.load_full();
     let Some(table) = state.tables.get(&id) else { return Ok(false) };
+    if drop_covered(core, table)? {
+        return Ok(true);
+    }
     let entries: Vec<PartEntry> = table.parts.iter().map(|part| part.entry.clone()).collect();
     let newest = entries.iter().map(|p| p.times.max).max().unwrap_or(i64::MIN);
     let partition_ns = table.schema.options.partition_ns;
     let fan_in = core.options.merge_fan_in;
-    let Some(job) = plan(&Situation { parts: &entries, partition_ns, newest, fan_in }) else {
-        return Ok(false);
-    };
-    let inputs: Vec<Arc<PartHandle>> =
-        table.parts.iter().filter(|p| job.inputs.contains(&p.entry.id)).cloned().collect();
+    let hides = |part: &&Arc<PartHandle>| table.hides(part).is_some();
+    let hidden: Vec<u64> = table.parts.iter().filter(hides).map(|p| p.entry.id).collect();
+    let weighty = is_weighty(table);
+    let situation =
+        Situation { parts: &entries, partition_ns, newest, fan_in, hidden: &hidden, weighty };
+    let Some(job) = plan(&situation) else { return Ok(false) };
+    let inputs: Vec<Input> = table
+        .parts
+        .iter()
+        .filter(|part| job.inputs.contains(&part.entry.id))
+        .map(|part| (Arc::clone(part), table.hides(part)))
+        .collect();
     let schema = Arc::clone(&table.schema);
+    // Every delete up to here is applied to the outputs.
+    let position = state.position;
     drop(state);
-    let outputs = write(core, &schema, &inputs, job.dense)?;
-    install(core, id, &inputs, outputs)?;
+    let outputs = write(core, &schema, &inputs, job.dense, position)?;
+    let gone: Vec<Arc<PartHandle>> = inputs.into_iter().map(|(part, _)| part).collect();
+    install(core, id, &gone, outputs)?;
     core.counters.merges.fetch_add(1, Ordering::Relaxed);
+    Ok(true)
+}
+
+/// A part, and what deletes hide of it.
+type Input = (Arc<PartHandle>, Option<Arc<Hides>>);
+
+/// Tombstones of a table, and bytes of them, from which on parts are merged for their sake.
+const TOMBSTONES_MANY: usize = if cfg!(test) { 6 } else { 64 };
+const TOMBSTONE_BYTES_MANY: usize = 4 << 20;
+
+fn is_weighty(table: &TableState) -> bool {
+    let bytes: usize = table.tombstones.iter().map(|tombstone| tombstone.memory()).sum();
+    table.tombstones.len() >= TOMBSTONES_MANY || bytes >= TOMBSTONE_BYTES_MANY
+}
+
+/// Takes the parts out that deletes hide whole; nothing has to be written anew.
+fn drop_covered(core: &Core, table: &TableState) -> Result<bool> {
+    let covered = |part: &&Arc<PartHandle>| {
+        let all = |hides: &Arc<Hides>| hides.covers(&part.series(), part.entry.times);
+        table.hides(part).as_ref().is_some_and(all)
+    };
+    let gone: Vec<Arc<PartHandle>> = table.parts.iter().filter(covered).cloned().collect();
+    if gone.is_empty() {
+        return Ok(false);
+    }
+    install(core, table.schema.id, &gone, Vec::new())?;
     Ok(true)
 }
 
@@ -69,27 +110,29 @@ fn merge_table(
 fn write(
     core: &Core,
     schema: &TableSchema,
-    inputs: &[Arc<PartHandle>],
+    inputs: &[Input],
     dense: bool,
+    deletes_applied: u64,
 ) -> Result<Vec<PartEntry>> {
     let partition_ns = schema.options.partition_ns;
     let mut histogram = Histogram::default();
-    for input in inputs {
+    for (input, _) in inputs {
         for group in input.part.groups_for(0..=u32::MAX, TimeRange::ALL)? {
             histogram.add(group.times, u64::from(group.rows), partition_ns);
         }
     }
-    let positions = inputs.iter().map(|p| p.entry.positions.0).min().unwrap_or(0)
-        ..=inputs.iter().map(|p| p.entry.positions.1).max().unwrap_or(0);
+    let positions = inputs.iter().map(|(p, _)| p.entry.positions.0).min().unwrap_or(0)
+        ..=inputs.iter().map(|(p, _)| p.entry.positions.1).max().unwrap_or(0);
     let mut outputs = Vec::new();
     for range in histogram.ranges(partition_ns) {
         core.check_writable()?;
         let sources: Vec<Source> = inputs
             .iter()
-            .filter(|part| part.meets(None, range))
-            .map(|part| Source::Part(Arc::clone(part)))
+            .filter(|(part, _)| part.meets(None, range))
+            .map(|(part, hides)| Source::Part(Arc::clone(part), hides.clone()))
             .collect();
-        outputs.extend(write_range(core, schema, &sources, range, &positions, dense)?);
+        let output = write_range(core, schema, &sources, range, &positions, dense)?;
+        outputs.extend(output.map(|entry| PartEntry { deletes_applied, ..entry }));
     }
     core.storage
         .sync_dir(files::PARTS)
@@ -135,6 +178,7 @@ fn write_range(
         rows: meta.rows,
         times: meta.times,
         bytes: meta.bytes,
+        deletes_applied: *positions.end(),
     }))
 }
 
@@ -151,7 +195,17 @@ fn install(
     }
     let gone: Vec<u64> = inputs.iter().map(|part| part.entry.id).collect();
     let remove = gone.iter().map(|part| (id, *part)).collect();
-    core.edit(&Edit { add: outputs, remove, ..Edit::default() })?;
+    // Tombstones that only the inputs needed go with them. A flush meanwhile adds parts that
+    // none of them concerns.
+    let unneeded = match core.state.load().tables.get(&id) {
+        Some(table) => {
+            let stay = |part: &&Arc<PartHandle>| !gone.contains(&part.entry.id);
+            table.unneeded(table.flushed, table.parts.iter().filter(stay).chain(&handles))
+        }
+        None => Vec::new(),
+    };
+    let clear = unneeded.iter().map(|position| (id, *position)).collect();
+    core.edit(&Edit { add: outputs, remove, clear, ..Edit::default() })?;
     let there = core.publish(|state| {
         let Some(table) = state.tables.get_mut(&id) else { return false };
         let table = Arc::make_mut(table);
@@ -160,6 +214,7 @@ fn install(
         parts.extend(handles);
         sort_parts(&mut parts);
         table.parts = Arc::new(parts);
+        table.clear(&unneeded);
         true
     });
     inputs.iter().for_each(|part| part.retire());

@@ -170,8 +170,10 @@ fn check_reach(
             files::ROW_STORE
         )));
     }
-    let flushed = version.tables.values().map(|files| files.flushed).max().unwrap_or(0);
-    let reached = flushed.max(rows.applied_position());
+    let flushed = version.tables.values().map(|files| files.flushed);
+    let parts = version.tables.values().flat_map(|files| files.parts.values());
+    let known = flushed.chain(parts.map(|part| part.deletes_applied)).max().unwrap_or(0);
+    let reached = known.max(rows.applied_position());
     if reached > last_index {
         return Err(Error::Corrupt(format!(
             "parts and rows hold commits up to position {reached}, but the log ends at \

@@ -3,6 +3,8 @@
 use crate::error::{Error, Result};
 use crate::types::TimeRange;
 
+use super::prepare::BATCH_ROWS_MAX;
+
 const MIB: u64 = 1 << 20;
 
 /// Settings of an engine.
@@ -34,6 +36,8 @@ pub struct Options {
     pub series_max: u32,
     /// One value in a column, bytes. Default 1 MiB.
     pub value_bytes_max: u32,
+    /// Rows that one delete names one by one, up to 16,777,216. Default 4,194,304.
+    pub delete_points_max: u32,
     /// Flush parts of a table that start a merge. Default 8.
     pub merge_fan_in: usize,
     /// Whether flush and merge run on a thread of their own (off in some tests).
@@ -57,6 +61,7 @@ impl Default for Options {
             tables_max: 100_000,
             series_max: 50_000_000,
             value_bytes_max: 1 << 20,
+            delete_points_max: 4 << 20,
             merge_fan_in: 8,
             background: true,
         }
@@ -83,6 +88,10 @@ impl Options {
             (
                 self.times.min > i64::MIN + 1 && self.times.max < i64::MAX - 1,
                 "times must leave out the very ends of the axis",
+            ),
+            (
+                (1..=BATCH_ROWS_MAX as u64).contains(&u64::from(self.delete_points_max)),
+                "delete_points_max must be 1 to 16777216",
             ),
             (self.merge_fan_in >= 2, "merge_fan_in must be at least 2"),
         ];

@@ -37,6 +37,10 @@ pub(crate) struct Situation<'a> {
     pub newest: i64,
     /// Flush parts that start a merge.
     pub fan_in: usize,
+    /// Numbers of the parts that deletes hide rows of.
+    pub hidden: &'a [u64],
+    /// Whether there are so many deletes that parts are merged for their sake.
+    pub weighty: bool,
 }
 
 /// The next job that keeps the table in order; `None` if there is nothing to do.
@@ -48,11 +52,29 @@ pub(crate) fn next(situation: &Situation<'_>) -> Option<Job> {
     clusters(situation.parts.iter().filter(|p| p.level > 0))
         .iter()
         .find_map(|cluster| cluster_job(cluster, situation))
+        .or_else(|| cleaning_job(situation, &flushed))
+}
+
+/// Writes parts anew for the sake of deletes that hide rows of them.
+fn cleaning_job(situation: &Situation<'_>, flushed: &[&PartEntry]) -> Option<Job> {
+    let hidden = |part: &&PartEntry| situation.hidden.contains(&part.id);
+    if !situation.weighty {
+        return None;
+    }
+    if flushed.iter().any(hidden) {
+        return Some(Job { inputs: flushed.iter().map(|p| p.id).collect(), dense: false });
+    }
+    let clusters = clusters(situation.parts.iter().filter(|p| p.level > 0));
+    let cluster = clusters.iter().find(|cluster| cluster.iter().any(hidden))?;
+    let dense = cluster.iter().any(|p| p.level >= 2);
+    Some(Job { inputs: cluster.iter().map(|p| p.id).collect(), dense })
 }
 
 /// The next job of a merge to the end: afterwards every partition is one dense part.
 pub(crate) fn next_full(situation: &Situation<'_>) -> Option<Job> {
-    let wanting = |cluster: &Vec<&PartEntry>| cluster.len() > 1 || cluster[0].level < 2;
+    let wanting = |cluster: &Vec<&PartEntry>| {
+        cluster.len() > 1 || cluster[0].level < 2 || situation.hidden.contains(&cluster[0].id)
+    };
     let clusters = clusters(situation.parts.iter());
     let cluster = clusters.iter().find(|cluster| wanting(cluster))?;
     Some(Job { inputs: cluster.iter().map(|p| p.id).collect(), dense: true })
@@ -159,11 +181,26 @@ mod tests {
     fn part(id: u64, level: u8, min: i64, max: i64, rows: u64) -> PartEntry {
         let times = TimeRange::new(min, max);
         let partition = (level > 0).then_some(times);
-        PartEntry { id, table: 1, level, positions: (id, id), partition, rows, times, bytes: 1 }
+        let positions = (id, id);
+        PartEntry {
+            id,
+            table: 1,
+            level,
+            positions,
+            partition,
+            rows,
+            times,
+            bytes: 1,
+            deletes_applied: id,
+        }
+    }
+
+    fn situation(parts: &[PartEntry]) -> Situation<'_> {
+        Situation { parts, partition_ns: 80, newest: 0, fan_in: 3, hidden: &[], weighty: false }
     }
 
     fn check(parts: &[PartEntry], newest: i64, expect: Option<(&[u64], bool)>) {
-        let situation = Situation { parts, partition_ns: 80, newest, fan_in: 3 };
+        let situation = Situation { newest, ..situation(parts) };
         let found = next(&situation).map(|job| (job.inputs, job.dense));
         assert_eq!(found, expect.map(|(ids, dense)| (ids.to_vec(), dense)));
     }
@@ -192,10 +229,25 @@ mod tests {
     #[test]
     fn a_full_merge_ends() {
         let parts = [part(1, 2, 0, 79, 10), part(2, 0, 40, 120, 10), part(3, 2, 160, 239, 9)];
-        let situation = Situation { parts: &parts, partition_ns: 80, newest: 0, fan_in: 3 };
+        let situation = situation(&parts);
         assert_eq!(next_full(&situation).unwrap().inputs, [1, 2]);
         let situation = Situation { parts: &parts[2..], ..situation };
         assert_eq!(next_full(&situation), None);
+        let hidden = Situation { hidden: &[3], ..situation };
+        assert_eq!(next_full(&hidden).unwrap().inputs, [3]);
+    }
+
+    #[test]
+    fn many_deletes_have_their_parts_written_anew() {
+        let parts = [part(1, 2, 0, 79, 9), part(2, 2, 80, 159, 9), part(3, 0, 0, 300, 9)];
+        let light = Situation { hidden: &[2], newest: 300, ..situation(&parts) };
+        assert_eq!(next(&light), None);
+        let heavy = Situation { weighty: true, ..light };
+        assert_eq!(next(&heavy), Some(Job { inputs: vec![2], dense: true }));
+        let flushed = Situation { hidden: &[2, 3], ..heavy };
+        assert_eq!(next(&flushed), Some(Job { inputs: vec![3], dense: false }));
+        let none = Situation { hidden: &[], ..flushed };
+        assert_eq!(next(&none), None);
     }
 
     #[test]

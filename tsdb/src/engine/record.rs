@@ -8,6 +8,7 @@ use crate::types::{
 
 use super::bytes::{Reader, option_i64, put_bytes, put_option_i64};
 use super::command::{Command, NewColumn, NewTable};
+use super::delete;
 use super::narrow;
 use super::prepare::{BATCH_ROWS_MAX, SortedWrite};
 
@@ -30,6 +31,7 @@ const RENAME_COLUMN: u8 = 7;
 const SET_OPTIONS: u8 = 8;
 const DROP_TABLE: u8 = 9;
 const ROWS: u8 = 10;
+const DELETE: u8 = 11;
 
 /// Encodes the commands of one commit.
 pub fn encode(commands: &[Prepared]) -> Vec<u8> {
@@ -200,6 +202,11 @@ fn put_command(out: &mut Vec<u8>, command: &Command) -> u8 {
             rows.encode(out);
             ROWS
         }
+        Command::Delete { table, selections } => {
+            out.extend_from_slice(&table.to_le_bytes());
+            delete::put_selections(out, selections);
+            DELETE
+        }
     }
 }
 
@@ -232,6 +239,10 @@ fn other(kind: u8, reader: &mut Reader<'_>) -> Result<Command> {
         ROWS => {
             let left = reader.left();
             Command::Rows(RowCommand::decode(reader.take(left)?)?)
+        }
+        DELETE => {
+            let table = reader.u32()?;
+            Command::Delete { table, selections: delete::selections(reader)? }
         }
         _ => return Err(reader.error(format_args!("no command has the number {kind}"))),
     })

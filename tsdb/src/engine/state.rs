@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
+use crate::deletes::{Hides, Tombstone};
 use crate::error::Result;
 use crate::head::{Head, LastRows};
 use crate::rows::RowSnapshot;
@@ -50,8 +51,15 @@ pub(crate) struct TableState {
     pub frozen: u64,
     /// Commits up to this position are in parts.
     pub flushed: u64,
+    /// First and last position of the commits to the table that are not in parts, whether or not
+    /// any row of them is left.
+    pub pending: Option<(u64, u64)>,
+    /// The state knows every command of the table up to here.
+    pub applied: u64,
     /// In the order of positions.
     pub parts: Arc<Vec<Arc<PartHandle>>>,
+    /// Deletes that hide rows of parts, and all above `flushed`; in the order of positions.
+    pub tombstones: Arc<Vec<Arc<Tombstone>>>,
     pub last: Arc<RwLock<LastRows>>,
     /// Series files: how many series they hold, and their bytes.
     pub series_stored: u32,
@@ -154,8 +162,19 @@ impl Table {
     /// # Errors
     /// [`crate::Error::NotFound`] for a column that the table does not have.
     pub fn last_rows(&self, series: &Bitmap, columns: &[ColumnId]) -> Result<Rows> {
-        let columns = self.state.physical(columns)?;
-        Ok(self.state.last.read().rows(series.iter(), &columns))
+        self.state.last_rows(series, columns)
+    }
+
+    /// Whether a delete may hide rows of these series and times in a part whose commits end at
+    /// `part_last_position`. Where it may not, the statistics of the part's rows are the truth.
+    pub fn tombstones_overlap(
+        &self,
+        part_last_position: u64,
+        series: std::ops::RangeInclusive<u32>,
+        times: TimeRange,
+    ) -> bool {
+        let newer = |t: &&Arc<Tombstone>| t.position > part_last_position;
+        self.state.tombstones.iter().filter(newer).any(|t| t.overlaps(&series, times))
     }
 
     /// Rows and bytes.
@@ -182,10 +201,49 @@ impl TableState {
         columns.iter().map(of).collect()
     }
 
-    fn scan(&self, request: ScanRequest) -> Result<Scan> {
+    /// Notes a command of the commit at `position`.
+    pub fn note(&mut self, position: u64) {
+        let first = self.pending.map_or(position, |(first, _)| first);
+        self.pending = Some((first, position));
+        self.applied = position;
+    }
+
+    /// Takes out tombstones that no part needs any more.
+    pub fn clear(&mut self, positions: &[u64]) {
+        if !positions.is_empty() {
+            Arc::make_mut(&mut self.tombstones).retain(|t| !positions.contains(&t.position));
+        }
+    }
+
+    /// What the tombstones hide of a part; `None` without any.
+    pub fn hides(&self, part: &PartHandle) -> Option<Arc<Hides>> {
+        if self.tombstones.is_empty() {
+            return None;
+        }
+        let applied = part.entry.deletes_applied;
+        Hides::of(&self.tombstones, applied, part.series(), part.entry.times)
+    }
+
+    /// Positions of the tombstones at or below `flushed` that none of these parts needs.
+    pub fn unneeded<'a>(
+        &self,
+        flushed: u64,
+        parts: impl Iterator<Item = &'a Arc<PartHandle>> + Clone,
+    ) -> Vec<u64> {
+        let needs = |tombstone: &Tombstone, part: &PartHandle| {
+            tombstone.position > part.entry.deletes_applied
+                && tombstone.overlaps(&part.series(), part.entry.times)
+        };
+        let old = self.tombstones.iter().filter(|tombstone| tombstone.position <= flushed);
+        old.filter(|tombstone| !parts.clone().any(|part| needs(tombstone, part)))
+            .map(|tombstone| tombstone.position)
+            .collect()
+    }
+
+    pub(super) fn scan(&self, request: ScanRequest) -> Result<Scan> {
         let (columns, filters) = self.with_tested(&request.columns, request.filters)?;
         let stats = Arc::new(ScanStats::default());
-        let sources = self.sources(request.series.as_ref(), request.times, &stats)?;
+        let sources = self.sources(request.series.as_ref(), request.times, &stats);
         let set = self.bounded(request.series);
         let mut streams = Vec::new();
         for series in self.split(set.as_deref(), request.streams) {
@@ -209,7 +267,7 @@ impl TableState {
         let wanted: Vec<ColumnId> = request.columns.iter().map(|c| c.column).collect();
         let (columns, filters) = self.with_tested(&wanted, request.filters)?;
         let stats = Arc::new(ScanStats::default());
-        let sources = self.sources(request.series.as_ref(), request.times, &stats)?;
+        let sources = self.sources(request.series.as_ref(), request.times, &stats);
         let set = self.bounded(request.series);
         let shared = Arc::new(Shared {
             buckets: request.buckets,
@@ -267,23 +325,26 @@ impl TableState {
     }
 
     /// The sources that can have rows wanted, counted in `stats`.
-    fn sources(
+    pub(super) fn sources(
         &self,
         series: Option<&Bitmap>,
         times: TimeRange,
         stats: &ScanStats,
-    ) -> Result<Vec<Source>> {
+    ) -> Vec<Source> {
         let length = self.schema.options.partition_ns;
         let (mut seen, mut kept) = (Partitions::default(), Partitions::default());
         let mut sources = Vec::new();
         for part in self.parts.iter() {
             ScanStats::add(&stats.parts, 1);
             seen.add(part.entry.times, length);
-            if part.meets(series, times) {
+            let hides = self.hides(part);
+            let all = |hides: &Arc<Hides>| hides.covers(&part.series(), part.entry.times);
+            let left = !hides.as_ref().is_some_and(all);
+            if left && part.meets(series, times) {
                 kept.add(part.entry.times.intersect(&times), length);
                 let groups = u64::from(part.part.group_count());
                 ScanStats::add(&stats.groups, groups);
-                sources.push(Source::Part(Arc::clone(part)));
+                sources.push(Source::Part(Arc::clone(part), hides));
             } else {
                 ScanStats::add(&stats.parts_pruned, 1);
             }
@@ -292,7 +353,7 @@ impl TableState {
         let pruned = seen.count().saturating_sub(kept.count());
         ScanStats::add(&stats.partitions_pruned, pruned);
         sources.extend(self.head.runs().map(|run| Source::Run(Arc::clone(run))));
-        Ok(sources)
+        sources
     }
 
     /// Cuts the series wanted into ranges of about equal number.
@@ -322,9 +383,11 @@ impl TableState {
         let apart = spans.windows(2).all(|pair| pair[0].max < pair[1].min);
         let append = self.schema.options.merge == crate::types::MergeMode::Append;
         let head_rows = self.head.rows();
+        let hidden = self.parts.iter().any(|part| self.hides(part).is_some());
         TableStats {
             rows: self.parts.iter().map(|p| p.entry.rows).sum::<u64>() + head_rows,
-            exact: apart || append,
+            exact: (apart || append) && !hidden,
+            hidden,
             times,
             head_rows,
             head_bytes: self.head.memory(),

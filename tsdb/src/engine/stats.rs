@@ -51,8 +51,10 @@ pub struct DbStats {
 pub struct TableStats {
     /// Rows: an upper bound unless `exact`.
     pub rows: u64,
-    /// Whether no (series, time) can lie in two sources.
+    /// Whether no (series, time) can lie in two sources, and no delete hides rows of parts.
     pub exact: bool,
+    /// Whether deletes may hide rows of parts: `times` may then be too wide.
+    pub hidden: bool,
     /// Smallest range that holds all times.
     pub times: TimeRange,
     /// Rows of the head.

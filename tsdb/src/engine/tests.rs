@@ -3,8 +3,10 @@
 mod basics;
 mod crash;
 mod damage;
+mod deletes;
 mod faults;
 mod golden;
+mod hook;
 mod model;
 mod races;
 pub(crate) mod random;

@@ -7,14 +7,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::deletes::Tombstone;
 use crate::error::{Error, Result};
 use crate::io::{File, Storage};
 use crate::types::{TableId, TimeRange};
 
 use super::bytes::{Reader, put_bytes};
+use super::delete;
 use super::files;
 
-const MAGIC: &[u8; 8] = b"MRVERS\x00\x01";
+/// The last byte is the version of the format.
+const MAGIC: &[u8; 7] = b"MRVERS\x00";
+/// The version that is written; readers take it and those before.
+const FORMAT: u8 = 2;
 /// Tests see many snapshots.
 const EDITS_BYTES_MAX: u64 = if cfg!(test) { 1 << 10 } else { 4 << 20 };
 const EDIT_BYTES_MAX: usize = 256 << 20;
@@ -38,6 +43,9 @@ pub struct PartEntry {
     pub times: TimeRange,
     /// Length of the file.
     pub bytes: u64,
+    /// Deletes up to this position hide nothing of it any more: its rows were written without
+    /// theirs. Not below its last position.
+    pub deletes_applied: u64,
 }
 
 /// The files of one table.
@@ -51,6 +59,8 @@ pub struct TableFiles {
     pub parts: BTreeMap<u64, PartEntry>,
     /// Number of the last-row part of position `flushed`, if there is one.
     pub last: Option<u64>,
+    /// Deletes up to `flushed` that hide rows of parts, by position.
+    pub tombstones: BTreeMap<u64, Arc<Tombstone>>,
 }
 
 /// One step of the edit log. All lists of an edit take effect together.
@@ -68,6 +78,10 @@ pub struct Edit {
     pub last: Vec<(TableId, u64)>,
     /// Tables that go with all their files.
     pub drop: Vec<TableId>,
+    /// Deletes that begin to hide rows of a table's parts.
+    pub hide: Vec<(TableId, Arc<Tombstone>)>,
+    /// Positions of deletes that no part of their table needs any more.
+    pub clear: Vec<(TableId, u64)>,
     /// Part numbers below this one were used; 0 says nothing.
     pub next_part: u64,
     /// The log may begin at this position, and not behind it; 0 says nothing.
@@ -111,6 +125,13 @@ impl Version {
             let old = self.tables.entry(*table).or_default().last.replace(*id);
             gone.extend(old.map(|old| files::last(*table, old)));
         }
+        for (table, tombstone) in &edit.hide {
+            let tombstones = &mut self.tables.entry(*table).or_default().tombstones;
+            tombstones.insert(tombstone.position, Arc::clone(tombstone));
+        }
+        for (table, position) in &edit.clear {
+            self.tables.entry(*table).or_default().tombstones.remove(position);
+        }
         for table in &edit.drop {
             if let Some(files) = self.tables.remove(table) {
                 gone.extend(names(*table, &files));
@@ -133,6 +154,7 @@ impl Version {
             edit.flushed.push((*table, files.flushed));
             edit.series.extend(files.series.iter().map(|(f, t, b)| (*table, *f, *t, *b)));
             edit.last.extend(files.last.map(|id| (*table, id)));
+            edit.hide.extend(files.tombstones.values().map(|t| (*table, Arc::clone(t))));
         }
         edit
     }
@@ -146,7 +168,7 @@ fn names(table: TableId, files: &TableFiles) -> Vec<String> {
 }
 
 impl Edit {
-    /// Encodes the edit.
+    /// Encodes the edit in the newest format.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         put_list(&mut out, &self.add, put_part);
@@ -169,24 +191,39 @@ impl Edit {
             out.extend_from_slice(&id.to_le_bytes());
         });
         put_list(&mut out, &self.drop, |out, table| out.extend_from_slice(&table.to_le_bytes()));
+        put_list(&mut out, &self.hide, |out, (table, tombstone)| {
+            out.extend_from_slice(&table.to_le_bytes());
+            out.extend_from_slice(&tombstone.position.to_le_bytes());
+            delete::put_selections(out, &tombstone.selections);
+        });
+        put_list(&mut out, &self.clear, |out, (table, position)| {
+            out.extend_from_slice(&table.to_le_bytes());
+            out.extend_from_slice(&position.to_le_bytes());
+        });
         out.extend_from_slice(&self.next_part.to_le_bytes());
         out.extend_from_slice(&self.log_first.to_le_bytes());
         out
     }
 
-    /// Decodes what [`Edit::encode`] wrote.
+    /// Decodes what [`Edit::encode`] wrote, or did in an older `format`.
     ///
     /// # Errors
     /// [`Error::Corrupt`] for anything else.
-    pub fn decode(bytes: &[u8]) -> Result<Edit> {
+    pub fn decode(bytes: &[u8], format: u8) -> Result<Edit> {
         let mut reader = Reader::new(bytes, "version edit");
+        let deletes = format >= 2;
         let edit = Edit {
-            add: list(&mut reader, 78, part)?,
+            add: list(&mut reader, 78, |r| part(r, deletes))?,
             remove: list(&mut reader, 12, |r| Ok((r.u32()?, r.u64()?)))?,
             flushed: list(&mut reader, 12, |r| Ok((r.u32()?, r.u64()?)))?,
             series: list(&mut reader, 20, |r| Ok((r.u32()?, r.u32()?, r.u32()?, r.u64()?)))?,
             last: list(&mut reader, 12, |r| Ok((r.u32()?, r.u64()?)))?,
             drop: list(&mut reader, 4, |r| r.u32())?,
+            hide: if deletes { list(&mut reader, 16, tombstone)? } else { Vec::new() },
+            clear: match deletes {
+                true => list(&mut reader, 12, |r| Ok((r.u32()?, r.u64()?)))?,
+                false => Vec::new(),
+            },
             next_part: reader.u64()?,
             log_first: reader.u64()?,
         };
@@ -222,9 +259,15 @@ fn put_part(out: &mut Vec<u8>, part: &PartEntry) {
     }
     out.extend_from_slice(&part.rows.to_le_bytes());
     out.extend_from_slice(&part.bytes.to_le_bytes());
+    out.extend_from_slice(&part.deletes_applied.to_le_bytes());
 }
 
-fn part(reader: &mut Reader<'_>) -> Result<PartEntry> {
+fn tombstone(reader: &mut Reader<'_>) -> Result<(TableId, Arc<Tombstone>)> {
+    let (table, position) = (reader.u32()?, reader.u64()?);
+    Ok((table, Arc::new(Tombstone::new(position, delete::selections(reader)?))))
+}
+
+fn part(reader: &mut Reader<'_>, deletes: bool) -> Result<PartEntry> {
     let id = reader.u64()?;
     let table = reader.u32()?;
     let level = reader.u8()?;
@@ -234,7 +277,8 @@ fn part(reader: &mut Reader<'_>) -> Result<PartEntry> {
     let times = TimeRange::new(reader.i64()?, reader.i64()?);
     let (rows, bytes) = (reader.u64()?, reader.u64()?);
     let partition = confined.then_some(span);
-    Ok(PartEntry { id, table, level, positions, partition, rows, times, bytes })
+    let deletes_applied = if deletes { reader.u64()? } else { positions.1 };
+    Ok(PartEntry { id, table, level, positions, partition, rows, times, bytes, deletes_applied })
 }
 
 /// The open edit log.
@@ -359,6 +403,7 @@ fn write_snapshot(
     let unfinished = format!("{name}{}", files::UNFINISHED);
     let file = storage.create(&unfinished).map_err(io)?;
     let mut bytes = MAGIC.to_vec();
+    bytes.push(FORMAT);
     bytes.extend_from_slice(&frame(&version.as_edit().encode()));
     file.write_at(0, &bytes).map_err(io)?;
     file.sync_data().map_err(io)?;
@@ -378,25 +423,27 @@ pub fn read_edits(file: &Arc<dyn File>, name: &str) -> Result<Vec<Edit>> {
     let len = file.len().map_err(|e| Error::io(format_args!("reading {name}"), &e))?;
     let mut bytes = vec![0; len as usize];
     file.read_at(0, &mut bytes).map_err(|e| Error::io(format_args!("reading {name}"), &e))?;
-    let Some(body) = bytes.strip_prefix(MAGIC.as_slice()) else {
-        return Err(Error::corrupt(name, 0, "not a version log of this format"));
+    let (format, body) = match bytes.strip_prefix(MAGIC.as_slice()) {
+        Some([format @ 1..=FORMAT, body @ ..]) => (*format, body),
+        _ => return Err(Error::corrupt(name, 0, "not a version log of a format known here")),
     };
+    let start = MAGIC.len() + 1;
     let mut edits = Vec::new();
     let mut at = 0;
     while at < body.len() {
         let Some((payload, next)) = read_frame(body, at) else {
             let follows = (at + 1..body.len()).any(|later| read_frame(body, later).is_some());
             if edits.is_empty() || follows {
-                let offset = (at + MAGIC.len()) as u64;
+                let offset = (at + start) as u64;
                 return Err(Error::corrupt(name, offset, "an edit is damaged"));
             }
             break;
         };
-        edits.push(Edit::decode(payload)?);
+        edits.push(Edit::decode(payload, format)?);
         at = next;
     }
     if edits.is_empty() {
-        return Err(Error::corrupt(name, MAGIC.len() as u64, "the snapshot is missing"));
+        return Err(Error::corrupt(name, start as u64, "the snapshot is missing"));
     }
     Ok(edits)
 }

@@ -1,8 +1,12 @@
 //! The last row of each series: what "the newest reading of everything" is answered from.
 
+use std::collections::BTreeMap;
+
+use crate::deletes::Selection;
+use crate::series::Bitmap;
 use crate::types::{
     CellState, Column, ColumnBuilder, ColumnId, MergeMode, PhysicalType, Rows, SeriesRows,
-    ValueRef, Values,
+    TimeRange, ValueRef, Values,
 };
 
 use super::run::RunData;
@@ -11,10 +15,23 @@ const NO_ROW: i64 = i64::MIN;
 
 /// Last rows of one table, columnar and indexed by series number. A series without a row yet has
 /// no time. Derived memory: rebuilt from the last-row part and the log at start.
+///
+/// A series whose last row was deleted is *stale*: it has no time either, and what its newest
+/// row is now has to be looked up in a state; [`LastRows::fill`] takes that in.
 #[derive(Debug, Default)]
 pub struct LastRows {
     times: Vec<i64>,
     columns: Vec<LastColumn>,
+    stale: BTreeMap<u32, Stale>,
+}
+
+/// A series whose last row is not known.
+#[derive(Clone, Copy, Debug)]
+struct Stale {
+    /// No row that is left is later, ns.
+    bound: i64,
+    /// Position of the last command that changed the series: an older state does not know.
+    touched: u64,
 }
 
 #[derive(Debug)]
@@ -80,8 +97,41 @@ impl LastValues {
 }
 
 impl LastRows {
-    /// Takes in sorted rows of a commit or part: only the last row of each series counts.
-    pub fn update(&mut self, series: &[SeriesRows], data: &RunData, mode: MergeMode) {
+    /// Takes in sorted rows of the commit at `position`, or of a part: only the last row of each
+    /// series counts.
+    pub fn update(
+        &mut self,
+        series: &[SeriesRows],
+        data: &RunData,
+        mode: MergeMode,
+        position: u64,
+    ) {
+        self.grow(series, data);
+        for rows in series {
+            let row = (rows.start + rows.rows - 1) as usize;
+            let (at, time) = (rows.series as usize, data.times[row]);
+            if time < self.times[at] || !self.settles(rows.series, time, position) {
+                continue;
+            }
+            let merges = time == self.times[at] && mode == MergeMode::LastNonNull;
+            self.times[at] = time;
+            self.take_row(at, row, data, merges);
+        }
+    }
+
+    /// Whether a row written at `position` is the last one of its series for sure.
+    fn settles(&mut self, series: u32, time: i64, position: u64) -> bool {
+        let Some(stale) = self.stale.get_mut(&series) else { return true };
+        if time < stale.bound {
+            stale.touched = position;
+            return false;
+        }
+        self.stale.remove(&series);
+        true
+    }
+
+    /// Makes room for rows and their columns.
+    fn grow(&mut self, series: &[SeriesRows], data: &RunData) {
         let Some(most) = series.iter().map(|rows| rows.series).max() else { return };
         if self.times.len() <= most as usize {
             self.times.resize(most as usize + 1, NO_ROW);
@@ -94,15 +144,83 @@ impl LastRows {
             last.values.grow(len);
             last.states.resize(len, CellState::ABSENT.0);
         }
-        for rows in series {
-            let row = (rows.start + rows.rows - 1) as usize;
-            let (at, time) = (rows.series as usize, data.times[row]);
-            if time < self.times[at] {
-                continue;
+    }
+
+    /// Takes in a delete of the commit at `position`.
+    pub fn delete(&mut self, selections: &[Selection], position: u64) {
+        let count = self.times.len() as u32;
+        for selection in selections {
+            match selection {
+                Selection::Range { series: None, times } => {
+                    (0..count).for_each(|series| self.delete_range(series, *times, position));
+                }
+                Selection::Range { series: Some(set), times } => {
+                    let known = set.iter().take_while(|series| *series < count);
+                    known.for_each(|series| self.delete_range(series, *times, position));
+                }
+                Selection::Points { series, times } => {
+                    for (series, time) in series.iter().zip(times) {
+                        if *series < count {
+                            self.delete_range(*series, TimeRange::new(*time, *time), position);
+                        }
+                    }
+                }
             }
-            let merges = time == self.times[at] && mode == MergeMode::LastNonNull;
-            self.times[at] = time;
-            self.take_row(at, row, data, merges);
+        }
+    }
+
+    fn delete_range(&mut self, series: u32, times: TimeRange, position: u64) {
+        let last = self.times[series as usize];
+        let bound = match self.stale.get_mut(&series) {
+            Some(stale) => {
+                stale.touched = position;
+                stale.bound
+            }
+            None if times.contains(last) && last != NO_ROW => {
+                self.times[series as usize] = NO_ROW;
+                self.stale.insert(series, Stale { bound: last, touched: position });
+                last
+            }
+            None => return,
+        };
+        // With nothing left there is nothing to look for.
+        if times.min == i64::MIN && times.max >= bound {
+            self.stale.remove(&series);
+        }
+    }
+
+    /// The stale series of a set, and a time that none of their rows is later than; `None`
+    /// without any.
+    pub fn stale(&self, set: &Bitmap) -> Option<(Bitmap, i64)> {
+        if self.stale.is_empty() {
+            return None;
+        }
+        let mut found = Bitmap::new();
+        let mut bound = i64::MIN;
+        for (series, stale) in self.stale.iter().filter(|(series, _)| set.contains(**series)) {
+            found.add(*series);
+            bound = bound.max(stale.bound);
+        }
+        (!found.is_empty()).then_some((found, bound))
+    }
+
+    /// Takes in what stale series turned out to have, in a state that knows every change of the
+    /// table up to position `applied`: `rows` has the newest row of each of `looked_up`, all
+    /// columns in ascending number, and none for those that have no row.
+    pub fn fill(&mut self, looked_up: &Bitmap, rows: &Rows, applied: u64) {
+        let mut settled = Bitmap::new();
+        for series in looked_up.iter() {
+            if self.stale.get(&series).is_some_and(|stale| stale.touched <= applied) {
+                self.stale.remove(&series);
+                settled.add(series);
+            }
+        }
+        let data = RunData { times: rows.times.clone(), columns: rows.columns.clone() };
+        self.grow(&rows.series, &data);
+        for rows in rows.series.iter().filter(|rows| settled.contains(rows.series)) {
+            let (at, row) = (rows.series as usize, rows.start as usize);
+            self.times[at] = data.times[row];
+            self.take_row(at, row, &data, false);
         }
     }
 

@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use crate::deletes::{Selection, kept, union};
 use crate::types::{
     Column, ColumnBuilder, ColumnId, MergeMode, PhysicalType, SeriesRows, TimeRange, Values,
 };
@@ -68,6 +69,40 @@ impl Run {
     /// Bytes held in memory.
     pub fn memory(&self) -> usize {
         self.share + self.series.capacity() * 12 + 96
+    }
+
+    /// The run without the rows that the selections name; `None` if it has none of them.
+    pub fn without(&self, selections: &[Selection]) -> Option<Run> {
+        let (first, last) = (self.series.first()?.series, self.series.last()?.series);
+        let meeting: Vec<&Selection> =
+            selections.iter().filter(|s| s.overlaps(&(first..=last), self.times)).collect();
+        if meeting.is_empty() {
+            return None;
+        }
+        let mut series = Vec::with_capacity(self.series.len());
+        let mut order: Vec<u32> = Vec::with_capacity(self.rows);
+        for rows in &self.series {
+            let (start, end) = (rows.start as usize, (rows.start + rows.rows) as usize);
+            let range = TimeRange::new(self.data.times[start], self.data.times[end - 1]);
+            let mut hidden = Vec::new();
+            meeting.iter().for_each(|s| s.hidden(rows.series, range, &mut hidden));
+            let before = order.len() as u32;
+            for (from, to) in kept(&union(hidden), &self.data.times, start, end) {
+                order.extend(from as u32..to as u32);
+            }
+            let left = order.len() as u32 - before;
+            if left > 0 {
+                series.push(SeriesRows { series: rows.series, start: before, rows: left });
+            }
+        }
+        if order.len() == self.rows {
+            return None;
+        }
+        let times = order.iter().map(|row| self.data.times[*row as usize]).collect();
+        let columns =
+            self.data.columns.iter().map(|(id, column)| (*id, column.gather(&order))).collect();
+        let data = Arc::new(RunData { times, columns });
+        Some(Run::new(self.positions.clone(), series, data))
     }
 
     /// The rows of a series.

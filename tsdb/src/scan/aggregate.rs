@@ -250,13 +250,12 @@ impl AggregateStream {
         pieces.sort_by_key(|piece| (piece.earliest, piece.age, piece.order));
         let apart = pieces.windows(2).all(|pair| pair[0].latest < pair[1].earliest);
         if apart || self.mode == MergeMode::Append {
-            let times = self.filter.times;
-            return pieces.iter().try_for_each(|piece| self.direct(piece, times, group));
+            return pieces.iter().try_for_each(|p| self.alone(p, p.span(), series, group));
         }
         let meeting = meeting(&pieces);
         for piece in &pieces {
-            for range in alone(piece, &meeting) {
-                self.direct(piece, range, group)?;
+            for range in without(piece.span(), &meeting) {
+                self.alone(piece, range, series, group)?;
             }
         }
         for range in meeting {
@@ -268,6 +267,13 @@ impl AggregateStream {
             }
         }
         Ok(())
+    }
+
+    /// Adds the rows that a piece alone has in a range, and that no delete hides.
+    fn alone(&mut self, piece: &Piece, range: TimeRange, series: u32, group: u32) -> Result<()> {
+        let Some(hides) = &piece.hides else { return self.direct(piece, range, group) };
+        let hidden = hides.hidden(series, range);
+        without(range, &hidden).into_iter().try_for_each(|left| self.direct(piece, left, group))
     }
 }
 
@@ -294,11 +300,11 @@ fn meeting(pieces: &[Piece]) -> Vec<TimeRange> {
     found
 }
 
-/// The times of a piece outside of those that meet.
-fn alone(piece: &Piece, meeting: &[TimeRange]) -> Vec<TimeRange> {
+/// A span without some ascending ranges.
+fn without(span: TimeRange, ranges: &[TimeRange]) -> Vec<TimeRange> {
     let mut found = Vec::new();
-    let mut from = Some(piece.earliest);
-    for range in meeting.iter().filter(|range| range.overlaps(&piece.span())) {
+    let mut from = Some(span.min);
+    for range in ranges.iter().filter(|range| range.overlaps(&span)) {
         if let Some(start) = from
             && start < range.min
         {
@@ -307,9 +313,9 @@ fn alone(piece: &Piece, meeting: &[TimeRange]) -> Vec<TimeRange> {
         from = range.max.checked_add(1);
     }
     if let Some(start) = from
-        && start <= piece.latest
+        && start <= span.max
     {
-        found.push(TimeRange::new(start, piece.latest));
+        found.push(TimeRange::new(start, span.max));
     }
     found
 }

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use crate::deletes::{Hides, kept};
 use crate::error::Result;
 use crate::head::{Run, RunData};
 use crate::part::{GroupKeys, GroupRef, Part, ZoneRows, ZoneStats, ZoneValues};
@@ -179,6 +180,9 @@ impl Place {
     }
 }
 
+/// Rows `start..end` of a place.
+pub(super) type Span = (usize, usize);
+
 /// Rows of one series in one source.
 #[derive(Clone, Debug)]
 pub(super) struct Piece {
@@ -192,6 +196,8 @@ pub(super) struct Piece {
     pub earliest: i64,
     /// No row is later.
     pub latest: i64,
+    /// What deletes hide of the source.
+    pub hides: Option<Arc<Hides>>,
     /// Rows before they are cut to the times; `None` for a whole group not read yet.
     rows: Option<SeriesRows>,
 }
@@ -203,7 +209,15 @@ impl Piece {
         let meets = TimeRange::new(first, last).overlaps(&times);
         let place = Place::Run(Arc::clone(&run.data));
         let (earliest, latest) = (first.max(times.min), last.min(times.max));
-        meets.then_some(Piece { place, age, order: 0, earliest, latest, rows: Some(rows) })
+        meets.then_some(Piece {
+            place,
+            age,
+            order: 0,
+            earliest,
+            latest,
+            hides: None,
+            rows: Some(rows),
+        })
     }
 
     pub fn of_shared(group: &Arc<Group>, nth: usize, age: u64, times: TimeRange) -> Option<Piece> {
@@ -214,7 +228,15 @@ impl Piece {
         let meets = TimeRange::new(first, last).overlaps(&times);
         let place = Place::Group(Arc::clone(group));
         let (earliest, latest) = (first.max(times.min), last.min(times.max));
-        meets.then_some(Piece { place, age, order: 0, earliest, latest, rows: Some(rows) })
+        meets.then_some(Piece {
+            place,
+            age,
+            order: 0,
+            earliest,
+            latest,
+            hides: None,
+            rows: Some(rows),
+        })
     }
 
     pub fn of_own(group: &Arc<Group>, age: u64, times: TimeRange) -> Option<Piece> {
@@ -222,7 +244,7 @@ impl Piece {
         let (earliest, latest) = (span.min, span.max);
         let meets = group.group.times.overlaps(&times);
         let place = Place::Group(Arc::clone(group));
-        meets.then_some(Piece { place, age, order: 0, earliest, latest, rows: None })
+        meets.then_some(Piece { place, age, order: 0, earliest, latest, hides: None, rows: None })
     }
 
     /// Times that its rows may have.
@@ -250,5 +272,19 @@ impl Piece {
         let from = own.partition_point(|time| *time < times.min);
         let to = own.partition_point(|time| *time <= times.max);
         Ok((start + from, start + to.max(from)))
+    }
+
+    /// As [`Piece::cut`], without the rows of `series` that deletes hide: the first span, and the
+    /// others from the last one on.
+    pub fn spans(&self, series: u32, times: TimeRange) -> Result<Option<(Span, Vec<Span>)>> {
+        let (start, end) = self.cut(times)?;
+        let Some(hides) = self.hides.as_ref().filter(|_| start < end) else {
+            return Ok((start < end).then_some(((start, end), Vec::new())));
+        };
+        let all = self.place.times()?;
+        let hidden = hides.hidden(series, TimeRange::new(all[start], all[end - 1]));
+        let mut rest = kept(&hidden, all, start, end);
+        rest.reverse();
+        Ok(rest.pop().map(|first| (first, rest)))
     }
 }

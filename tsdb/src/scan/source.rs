@@ -1,8 +1,10 @@
 //! Sources of a scan: parts and head runs, each a walk over series in ascending order.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::deletes::Hides;
 use crate::engine::version::PartEntry;
 use crate::error::Result;
 use crate::head::Run;
@@ -37,6 +39,12 @@ impl PartHandle {
         self.obsolete.store(true, Ordering::Release);
     }
 
+    /// Least and greatest series with rows in the part.
+    pub fn series(&self) -> RangeInclusive<u32> {
+        let meta = self.part.meta();
+        meta.series_min..=meta.series_max
+    }
+
     /// Whether the part can hold rows of these series and times.
     pub fn meets(&self, series: Option<&Bitmap>, times: TimeRange) -> bool {
         let meta = self.part.meta();
@@ -61,8 +69,8 @@ impl Drop for PartHandle {
 pub enum Source {
     /// A run of a head.
     Run(Arc<Run>),
-    /// A part.
-    Part(Arc<PartHandle>),
+    /// A part, and what deletes hide of it.
+    Part(Arc<PartHandle>, Option<Arc<Hides>>),
 }
 
 impl Source {
@@ -70,7 +78,7 @@ impl Source {
     pub fn age(&self) -> u64 {
         match self {
             Source::Run(run) => *run.positions.end(),
-            Source::Part(part) => part.entry.positions.1,
+            Source::Part(part, _) => part.entry.positions.1,
         }
     }
 }
@@ -85,6 +93,7 @@ pub(super) enum Walk {
 #[derive(Debug)]
 pub(super) struct PartWalk {
     handle: Arc<PartHandle>,
+    hides: Option<Arc<Hides>>,
     groups: Vec<GroupRef>,
     at: usize,
     /// The shared group at `at`, and the next of its series.
@@ -134,9 +143,17 @@ impl Walk {
                 let at = run.series.partition_point(|rows| rows.series < filter.first);
                 Ok(Some(Walk::Run { run: Arc::clone(run), at, age: source.age() }))
             }
-            Source::Part(handle) => {
-                let groups = groups(handle, filter)?;
-                let walk = PartWalk { handle: Arc::clone(handle), groups, at: 0, current: None };
+            Source::Part(handle, hides) => {
+                let mut groups = groups(handle, filter)?;
+                let found = groups.len();
+                if let Some(hides) = hides {
+                    let all =
+                        |g: &GroupRef| hides.covers(&(g.series_first..=g.series_last), g.times);
+                    groups.retain(|group| !all(group));
+                    ScanStats::add(&stats.groups_pruned, (found - groups.len()) as u64);
+                }
+                let (handle, hides) = (Arc::clone(handle), hides.clone());
+                let walk = PartWalk { handle, hides, groups, at: 0, current: None };
                 Ok((!walk.groups.is_empty()).then_some(Walk::Part(walk)))
             }
         }
@@ -237,6 +254,7 @@ impl PartWalk {
     /// Takes the piece that `peek` stands at.
     fn take(&mut self, filter: &Filter, out: &mut Vec<Piece>) {
         let age = self.handle.entry.positions.1;
+        let first = out.len();
         match &mut self.current {
             Some((group, next)) => {
                 out.extend(Piece::of_shared(group, *next, age, filter.times));
@@ -247,6 +265,9 @@ impl PartWalk {
                 out.extend(Piece::of_own(&group, age, filter.times));
                 self.at += 1;
             }
+        }
+        if let Some(hides) = &self.hides {
+            out[first..].iter_mut().for_each(|piece| piece.hides = Some(Arc::clone(hides)));
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::types::{
 };
 
 use super::filter::FieldFilter;
-use super::piece::{Piece, Place};
+use super::piece::{Piece, Place, Span};
 use super::source::{Filter, Source, Walk};
 use super::{FieldBound, ScanStats};
 
@@ -63,6 +63,8 @@ struct Cursor {
     at: usize,
     end: usize,
     next: i64,
+    /// Spans behind this one where deletes have cut the piece, the last one first.
+    rest: Vec<Span>,
 }
 
 impl ScanStream {
@@ -163,10 +165,9 @@ impl ScanStream {
                 _ => return Ok(()),
             }
             let Some(piece) = self.waiting.pop_front() else { return Ok(()) };
-            let (at, end) = piece.cut(self.spec.times)?;
-            if at < end {
+            if let Some(((at, end), rest)) = piece.spans(self.series, self.spec.times)? {
                 let next = piece.place.times()?[at];
-                self.active.push(Cursor { piece, at, end, next });
+                self.active.push(Cursor { piece, at, end, next, rest });
             }
         }
     }
@@ -243,10 +244,13 @@ fn advance(active: &mut Vec<Cursor>, which: usize, to: usize) -> Result<()> {
     let cursor = &mut active[which];
     cursor.at = to;
     if to >= cursor.end {
-        active.swap_remove(which);
-    } else {
-        cursor.next = cursor.piece.place.times()?[to];
+        let Some((at, end)) = cursor.rest.pop() else {
+            active.swap_remove(which);
+            return Ok(());
+        };
+        (cursor.at, cursor.end) = (at, end);
     }
+    cursor.next = cursor.piece.place.times()?[cursor.at];
     Ok(())
 }
 

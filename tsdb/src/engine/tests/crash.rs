@@ -10,7 +10,7 @@ use crate::{Command, Db, Options};
 use super::model::{Model, check, check_some, try_check};
 use super::random::{self, Random};
 use super::seeds;
-use super::workload::{commit, maintain, open, small_options, with_numbers};
+use super::workload::{commit, maintain, only_known, open, small_options, with_numbers};
 
 /// What a crash may leave: the model of what was acknowledged, and commits that may have happened,
 /// in their order.
@@ -41,7 +41,8 @@ impl Expected {
         let mut ahead = self.acknowledged.clone();
         let mut pending = Vec::new();
         for _ in 0..1 + random.below(3) {
-            let commands = random::commit(random, &ahead, 30);
+            let mut commands = random::commit(random, &ahead, 30);
+            only_known(db, &mut commands);
             let Ok(one) = db.submit(with_numbers(db, &commands, random)) else { break };
             ahead.apply(&commands);
             pending.push((commands, one));

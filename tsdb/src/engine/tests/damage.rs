@@ -9,7 +9,7 @@ use crate::{Db, Options};
 
 use super::model::{Model, read};
 use super::random::{self, Random};
-use super::workload::{open, small_options};
+use super::workload::{numbered, only_known, open, small_options};
 
 /// About so many bits of a file are flipped, unless all are asked for.
 const BITS_MAX: usize = 700;
@@ -28,8 +28,9 @@ fn small() -> (MemoryStorage, Vec<Model>) {
     let mut models = vec![Model::default()];
     while models.len() < 9 {
         let before = models[models.len() - 1].clone();
-        let commands = random::commit(&mut random, &before, 12);
-        db.commit(commands.clone()).unwrap();
+        let mut commands = random::commit(&mut random, &before, 12);
+        only_known(&db, &mut commands);
+        db.commit(numbered(&db, &commands)).unwrap();
         let mut model = before;
         model.apply(&commands);
         models.push(model);

@@ -9,7 +9,7 @@ use crate::{Command, Db, Error};
 use super::model::{Model, check, check_rows, read};
 use super::random::{self, Random};
 use super::seeds;
-use super::workload::{maintain, open, small_options};
+use super::workload::{maintain, numbered, only_known, open, small_options};
 
 fn is_failure(error: &Error) -> bool {
     matches!(error, Error::Io(_) | Error::Full(_) | Error::ReadOnly(_))
@@ -40,8 +40,9 @@ fn run(seed: u64, background: bool) {
             }
             continue;
         }
-        let commands = random::commit(&mut random, &model, 30);
-        match db.commit(commands.clone()) {
+        let mut commands = random::commit(&mut random, &model, 30);
+        only_known(&db, &mut commands);
+        match db.commit(numbered(&db, &commands)) {
             Ok(_) => {
                 model.apply(&commands);
             }

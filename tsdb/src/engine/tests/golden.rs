@@ -1,11 +1,15 @@
 //! Golden bytes: what FORMAT.md freezes. A failing test here is a change of the format.
 
+use std::sync::Arc;
+
+use crate::deletes::{Selection, Tombstone};
 use crate::engine::catalog;
 use crate::engine::command::{Command, NewColumn, NewTable};
 use crate::engine::open::Identity;
 use crate::engine::prepare::SortedWrite;
 use crate::engine::record::{self, Prepared};
-use crate::engine::version::{Edit, PartEntry};
+use crate::engine::version::{Edit, FoundVersion, PartEntry, VersionLog};
+use crate::io::{MemoryStorage, Storage};
 use crate::rows::{RowChange, RowCommand, RowExpect};
 use crate::types::*;
 
@@ -19,6 +23,14 @@ fn check(bytes: &[u8], name: &str) {
     let golden = std::fs::read_to_string(&path).unwrap_or_default();
     let lines: Vec<String> = bytes.chunks(32).map(hex).collect();
     assert_eq!(lines.join("\n"), golden.trim_end(), "{path}");
+}
+
+/// The bytes of `engine/golden/NAME.hex`.
+fn golden(name: &str) -> Vec<u8> {
+    let path = format!("{}/src/engine/golden/{name}.hex", env!("CARGO_MANIFEST_DIR"));
+    let text: String = std::fs::read_to_string(&path).unwrap().split_whitespace().collect();
+    let byte = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
+    (0..text.len()).step_by(2).map(byte).collect()
 }
 
 fn settings() -> TableOptions {
@@ -95,6 +107,15 @@ fn commands() -> Vec<Prepared> {
         .collect()
 }
 
+fn selections() -> Vec<Selection> {
+    let set = [2, 3, 4, 9, 70_000].into_iter().collect();
+    vec![
+        Selection::Range { series: None, times: TimeRange::ALL },
+        Selection::Range { series: Some(set), times: TimeRange::new(-5, 1_000_000_000) },
+        Selection::Points { series: vec![1, 1, 300], times: vec![1_000, 2_000, -9_000_000] },
+    ]
+}
+
 fn edit() -> Edit {
     let part = PartEntry {
         id: 9,
@@ -105,6 +126,7 @@ fn edit() -> Edit {
         rows: 1000,
         times: TimeRange::new(5, 50),
         bytes: 4096,
+        deletes_applied: 44,
     };
     let flushed = PartEntry { id: 10, level: 0, partition: None, ..part.clone() };
     Edit {
@@ -114,6 +136,8 @@ fn edit() -> Edit {
         series: vec![(3, 0, 12, 345)],
         last: vec![(3, 11)],
         drop: vec![2],
+        hide: vec![(3, Arc::new(Tombstone::new(39, selections())))],
+        clear: vec![(3, 21)],
         next_part: 12,
         log_first: 38,
     }
@@ -138,18 +162,81 @@ fn commit_records() {
     }
 }
 
+/// Deletes came into the payload of commits later; the other commands kept their bytes.
 #[test]
-fn version_edits() {
-    let bytes = edit().encode();
-    check(&bytes, "edit-v1");
-    assert_eq!(Edit::decode(&bytes).unwrap(), edit());
+fn delete_commands() {
+    let commands = vec![Prepared::Other(Command::Delete { table: 3, selections: selections() }); 2];
+    let bytes = record::encode(&commands);
+    check(&bytes, "record-v0-delete");
+    assert_eq!(record::decode(&bytes).unwrap(), commands);
     for cut in 0..bytes.len() {
-        assert!(Edit::decode(&bytes[..cut]).is_err(), "cut at {cut}");
+        assert!(record::decode(&bytes[..cut]).is_err(), "cut at {cut}");
     }
     for bit in 0..bytes.len() * 8 {
         let mut bad = bytes.clone();
         bad[bit / 8] ^= 1 << (bit % 8);
-        let _ = Edit::decode(&bad);
+        // What is taken is in normal form, or apply would go wrong.
+        for command in record::decode(&bad).unwrap_or_default() {
+            let Prepared::Other(Command::Delete { selections, .. }) = command else { continue };
+            for selection in selections {
+                assert_eq!(selection.clone().normal().unwrap(), Some(selection));
+            }
+        }
+    }
+}
+
+#[test]
+fn version_edits() {
+    let bytes = edit().encode();
+    check(&bytes, "edit-v2");
+    assert_eq!(Edit::decode(&bytes, 2).unwrap(), edit());
+    for cut in 0..bytes.len() {
+        assert!(Edit::decode(&bytes[..cut], 2).is_err(), "cut at {cut}");
+    }
+    for bit in 0..bytes.len() * 8 {
+        let mut bad = bytes.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        let _ = Edit::decode(&bad, 2);
+    }
+}
+
+/// The format before there were deletes: parts had none applied but those before them.
+#[test]
+fn version_edits_of_format_1() {
+    let bytes = golden("edit-v1");
+    let mut expect = Edit { hide: Vec::new(), clear: Vec::new(), ..edit() };
+    expect.add.iter_mut().for_each(|part| part.deletes_applied = part.positions.1);
+    assert_eq!(Edit::decode(&bytes, 1).unwrap(), expect);
+    for cut in 0..bytes.len() {
+        assert!(Edit::decode(&bytes[..cut], 1).is_err(), "cut at {cut}");
+    }
+}
+
+/// A version log of format 1, as version 0.1.0 left it: it is read, and the next one is written
+/// in the newest format.
+#[test]
+fn version_logs_of_format_1() {
+    let mut file = b"MRVERS\x00\x01".to_vec();
+    let start = file.len();
+    file.extend_from_slice(&0u32.to_le_bytes());
+    file.extend_from_slice(&golden("edit-v1"));
+    let len = (file.len() - start - 4) as u32;
+    file[start..start + 4].copy_from_slice(&len.to_le_bytes());
+    file.extend_from_slice(&crc32fast::hash(&file[start..]).to_le_bytes());
+    let storage = MemoryStorage::new();
+    storage.create_dir("version").unwrap();
+    storage.put("version/0000000000000004.version", file.clone());
+    let found = FoundVersion::read(&storage).unwrap();
+    let version = found.version.clone();
+    assert_eq!(version.tables[&3].parts[&9].deletes_applied, 40);
+    VersionLog::begin(Arc::new(storage.clone()), found).unwrap();
+    let next = storage.bytes("version/0000000000000005.version").unwrap();
+    assert_eq!(&next[..8], b"MRVERS\x00\x02");
+    assert_eq!(FoundVersion::read(&storage).unwrap().version, version);
+    for format in [0, 3] {
+        file[7] = format;
+        storage.put("version/0000000000000006.version", file.clone());
+        assert!(FoundVersion::read(&storage).is_err(), "format {format}");
     }
 }
 

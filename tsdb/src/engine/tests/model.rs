@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use crate::rows::{RowChange, RowCommand};
 use crate::series::Bitmap;
 use crate::types::*;
-use crate::{Command, Db, FieldBound, NewColumn, ScanRequest, Snapshot};
+use crate::{Command, Db, FieldBound, NewColumn, ScanRequest, Selection, Snapshot};
 
 use super::random::Random;
 
@@ -38,6 +38,11 @@ pub type Cell = (u8, Option<Bits>);
 pub type Row = BTreeMap<ColumnId, Cell>;
 /// Rows as they come out: canonical key, time, row.
 pub type RowList = Vec<(Vec<u8>, i64, Row)>;
+
+/// What the model calls a series: numbers differ between databases.
+pub fn series_mark(key: &[u8]) -> u32 {
+    crc32fast::hash(key)
+}
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ModelTable {
@@ -95,6 +100,23 @@ impl ModelTable {
                 (MergeMode::LastNonNull, Some(row)) => row.extend(cells),
             }
         }
+    }
+
+    /// Deletes of the model name a series by [`series_mark`].
+    fn delete(&mut self, selections: &[Selection]) {
+        self.rows.retain(|(key, time), _| {
+            let mark = series_mark(key);
+            !selections.iter().any(|selection| match selection {
+                Selection::Range { series, times } => {
+                    let all = series.is_none();
+                    times.contains(*time)
+                        && (all || series.iter().flat_map(Bitmap::iter).any(|s| s == mark))
+                }
+                Selection::Points { series, times } => {
+                    series.iter().zip(times).any(|(s, t)| (*s, *t) == (mark, *time))
+                }
+            })
+        });
     }
 
     fn add(&mut self, columns: &[NewColumn]) -> bool {
@@ -182,6 +204,13 @@ impl Model {
             Command::Write(batch) => match self.tables.get_mut(&batch.table) {
                 Some(table) => {
                     table.write(batch);
+                    true
+                }
+                None => false,
+            },
+            Command::Delete { table, selections } => match self.tables.get_mut(table) {
+                Some(table) => {
+                    table.delete(selections);
                     true
                 }
                 None => false,

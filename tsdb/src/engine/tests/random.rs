@@ -2,9 +2,9 @@
 
 use crate::rows::{RowChange, RowCommand, RowExpect};
 use crate::types::*;
-use crate::{Command, NewColumn, NewTable};
+use crate::{Command, NewColumn, NewTable, Selection};
 
-use super::model::{Model, ModelTable};
+use super::model::{Model, ModelTable, series_mark};
 
 const SECOND: i64 = 1_000_000_000;
 const TYPES: [ColumnType; 9] = ColumnType::ALL;
@@ -156,6 +156,37 @@ pub fn batch(random: &mut Random, id: TableId, table: &ModelTable, rows_max: u64
     WriteBatch { table: id, series, key_of_row, times, columns }
 }
 
+/// A delete of the model: mostly of rows that are there.
+fn selections(random: &mut Random, table: &ModelTable) -> Vec<Selection> {
+    let mut list = Vec::new();
+    for _ in 0..[1, 1, 1, 2, 0][random.below(5) as usize] {
+        let rows: Vec<&(Vec<u8>, i64)> = table.rows.keys().collect();
+        let near = |random: &mut Random| match random.pick_of(rows.iter()) {
+            Some((key, time)) if random.below(8) > 0 => (series_mark(key), *time),
+            Some((key, _)) => (series_mark(key), random.time()),
+            None => (series_mark(b""), random.time()),
+        };
+        if random.below(3) == 0 {
+            let points = (0..random.below(12)).map(|_| near(random));
+            let (series, times) = points.unzip();
+            list.push(Selection::Points { series, times });
+            continue;
+        }
+        let series = (random.below(4) > 0)
+            .then(|| (0..1 + random.below(4)).map(|_| near(random).0).collect());
+        let (a, b) = (near(random).1, near(random).1);
+        let times = match random.below(8) {
+            0 => TimeRange::ALL,
+            1 => TimeRange::new(i64::MIN, a),
+            2 => TimeRange::new(a, i64::MAX),
+            3 => TimeRange::new(a, a),
+            _ => TimeRange::new(a.min(b), a.max(b)),
+        };
+        list.push(Selection::Range { series, times });
+    }
+    list
+}
+
 fn rows_command(random: &mut Random, model: &Model) -> RowCommand {
     let mut place = || ([20u16, 300][random.below(2) as usize], vec![random.below(6) as u8]);
     let (space, key) = place();
@@ -211,6 +242,7 @@ fn command(random: &mut Random, model: &Model, rows_max: u64) -> Command {
         }
         (15..17, _) => Command::DropTable { table: id },
         (17..25, _) => Command::Rows(rows_command(random, model)),
+        (25..37, _) => Command::Delete { table: id, selections: selections(random, table) },
         _ => Command::Write(batch(random, id, table, rows_max)),
     }
 }

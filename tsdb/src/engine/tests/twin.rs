@@ -11,7 +11,7 @@ use crate::{Db, Options};
 use super::model::{Model, read};
 use super::random::{self, Random};
 use super::seeds;
-use super::workload::{maintain, open, small_options};
+use super::workload::{maintain, numbered, only_known, open, small_options};
 
 /// Hash of every table's schema and rows, and of the management rows.
 fn logical_hash(db: &Db) -> u64 {
@@ -43,9 +43,10 @@ fn run(seed: u64) {
     let b = open(&b_storage, b_options);
     let mut model = Model::default();
     for step in 0..40 {
-        let commands = random::commit(&mut random, &model, 50);
-        let one = a.commit(commands.clone()).unwrap();
-        let two = b.commit(commands.clone()).unwrap();
+        let mut commands = random::commit(&mut random, &model, 50);
+        only_known(&a, &mut commands);
+        let one = a.commit(numbered(&a, &commands)).unwrap();
+        let two = b.commit(numbered(&b, &commands)).unwrap();
         let kinds = |done: &crate::Committed| format!("{:?}", done.outcomes);
         assert_eq!((one.position, kinds(&one)), (two.position, kinds(&two)), "seed {seed}");
         model.apply(&commands);

@@ -1,12 +1,13 @@
 //! Random work on a database, side by side with the model.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::io::{MemoryStorage, Storage};
 use crate::types::{SeriesRef, TimeRange};
-use crate::{Command, Db, Error, Options, Result};
+use crate::{Command, Db, Error, Options, Result, Selection};
 
-use super::model::{Model, check, check_some};
+use super::model::{Model, check, check_some, series_mark};
 use super::random::{self, Random};
 use super::seeds;
 
@@ -24,10 +25,53 @@ pub fn small_options(random: &mut Random, background: bool) -> Options {
     }
 }
 
+/// Takes series out of deletes that the database has not seen, as no writer can name them.
+pub fn only_known(db: &Db, commands: &mut [Command]) {
+    translate(db, commands, |mark, known| known.contains_key(&mark).then_some(mark));
+}
+
+/// The deletes with the numbers that the database gave its series; see [`only_known`].
+pub fn numbered(db: &Db, commands: &[Command]) -> Vec<Command> {
+    let mut commands = commands.to_vec();
+    translate(db, &mut commands, |mark, known| known.get(&mark).copied());
+    commands
+}
+
+fn translate(
+    db: &Db,
+    commands: &mut [Command],
+    of: impl Fn(u32, &HashMap<u32, u32>) -> Option<u32>,
+) {
+    let snapshot = db.snapshot();
+    for command in commands {
+        let Command::Delete { table, selections } = command else { continue };
+        let mut known = HashMap::new();
+        if let Some(table) = snapshot.table_by_id(*table) {
+            for number in 0..table.series().len() {
+                let key = table.series().key(number).unwrap();
+                known.insert(series_mark(key.as_bytes()), number);
+            }
+        }
+        for selection in selections {
+            match selection {
+                Selection::Range { series: None, .. } => {}
+                Selection::Range { series: Some(set), .. } => {
+                    *set = set.iter().filter_map(|mark| of(mark, &known)).collect();
+                }
+                Selection::Points { series, times } => {
+                    let points = series.iter().zip(&*times);
+                    (*series, *times) =
+                        points.filter_map(|(mark, time)| Some((of(*mark, &known)?, *time))).unzip();
+                }
+            }
+        }
+    }
+}
+
 /// Replaces keys that are known by their numbers, here and there.
 pub fn with_numbers(db: &Db, commands: &[Command], random: &mut Random) -> Vec<Command> {
     let snapshot = db.snapshot();
-    let mut commands = commands.to_vec();
+    let mut commands = numbered(db, commands);
     for command in &mut commands {
         let Command::Write(batch) = command else { continue };
         let Some(table) = snapshot.table_by_id(batch.table) else { continue };
@@ -45,7 +89,8 @@ pub fn with_numbers(db: &Db, commands: &[Command], random: &mut Random) -> Vec<C
 
 /// Commits, and checks that the database takes and refuses what the model does.
 pub fn commit(db: &Db, model: &mut Model, random: &mut Random, rows_max: u64) -> Result<()> {
-    let commands = random::commit(random, model, rows_max);
+    let mut commands = random::commit(random, model, rows_max);
+    only_known(db, &mut commands);
     let committed = db.commit(with_numbers(db, &commands, random))?;
     let taken = model.apply(&commands);
     let found: Vec<bool> = committed.outcomes.iter().map(Result::is_ok).collect();
@@ -95,6 +140,13 @@ fn run(seed: u64, steps: u64, rows_max: u64, background: bool) {
     db.merge_full(None).unwrap();
     check(&db, &model, &format!("seed {seed}, merged"));
     for table in db.snapshot().tables() {
+        let whole = db.snapshot().table_by_id(table.id).unwrap();
+        let none = !whole.tombstones_overlap(0, 0..=u32::MAX, TimeRange::ALL);
+        assert!(none, "seed {seed}: tombstones after a full merge");
+        let stats = whole.stats();
+        assert!(stats.exact && !stats.hidden, "seed {seed}: {stats:?}");
+        let rows: usize = model.tables[&table.id].rows.values().map(Vec::len).sum();
+        assert_eq!(stats.rows as usize, rows, "seed {seed}");
         let parts = db.snapshot().table_by_id(table.id).unwrap().parts();
         let mut spans: Vec<TimeRange> = parts.iter().map(|p| p.partition.unwrap()).collect();
         spans.sort_by_key(|span| span.min);

@@ -10,6 +10,7 @@ use crate::types::*;
 use crate::{Command, Db, NewColumn, NewTable, Options, Outcome, ScanRequest, Table};
 
 use super::*;
+use crate::deletes::Selection;
 use crate::scan::{Comparison, FieldTest, Literal};
 
 const SECOND: i64 = 1_000_000_000;
@@ -100,6 +101,26 @@ fn burst(random: &mut Random, table: TableId, widened: bool) -> Command {
     })
 }
 
+/// Deletes a span of some series, or rows one by one.
+fn delete(random: &mut Random, db: &Db, table: TableId) -> Command {
+    let all = db.snapshot().table_by_id(table).unwrap().series_count();
+    let from = random.below(14 * 3600) as i64 * SECOND;
+    let times = TimeRange::new(from, from + random.below(3 * 3600) as i64 * SECOND);
+    let selection = match random.below(3) {
+        0 => Selection::Range { series: None, times },
+        1 => Selection::Range {
+            series: Some((0..all).filter(|_| random.below(2) == 0).collect()),
+            times,
+        },
+        _ => {
+            let times: Vec<i64> = (0..200).map(|i| from + i * 10 * SECOND).collect();
+            let series = times.iter().map(|_| random.below(u64::from(all.max(1))) as u32).collect();
+            Selection::Points { series, times }
+        }
+    };
+    Command::Delete { table, selections: vec![selection] }
+}
+
 fn filled(seed: u64, merge: MergeMode) -> Arc<Db> {
     let mut random = Random::new(seed);
     let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
@@ -114,6 +135,9 @@ fn filled(seed: u64, merge: MergeMode) -> Arc<Db> {
                 .unwrap();
         }
         db.execute(burst(&mut random, table, at >= widened_at)).unwrap();
+        if random.below(4) == 0 {
+            db.execute(delete(&mut random, &db, table)).unwrap();
+        }
         match random.below(8) {
             0 | 1 => db.checkpoint().unwrap(),
             2 => {
@@ -450,12 +474,12 @@ fn times_that_meet_are_found_and_the_rest_is_alone() {
     let pieces = [piece(0, 100), piece(50, 60), piece(100, 200), piece(300, 400), piece(55, 58)];
     let found = meeting(&pieces);
     assert_eq!(found, [TimeRange::new(50, 60), TimeRange::new(100, 100)]);
-    assert_eq!(alone(&pieces[0], &found), [TimeRange::new(0, 49), TimeRange::new(61, 99)]);
-    assert_eq!(alone(&pieces[1], &found), []);
-    assert_eq!(alone(&pieces[2], &found), [TimeRange::new(101, 200)]);
-    assert_eq!(alone(&pieces[3], &found), [TimeRange::new(300, 400)]);
+    assert_eq!(without(pieces[0].span(), &found), [TimeRange::new(0, 49), TimeRange::new(61, 99)]);
+    assert_eq!(without(pieces[1].span(), &found), []);
+    assert_eq!(without(pieces[2].span(), &found), [TimeRange::new(101, 200)]);
+    assert_eq!(without(pieces[3].span(), &found), [TimeRange::new(300, 400)]);
     let far = [piece(i64::MIN, i64::MAX), piece(i64::MAX - 1, i64::MAX)];
     let found = meeting(&far);
     assert_eq!(found, [TimeRange::new(i64::MAX - 1, i64::MAX)]);
-    assert_eq!(alone(&far[0], &found), [TimeRange::new(i64::MIN, i64::MAX - 2)]);
+    assert_eq!(without(far[0].span(), &found), [TimeRange::new(i64::MIN, i64::MAX - 2)]);
 }

@@ -1,0 +1,99 @@
+//! Tombstones: deletes that older parts have still to be read through.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use crate::types::TimeRange;
+
+use super::selection::{Selection, union};
+
+/// What the deletes of one commit hide of the parts before it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tombstone {
+    /// Position of the commit.
+    pub position: u64,
+    /// What is hidden, in normal form.
+    pub selections: Vec<Selection>,
+    series: RangeInclusive<u32>,
+    times: TimeRange,
+}
+
+impl Tombstone {
+    /// A tombstone of selections in normal form.
+    pub fn new(position: u64, selections: Vec<Selection>) -> Tombstone {
+        let (mut first, mut last) = (u32::MAX, 0);
+        let mut times = TimeRange::EMPTY;
+        for selection in &selections {
+            let (series, range) = selection.bounds();
+            first = first.min(*series.start());
+            last = last.max(*series.end());
+            times = times.cover(&range);
+        }
+        Tombstone { position, selections, series: first..=last, times }
+    }
+
+    /// The tombstone with more selections of the same commit.
+    pub fn and(&self, more: &[Selection]) -> Tombstone {
+        let selections = self.selections.iter().chain(more).cloned().collect();
+        Tombstone::new(self.position, selections)
+    }
+
+    fn may_meet(&self, series: &RangeInclusive<u32>, times: TimeRange) -> bool {
+        self.series.start() <= series.end()
+            && series.start() <= self.series.end()
+            && self.times.overlaps(&times)
+    }
+
+    /// Whether a row of these series and times can be hidden.
+    pub fn overlaps(&self, series: &RangeInclusive<u32>, times: TimeRange) -> bool {
+        self.may_meet(series, times) && self.selections.iter().any(|s| s.overlaps(series, times))
+    }
+
+    /// Whether one selection hides every row of these series and times.
+    pub fn covers(&self, series: &RangeInclusive<u32>, times: TimeRange) -> bool {
+        self.may_meet(series, times) && self.selections.iter().any(|s| s.covers(series, times))
+    }
+
+    /// Bytes held in memory, about.
+    pub fn memory(&self) -> usize {
+        self.selections.iter().map(Selection::memory).sum()
+    }
+}
+
+/// The tombstones that one part is read through; there is at least one.
+#[derive(Debug)]
+pub struct Hides {
+    tombstones: Vec<Arc<Tombstone>>,
+}
+
+impl Hides {
+    /// Those of `tombstones` behind position `applied` that overlap a part's series and times.
+    pub fn of(
+        tombstones: &[Arc<Tombstone>],
+        applied: u64,
+        series: RangeInclusive<u32>,
+        times: TimeRange,
+    ) -> Option<Arc<Hides>> {
+        let found: Vec<Arc<Tombstone>> = tombstones
+            .iter()
+            .filter(|tombstone| tombstone.position > applied && tombstone.overlaps(&series, times))
+            .cloned()
+            .collect();
+        (!found.is_empty()).then(|| Arc::new(Hides { tombstones: found }))
+    }
+
+    /// Whether every row of these series and times is hidden.
+    pub fn covers(&self, series: &RangeInclusive<u32>, times: TimeRange) -> bool {
+        self.tombstones.iter().any(|tombstone| tombstone.covers(series, times))
+    }
+
+    /// The hidden times of a series inside `times`: ascending ranges that do not touch.
+    pub fn hidden(&self, series: u32, times: TimeRange) -> Vec<TimeRange> {
+        let mut out = Vec::new();
+        let own = series..=series;
+        for tombstone in self.tombstones.iter().filter(|t| t.may_meet(&own, times)) {
+            tombstone.selections.iter().for_each(|s| s.hidden(series, times, &mut out));
+        }
+        union(out)
+    }
+}

@@ -7,4 +7,5 @@ mod limits;
 mod nanos;
 mod queries;
 mod statements;
+mod stopping;
 mod transactions;

@@ -1,5 +1,11 @@
 //! Running plans: on the query runtime, through a bounded channel, until the end, a cancel, a
 //! time-out, or the reader's leaving.
+//!
+//! A statement that must end is ended on both sides of the channel. Its operators look whether
+//! they must stop (`guard`), and its reader does not wait until they have: an operator may be in
+//! the midst of seconds of work, and the client gets its answer at once all the same.
+
+mod guard;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,30 +18,38 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::Result;
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
-use futures::{Stream, StreamExt};
+use futures::future::BoxFuture;
+use futures::{FutureExt, Stream, StreamExt};
 use tokio::sync::{mpsc, watch};
 
 use crate::engine::Running;
 use crate::error::{QueryError, QueryResult};
 
+pub(crate) use guard::guard;
+
 /// Batches on their way to a reader. Two: one being sent while the next is made.
 const BATCHES_AHEAD: usize = 2;
 
-/// Ends what it is handed to when somebody asks or time is up.
+/// Ends what it is handed to when somebody asks or time is up. Clones belong to one statement.
 #[derive(Clone)]
 pub(crate) struct Stop {
     asked: watch::Receiver<bool>,
     /// When the statement must be over.
     until: Option<tokio::time::Instant>,
+    /// Set once somebody has acted on it, or has left. The session may run its next statement
+    /// then, and `asked` speaks of that one.
+    over: Arc<AtomicBool>,
 }
 
 impl Stop {
     pub(crate) fn new(asked: watch::Receiver<bool>, timeout: Option<Duration>) -> Stop {
         // `Instant` of tokio is the clock's; no runtime is needed to read it.
-        Stop { asked, until: timeout.map(|t| tokio::time::Instant::now() + t) }
+        let until = timeout.map(|t| tokio::time::Instant::now() + t);
+        Stop { asked, until, over: Arc::default() }
     }
 
-    /// Resolves with the error that ends the statement; must be awaited on a Tokio runtime.
+    /// Resolves with the error that ends the statement. Where no Tokio runtime polls it, it does
+    /// not know of time; another clone on the query runtime does.
     pub(crate) async fn stopped(&mut self) -> QueryError {
         let asked = async {
             // The sender lives as long as the session; when it goes, so does the reader.
@@ -43,15 +57,33 @@ impl Stop {
                 std::future::pending::<()>().await;
             }
         };
-        match self.until {
-            None => {
-                asked.await;
-                QueryError::cancelled()
-            }
-            Some(until) => tokio::select! {
+        let error = match self.until {
+            Some(until) if tokio::runtime::Handle::try_current().is_ok() => tokio::select! {
                 () = asked => QueryError::cancelled(),
                 () = tokio::time::sleep_until(until) => QueryError::timed_out(),
             },
+            _ => {
+                asked.await;
+                QueryError::cancelled()
+            }
+        };
+        self.end();
+        error
+    }
+
+    /// Ends all that looks at this statement's [`Stop`].
+    fn end(&self) {
+        self.over.store(true, Ordering::Release);
+    }
+
+    /// The error that ends the statement, if it must end now.
+    pub(crate) fn check(&self) -> QueryResult<()> {
+        if self.over.load(Ordering::Acquire) || *self.asked.borrow() {
+            return Err(QueryError::cancelled());
+        }
+        match self.until {
+            Some(until) if until <= tokio::time::Instant::now() => Err(QueryError::timed_out()),
+            _ => Ok(()),
         }
     }
 
@@ -72,13 +104,44 @@ impl Stop {
 struct Reader {
     schema: SchemaRef,
     batches: mpsc::Receiver<Result<RecordBatch>>,
+    stop: Stop,
+    /// Resolves when the statement must end; made when there is something to wait for.
+    stopped: Option<BoxFuture<'static, QueryError>>,
+    /// The transaction block, which fails with the statement.
+    failed: Option<Arc<AtomicBool>>,
+    ended: bool,
 }
 
 impl Stream for Reader {
     type Item = Result<RecordBatch>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.batches.poll_recv(cx)
+        let this = &mut *self;
+        if this.ended {
+            return Poll::Ready(None);
+        }
+        // What is there already is given: a result that is complete is no longer stopped.
+        if let Poll::Ready(batch) = this.batches.poll_recv(cx) {
+            this.ended = batch.is_none();
+            return Poll::Ready(batch);
+        }
+        let stopped = this.stopped.get_or_insert_with(|| {
+            let mut stop = this.stop.clone();
+            async move { stop.stopped().await }.boxed()
+        });
+        let error = std::task::ready!(stopped.poll_unpin(cx));
+        if let Some(failed) = &this.failed {
+            failed.store(true, Ordering::Release);
+        }
+        this.ended = true;
+        this.batches.close();
+        Poll::Ready(Some(Err(error.into_datafusion())))
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.stop.end();
     }
 }
 
@@ -94,10 +157,21 @@ pub(crate) struct Driver {
     batches: mpsc::Sender<Result<RecordBatch>>,
 }
 
-/// A reader and the driver that feeds it.
-pub(crate) fn channel(schema: SchemaRef) -> (SendableRecordBatchStream, Driver) {
+/// A reader and the driver that feeds it. `failed`: the flag of the transaction block.
+pub(crate) fn channel(
+    schema: SchemaRef,
+    stop: Stop,
+    failed: Option<Arc<AtomicBool>>,
+) -> (SendableRecordBatchStream, Driver) {
     let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
-    let reader = Reader { schema: schema.clone(), batches: receiver };
+    let reader = Reader {
+        schema: schema.clone(),
+        batches: receiver,
+        stop,
+        stopped: None,
+        failed,
+        ended: false,
+    };
     (Box::pin(reader), Driver { schema, batches: sender })
 }
 
@@ -116,7 +190,8 @@ impl Driver {
                 failed.store(true, Ordering::Release);
             }
         };
-        let stream = match execute_stream(plan, task) {
+        let started = guard(plan, &stop).and_then(|plan| execute_stream(plan, task));
+        let stream = match started {
             Ok(stream) => stream,
             Err(error) => {
                 fail();

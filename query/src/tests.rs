@@ -8,4 +8,5 @@ mod nanos;
 mod native;
 mod queries;
 mod statements;
+mod stopping;
 mod transactions;

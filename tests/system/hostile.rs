@@ -208,3 +208,56 @@ fn processor_ticks(pid: u32) -> u64 {
     let fields: Vec<&str> = rest.split_whitespace().collect();
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
+
+/// Statements that would run for minutes and that no batch of rows, or no leaf, would interrupt.
+const ENDLESS: [(&str, &str); 6] = [
+    ("cross join", "SELECT sum(a.v * b.v * c.v) FROM m AS a CROSS JOIN m AS b CROSS JOIN m AS c"),
+    ("nested loop", "SELECT count(*) FROM m AS a, m AS b, m AS c WHERE a.v + b.v + c.v < 0"),
+    (
+        "hash join of one value",
+        "SELECT count(*) FROM m AS a JOIN m AS b ON a.v % 1 = b.v % 1
+         JOIN m AS c ON c.v % 1 = b.v % 1 AND a.v + b.v + c.v < 0",
+    ),
+    ("sort", "SELECT value FROM generate_series(1, 1000000000) ORDER BY value % 1000003 OFFSET 9"),
+    (
+        "aggregate",
+        "SELECT count(*) FROM (SELECT value % 100000 AS g, sum(value), max(value)
+         FROM generate_series(1, 10000000000) GROUP BY 1) AS t",
+    ),
+    (
+        "window",
+        "SELECT max(r) FROM (SELECT sum(a.v) OVER (PARTITION BY b.v ORDER BY a.v
+         ROWS BETWEEN 1000 PRECEDING AND CURRENT ROW) AS r FROM m AS a CROSS JOIN m AS b) AS t",
+    ),
+];
+
+#[test]
+fn cancelled_statements_end() {
+    let server = TestServer::start();
+    let lines: String = (0..10_000).map(|n| format!("m v={n}i {}\n", T + n * 1_000_000)).collect();
+    server.write(&lines);
+    block_on(async {
+        let client = server.sql().await;
+        let token = client.cancel_token();
+        for (what, sql) in ENDLESS {
+            let query = client.simple_query(sql);
+            // A request that comes before the statement has begun ends nothing, so it is repeated.
+            let cancel = async {
+                loop {
+                    tokio::time::sleep(Duration::from_millis(300)).await;
+                    token.cancel_query(tokio_postgres::NoTls).await.unwrap();
+                }
+            };
+            let query = tokio::select! { done = query => done, () = cancel => unreachable!() };
+            let error = query.expect_err(what);
+            assert_eq!(error.as_db_error().expect(what).code().code(), "57014", "{what}");
+            client.simple_query("SET statement_timeout = '300ms'").await.unwrap();
+            let error = client.simple_query(sql).await.expect_err(what);
+            assert_eq!(error.as_db_error().expect(what).code().code(), "57014", "{what}");
+            client.simple_query("RESET statement_timeout").await.unwrap();
+            assert_eq!(first_row(&client, "SELECT 1").await, "1");
+            wait_until_idle(&server).await;
+        }
+    });
+    check_alive(&server);
+}

@@ -46,6 +46,26 @@ fn wrong_passwords_and_unknown_users_get_the_same_words() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_stranger_does_not_lock_a_user_out() {
+    let server = TestServer::start();
+    block_on(async {
+        // All of 127.0.0.0/8 is this machine; the server listens on 127.0.0.1.
+        for _ in 0..12 {
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+            let stream = socket.connect(server.server.pg).await.unwrap();
+            let mut config = tokio_postgres::Config::new();
+            config.user("admin").password("guessed").dbname("millrace");
+            let refused = config.connect_raw(stream, tokio_postgres::NoTls).await;
+            let error = refused.err().expect("must be refused");
+            assert_eq!(error.as_db_error().unwrap().code().code(), "28P01");
+        }
+        assert_eq!(first_row(&server.sql().await, "SELECT current_user").await, "admin");
+    });
+}
+
+#[test]
 fn influx_ways_to_log_in() {
     let server = TestServer::start();
     let password = server.server.password.clone();

@@ -25,6 +25,7 @@ mod types;
 mod zone;
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -187,8 +188,8 @@ async fn accept_all<B: Backend>(listener: TcpListener, shared: Arc<Shared<B>>) {
             () = shared.shutdown.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, source) = match accepted {
+            Ok((stream, peer)) => (stream, Some(peer.ip())),
             Err(source) => {
                 tracing::warn!(%source, "accepting a Postgres connection failed");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -209,7 +210,7 @@ async fn accept_all<B: Backend>(listener: TcpListener, shared: Arc<Shared<B>>) {
         let (shared, kill) = (Arc::clone(&shared), kill.clone());
         tasks.spawn(async move {
             tokio::select! {
-                () = converse(stream, shared, full) => {}
+                () = converse(stream, source, shared, full) => {}
                 () = kill.cancelled() => {}
             }
             drop(slot);
@@ -242,7 +243,7 @@ fn prepare(stream: &TcpStream) {
 }
 
 /// One connection from its first byte to its last.
-async fn converse<S, B>(stream: S, shared: Arc<Shared<B>>, full: bool)
+async fn converse<S, B>(stream: S, source: Option<IpAddr>, shared: Arc<Shared<B>>, full: bool)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
     B: Backend,
@@ -250,7 +251,7 @@ where
     let _open = signals::OpenConnection::new();
     let mut socket = Socket::new(stream);
     let login_max = Duration::from_secs(shared.options.limits.login_seconds_max);
-    let log_in = timeout(login_max, startup::log_in(&mut socket, &shared, full));
+    let log_in = timeout(login_max, startup::log_in(&mut socket, &shared, full, source));
     let logged_in = tokio::select! {
         done = log_in => match done {
             Ok(done) => done,

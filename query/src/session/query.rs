@@ -113,6 +113,7 @@ impl Session {
     ) -> QueryResult<(SchemaRef, datafusion::execution::SendableRecordBatchStream)> {
         let mut context = self.context(tree.statement.text());
         let mut stop = self.stop();
+        let mut caller_stop = stop.clone();
         let running = self.engine.enter();
         let failed = self.failure_flag();
         let params = params.to_vec();
@@ -128,17 +129,20 @@ impl Session {
                 }
             };
             let schema = names.rename(&plan.schema());
-            let (stream, driver) = run::channel(schema.clone());
+            let (stream, driver) = run::channel(schema.clone(), stop.clone(), failed.clone());
             if told.send(Ok((schema, stream))).is_ok() {
                 let task = context.task();
                 drop((context, tree));
                 driver.run(plan, task, stop, running, failed).await;
             }
         });
-        match answer.await {
-            Ok(answer) => answer,
-            Err(_) => Err(QueryError::internal("the statement's task ended without an answer")),
-        }
+        // Planning does not pause; the caller need not wait for it.
+        let answered = async {
+            answer.await.unwrap_or_else(|_| {
+                Err(QueryError::internal("the statement's task ended without an answer"))
+            })
+        };
+        caller_stop.guard(answered).await
     }
 
     pub(super) async fn explain(
@@ -158,15 +162,18 @@ impl Session {
         }
         let mut context = self.context(statement.text());
         let mut stop = self.stop();
+        let mut caller_stop = stop.clone();
         let running = self.engine.enter();
         let (tree, params) = (Tree::of(statement), params.to_vec());
         let explained = self.engine.runtime()?.spawn(async move {
             let started = Instant::now();
+            let operators = stop.clone();
             let work = async {
                 let plan = physical(&mut context, &tree, &params).await?;
                 if !analyze {
                     return explain::plan(plan.as_ref(), verbose);
                 }
+                let plan = run::guard(plan, &operators)?;
                 let planning_ms = started.elapsed().as_secs_f64() * 1e3;
                 explain::analyze(plan, context.task(), verbose, planning_ms).await
             };
@@ -174,10 +181,12 @@ impl Session {
             drop(running);
             batch
         });
-        let batch = match explained.await {
-            Ok(batch) => batch?,
-            Err(error) => return Err(QueryError::internal(format!("EXPLAIN: {error}"))),
+        let explained = async {
+            explained
+                .await
+                .unwrap_or_else(|error| Err(QueryError::internal(format!("EXPLAIN: {error}"))))
         };
+        let batch = caller_stop.guard(explained).await?;
         let schema = explain::schema();
         let stream = run::ready(schema.clone(), vec![batch]);
         Ok(Outcome::Rows { schema, stream, verb: "EXPLAIN" })

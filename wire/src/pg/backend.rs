@@ -2,6 +2,7 @@
 //! engine and the users of the management crate; tests stand in a fake.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
@@ -20,8 +21,9 @@ pub fn error(code: &'static str, message: String) -> QueryError {
 /// Log-in and sessions.
 pub trait Backend: Send + Sync + 'static {
     type Session: BackendSession;
-    /// A SCRAM exchange for one log-in. May block on disk.
-    fn exchange(&self, user: &str) -> Box<dyn Exchange>;
+    /// A SCRAM exchange for one log-in from an address, where there is one: failures count by
+    /// user and source together. May block on disk.
+    fn exchange(&self, user: &str, source: Option<IpAddr>) -> Box<dyn Exchange>;
     fn session(&self, identity: Identity, settings: &[(String, String)]) -> Self::Session;
 }
 
@@ -63,8 +65,8 @@ pub struct Server {
 impl Backend for Server {
     type Session = Session;
 
-    fn exchange(&self, user: &str) -> Box<dyn Exchange> {
-        Box::new(self.users.scram(user))
+    fn exchange(&self, user: &str, source: Option<IpAddr>) -> Box<dyn Exchange> {
+        Box::new(self.users.scram_from(user, source))
     }
 
     fn session(&self, identity: Identity, settings: &[(String, String)]) -> Session {

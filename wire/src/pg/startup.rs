@@ -1,5 +1,6 @@
 //! From an accepted socket to a session: TLS, start-up packet, SCRAM log-in.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -41,11 +42,13 @@ struct Wishes {
     unknown_options: Vec<String>,
 }
 
-/// Goes through start-up and log-in. None: it was a CancelRequest, already handled.
+/// Goes through start-up and log-in. None: it was a CancelRequest, already handled. `source`: the
+/// client's address, by which failed log-ins are slowed down.
 pub async fn log_in<S, B>(
     socket: &mut Socket<S>,
     shared: &Shared<B>,
     full: bool,
+    source: Option<IpAddr>,
 ) -> Result<Option<LoggedIn>, End>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -65,7 +68,7 @@ where
     if version & 0xffff > 0 || !wishes.unknown_options.is_empty() {
         out::negotiate_version(&mut socket.out, &wishes.unknown_options);
     }
-    let identity = authenticate(socket, shared, &wishes.user).await?;
+    let identity = authenticate(socket, shared, &wishes.user, source).await?;
     let database = wishes.database.unwrap_or_else(|| shared.options.database.clone());
     if database != shared.options.database {
         let mut end = fatal("3D000", format!("database \"{database}\" does not exist"));
@@ -241,6 +244,7 @@ async fn authenticate<S, B>(
     socket: &mut Socket<S>,
     shared: &Shared<B>,
     user: &str,
+    source: Option<IpAddr>,
 ) -> Result<Identity, End>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -265,7 +269,7 @@ where
     };
     let (backend, name) = (Arc::clone(&shared.backend), user.to_owned());
     let started = blocking(move || {
-        let mut exchange = backend.exchange(&name);
+        let mut exchange = backend.exchange(&name, source);
         let answer = exchange.first(&first);
         (exchange, answer)
     });

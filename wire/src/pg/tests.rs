@@ -28,7 +28,7 @@ fn usual() -> Arc<Shared<Fake>> {
 /// Opens a conversation; the server's side runs until it closes.
 fn dial(shared: &Arc<Shared<Fake>>) -> Client {
     let (near, far) = tokio::io::duplex(16 * 1024);
-    tokio::spawn(converse(far, Arc::clone(shared), false));
+    tokio::spawn(converse(far, None, Arc::clone(shared), false));
     Client::new(near)
 }
 
@@ -331,7 +331,7 @@ async fn startup_packets_of_every_kind() {
 #[tokio::test]
 async fn full_wrong_database_and_newer_protocol() {
     let (near, far) = tokio::io::duplex(4096);
-    tokio::spawn(converse(far, usual(), true));
+    tokio::spawn(converse(far, None, usual(), true));
     let refused = Client::new(near).try_log_in("ann", "right").await;
     assert_eq!(refused.unwrap_err(), "E(53300) \"sorry, too many clients already\" closed");
     let mut client = dial(&usual());
@@ -421,6 +421,17 @@ async fn shutdown_waits_for_running_statements_then_cancels_them() {
     shared.shutdown.cancel();
     server.await.unwrap();
     assert_eq!(client.rest().await, "E(57014) Z(I) E(57P01) closed");
+}
+
+#[tokio::test]
+async fn log_in_is_told_where_the_client_is() {
+    let shared = usual();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(accept_all(listener, Arc::clone(&shared)));
+    let mut client = Client::new(TcpStream::connect(address).await.unwrap());
+    client.log_in("ann", "right").await;
+    assert_eq!(*shared.backend.sources.lock(), [Some(address.ip())]);
 }
 
 #[tokio::test]

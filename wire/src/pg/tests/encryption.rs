@@ -35,7 +35,7 @@ async fn handshake(
     config: Arc<ClientConfig>,
 ) -> TlsStream<DuplexStream> {
     let (mut near, far) = tokio::io::duplex(16 * 1024);
-    tokio::spawn(converse(far, Arc::clone(shared), false));
+    tokio::spawn(converse(far, None, Arc::clone(shared), false));
     near.write_all(&SSL_REQUEST).await.unwrap();
     assert_eq!(near.read_u8().await.unwrap(), b'S');
     let name = ServerName::try_from("localhost").unwrap();

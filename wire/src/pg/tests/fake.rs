@@ -1,5 +1,6 @@
 //! A backend without an engine: statements whose first word says how they behave.
 
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -33,6 +34,8 @@ pub struct Fake {
     pub batches: Arc<AtomicUsize>,
     /// Calls of cancel.
     pub cancelled: Arc<AtomicUsize>,
+    /// Where log-ins came from.
+    pub sources: Mutex<Vec<Option<IpAddr>>>,
 }
 
 pub struct FakeSession {
@@ -74,7 +77,8 @@ impl Exchange for FakeExchange {
 impl Backend for Fake {
     type Session = FakeSession;
 
-    fn exchange(&self, user: &str) -> Box<dyn Exchange> {
+    fn exchange(&self, user: &str, source: Option<IpAddr>) -> Box<dyn Exchange> {
+        self.sources.lock().push(source);
         Box::new(FakeExchange { user: user.to_owned() })
     }
 

@@ -1,4 +1,4 @@
-//! Aggregates and row filters that run on the engine's own streams instead of DataFusion's operators.
+//! Aggregates and selections of rows that run on the engine's own streams instead of DataFusion's operators.
 //!
 //! Two roads lead here. `syntax` recognises a whole statement from its syntax tree and runs it
 //! without planning: reading literals and looking names up takes microseconds, so shapes need no
@@ -15,6 +15,7 @@ mod explain;
 mod literal;
 mod order;
 mod rewrite;
+mod rows;
 mod run;
 mod spec;
 mod syntax;
@@ -22,4 +23,5 @@ mod where_clause;
 
 pub(crate) use answer::NativeAggregate;
 pub(crate) use rewrite::{AggregatedRows, rewrite};
-pub(crate) use syntax::recognise;
+pub(crate) use rows::NativeRows;
+pub(crate) use syntax::{Native, recognise};

@@ -10,6 +10,7 @@ use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{
     self, Expr, FunctionArg, FunctionArgExpr, GroupByExpr, LimitClause, OrderBy, OrderByExpr,
     OrderByKind, Query, Select, SelectFlavor, SelectItem, SetExpr, TableFactor, Value,
+    WildcardAdditionalOptions,
 };
 use tsdb::Table;
 use tsdb::scan::aggregate::Buckets;
@@ -18,6 +19,7 @@ use tsdb::types::TimeRange;
 use super::answer::NativeAggregate;
 use super::literal::{Reader, call, is_utc, plain_args};
 use super::order::Order;
+use super::rows::{NativeRows, TimeOrder};
 use super::spec::{AggregateSpec, Function, GroupBy, Measure};
 use super::where_clause::Selection;
 use crate::catalog;
@@ -30,6 +32,14 @@ const SECOND: i64 = 1_000_000_000;
 const DAY: i64 = 86_400 * SECOND;
 /// 2000-01-03T00:00:00Z, a Monday, from which `time_bucket` counts.
 pub(super) const MONDAY: i64 = 946_857_600 * SECOND;
+
+/// A statement that the engine's own streams answer.
+pub(crate) enum Native {
+    /// Groups and measures.
+    Aggregate(NativeAggregate),
+    /// Rows as they are.
+    Rows(NativeRows),
+}
 
 /// What names and literals mean in one statement over one table.
 pub(super) struct Scope<'a> {
@@ -64,13 +74,13 @@ pub(crate) fn recognise(
     ast: &ast::Statement,
     context: &PlanContext,
     params: &[ScalarValue],
-) -> Option<NativeAggregate> {
+) -> Option<Native> {
     let ast::Statement::Query(query) = ast else { return None };
     if context.quality {
         return None;
     }
     let (select, order_by, limit) = parts(query)?;
-    let (from, selection, projection, group_by) = clauses(select)?;
+    let (from, selection, list, group_by) = clauses(select)?;
     let (name, alias) = relation(from)?;
     let table = context.snapshot.table(&name)?;
     if context.has_written(table.schema().id) {
@@ -84,19 +94,6 @@ pub(crate) fn recognise(
     if let Some(selection) = selection {
         found.narrow(selection, &scope)?;
     }
-    let mut shape = Shape { scope: &scope, projection, groups: Vec::new(), measures: Vec::new() };
-    for expr in group_by {
-        let group = shape.group(expr)?;
-        shape.groups.push(group);
-    }
-    let mut output = Vec::with_capacity(projection.len());
-    for item in projection {
-        output.push(shape.place(item_expr(item)?)?);
-    }
-    let order = match order_by {
-        None => Vec::new(),
-        Some(list) => list.iter().map(|by| shape.order(by, &output)).collect::<Option<_>>()?,
-    };
     let (limit, offset) = match limit {
         None => (None, 0),
         Some((limit, offset)) => {
@@ -106,6 +103,27 @@ pub(crate) fn recognise(
             };
             (limit, offset.map_or(Some(0), |offset| scope.reader.count(offset))?)
         }
+    };
+    if group_by.is_empty()
+        && let Some(projection) = columns(list, &scope)
+    {
+        let order = time_order(order_by.unwrap_or_default(), list, &scope)?;
+        let rows = NativeRows::new(&scope, found, projection, order, limit, offset, context)?;
+        return Some(Native::Rows(rows));
+    }
+    let mut shape =
+        Shape { scope: &scope, projection: list, groups: Vec::new(), measures: Vec::new() };
+    for expr in group_by {
+        let group = shape.group(expr)?;
+        shape.groups.push(group);
+    }
+    let mut output = Vec::with_capacity(list.len());
+    for item in list {
+        output.push(shape.place(item_expr(item)?)?);
+    }
+    let order = match order_by {
+        None => Vec::new(),
+        Some(list) => list.iter().map(|by| shape.order(by, &output)).collect::<Option<_>>()?,
     };
     let (groups, measures) = (shape.groups, shape.measures);
     // A plain list of columns is no aggregate.
@@ -128,13 +146,80 @@ pub(crate) fn recognise(
     let schema = schema(&spec, &output);
     let series = found.series;
     let told = Default::default();
-    Some(NativeAggregate { spec, table, series, output, order, limit, offset, schema, told })
+    Some(Native::Aggregate(NativeAggregate {
+        spec,
+        table,
+        series,
+        output,
+        order,
+        limit,
+        offset,
+        schema,
+        told,
+    }))
 }
 
 fn schema(spec: &AggregateSpec, output: &[usize]) -> SchemaRef {
     let types = spec.types();
     let fields = output.iter().map(|at| Field::new(format!("c{at}"), types[*at].clone(), true));
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// Places in the table's schema of a list of plain columns; `None` for any other list.
+fn columns(list: &[SelectItem], scope: &Scope<'_>) -> Option<Vec<usize>> {
+    let schema = &scope.provider.schema;
+    let mut places = Vec::new();
+    for item in list {
+        match item {
+            SelectItem::Wildcard(WildcardAdditionalOptions {
+                wildcard_token: _,
+                opt_ilike: None,
+                opt_exclude: None,
+                opt_except: None,
+                opt_replace: None,
+                opt_rename: None,
+                opt_alias: None,
+            }) => places.extend(0..schema.fields().len()),
+            _ => {
+                let expr = item_expr(item)?;
+                scope.column(expr)?;
+                let name = match expr {
+                    Expr::Identifier(name) => folded(name),
+                    Expr::CompoundIdentifier(parts) => folded(parts.last()?),
+                    _ => return None,
+                };
+                places.push(schema.index_of(&name).ok()?);
+            }
+        }
+    }
+    Some(places)
+}
+
+/// Whether rows are wanted by time alone, and from which end; `None` for any other order.
+fn time_order(
+    order: &[OrderByExpr],
+    list: &[SelectItem],
+    scope: &Scope<'_>,
+) -> Option<Option<TimeOrder>> {
+    let by = match order {
+        [] => return Some(None),
+        [by] => by,
+        _ => return None,
+    };
+    let OrderByExpr { expr, options, with_fill: None } = by else { return None };
+    // A name of the list goes before a column of the table.
+    let renames = |item: &SelectItem| match (item, expr) {
+        (SelectItem::ExprWithAlias { alias, .. }, Expr::Identifier(name)) => {
+            folded(alias) == folded(name)
+        }
+        _ => false,
+    };
+    if list.iter().any(renames) || scope.column(expr)? != Source::Time {
+        return None;
+    }
+    // Times are never NULL, so their place does not matter.
+    let newest_first = options.asc == Some(false);
+    Some(Some(if newest_first { TimeOrder::NewestFirst } else { TimeOrder::OldestFirst }))
 }
 
 type Limit<'a> = (Option<&'a Expr>, Option<&'a Expr>);

@@ -15,7 +15,7 @@ use tsdb::types::ColumnType;
 use super::Session;
 use crate::error::{QueryError, QueryResult};
 use crate::names::{self, Names};
-use crate::native::{self, NativeAggregate};
+use crate::native::{self, Native, NativeAggregate, NativeRows};
 use crate::plan::PlanContext;
 use crate::plan::bound::{self, Bound};
 use crate::run;
@@ -47,7 +47,7 @@ impl Session {
         statement: &Statement,
         ast: &ast::Statement,
         params: &[ScalarValue],
-    ) -> Option<NativeAggregate> {
+    ) -> Option<Native> {
         if statement.is_deep() || !self.settings().is_on("millrace.use_native") {
             return None;
         }
@@ -61,7 +61,11 @@ impl Session {
         params: &[ScalarValue],
         names: &Names,
     ) -> QueryResult<Option<(SchemaRef, datafusion::execution::SendableRecordBatchStream)>> {
-        let Some(native) = self.recognise(statement, ast, params) else { return Ok(None) };
+        let native = match self.recognise(statement, ast, params) {
+            None => return Ok(None),
+            Some(Native::Rows(rows)) => return self.native_rows(rows, names).await.map(Some),
+            Some(Native::Aggregate(native)) => native,
+        };
         let schema = names.rename(&native.schema);
         let batch = self.answer(Arc::new(native)).await?;
         let batch = run::relabel(batch, &schema)?;
@@ -70,6 +74,38 @@ impl Session {
             .map(|from| batch.slice(from, table::BATCH_ROWS.min(batch.num_rows() - from)))
             .collect();
         Ok(Some((schema.clone(), run::ready(schema, batches))))
+    }
+
+    /// Rows of one table: here where they are few, else as a stream out of the query runtime.
+    async fn native_rows(
+        &self,
+        rows: NativeRows,
+        names: &Names,
+    ) -> QueryResult<(SchemaRef, datafusion::execution::SendableRecordBatchStream)> {
+        let schema = names.rename(&rows.schema);
+        let running = self.engine.enter();
+        if rows.is_small() {
+            let batches = rows.read_at_once()?;
+            let batches: Result<Vec<_>, _> =
+                batches.into_iter().map(|batch| run::relabel(batch, &schema)).collect();
+            return Ok((schema.clone(), run::ready(schema, batches?)));
+        }
+        if let Some((order, limit)) = rows.top() {
+            let (mut stop, looked) = (self.stop(), self.stop());
+            let work = self.blocking(move || rows.read_top(order, limit, || looked.check()));
+            let batch = stop.guard(work).await?;
+            drop(running);
+            let batch = run::relabel(batch, &schema)?;
+            return Ok((schema.clone(), run::ready(schema, vec![batch])));
+        }
+        let (stop, failed) = (self.stop(), self.failure_flag());
+        let threads = self.engine.options().threads;
+        let (plan, task) = (rows.plan(threads)?, rows.task());
+        let (stream, driver) = run::channel(schema.clone(), stop.clone(), failed.clone());
+        self.engine.runtime()?.spawn(async move {
+            driver.run(plan, task, stop, running, failed).await;
+        });
+        Ok((schema, stream))
     }
 
     /// Runs a native statement: here where it is short, else on the query runtime.
@@ -153,7 +189,7 @@ impl Session {
         verbose: bool,
     ) -> QueryResult<Outcome> {
         if let Kind::Explain { statement: ast, .. } = statement.kind()
-            && let Some(native) = self.recognise(statement, ast, params)
+            && let Some(Native::Aggregate(native)) = self.recognise(statement, ast, params)
         {
             let batch = self.explain_native(native, analyze).await?;
             let schema = explain::schema();

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -53,7 +54,7 @@ pub(crate) struct SeriesScanExec {
 }
 
 impl SeriesScanExec {
-    pub(super) fn new(
+    pub(crate) fn new(
         provider: &SeriesTable,
         table: Table,
         request: ScanRequest,
@@ -91,6 +92,26 @@ impl SeriesScanExec {
             properties: Arc::new(properties),
             metrics: ExecutionPlanMetricsSet::new(),
         })
+    }
+
+    /// Hands over all batches of the first partition, read on this thread.
+    pub(crate) fn read_at_once(
+        &self,
+        mut take: impl FnMut(RecordBatch) -> Result<()>,
+    ) -> Result<()> {
+        let builder = BatchBuilder::new(&self.provider, &self.projection, self.schema.clone());
+        let index = self.table.series().clone();
+        let mut left = self.limit.unwrap_or(usize::MAX);
+        let Some(mut stream) = self.stream(0)? else { return Ok(()) };
+        while left > 0 {
+            let rows = stream.next_rows().map_err(|e| QueryError::from(e).into_datafusion())?;
+            let Some(rows) = rows else { break };
+            let batch = builder.build(rows, &index)?;
+            let batch = batch.slice(0, batch.num_rows().min(left));
+            left -= batch.num_rows();
+            take(batch)?;
+        }
+        Ok(())
     }
 
     /// The stream of a partition: the one made at planning, or for a second run a new one.

@@ -184,7 +184,9 @@ fn analyze_plain(expr: &Expr, provider: &SeriesTable) -> Meaning {
                 return Meaning::Keys(KeySet::One { column, kind, name, expr });
             }
             Some(Source::Field(column, kind)) => {
-                let (bound, test) = (bound(expr, column, kind), test(expr, column, kind));
+                // An exact test rules out all that a bound would.
+                let test = test(expr, column, kind);
+                let bound = if test.is_none() { bound(expr, column, kind) } else { None };
                 if bound.is_some() || test.is_some() {
                     return Meaning::Field { bound, test };
                 }

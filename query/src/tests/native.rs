@@ -310,6 +310,114 @@ fn tests_of_fields_equal_those_of_expressions() {
 }
 
 #[test]
+fn rows_as_they_are_equal_planned_ones() {
+    for (seed, merge) in (60u64..).zip(["last_non_null", "append", "last_row"]) {
+        let world = filled(seed, merge);
+        let mut random = Random(seed);
+        for _ in 0..60 {
+            let list = random.one(&["*", "time, f", "host, m.i, time", "t, s", "at, time, time"]);
+            let conditions: Vec<String> =
+                (0..random.below(4)).map(|_| condition(&mut random)).collect();
+            let mut sql = format!("SELECT {list} FROM m");
+            if !conditions.is_empty() {
+                let _ = write!(sql, " WHERE {}", conditions.join(" AND "));
+            }
+            let ordered = random.below(2) == 0 && list.contains("time") || list == "*";
+            if ordered {
+                let _ = write!(sql, " ORDER BY time{}", random.one(&["", " DESC"]));
+            }
+            let limit = match random.below(3) {
+                0 => None,
+                _ => Some([0, 1, 7, 100, 5000][random.below(5) as usize]),
+            };
+            if let Some(limit) = limit {
+                let _ = write!(sql, " LIMIT {limit}");
+            }
+            check_rows(&world, &sql, ordered, limit);
+        }
+    }
+}
+
+/// Compares rows of which those at one time may come in any order.
+fn check_rows(world: &World, sql: &str, ordered: bool, limit: Option<usize>) {
+    let native = rows(&world.session, sql, &[]);
+    world.run("SET millrace.use_native = off");
+    let planned = rows(&world.session, sql, &[]);
+    let all = sql.split(" LIMIT").next().unwrap_or_default();
+    let mut all = rows(&world.session, all, &[]);
+    world.run("RESET millrace.use_native");
+    assert_eq!(native.len(), planned.len(), "{sql}");
+    let time = |row: &String| {
+        let shown = row.split(" | ").find(|v| v.starts_with("2026-")).unwrap_or_default();
+        shown.to_string()
+    };
+    if ordered && !sql.contains("SELECT at") {
+        let times = |rows: &[String]| rows.iter().map(time).collect::<Vec<_>>();
+        assert_eq!(times(&native), times(&planned), "{sql}");
+    }
+    let (mut native, mut planned) = (native, planned);
+    native.sort();
+    planned.sort();
+    all.sort();
+    if limit.is_none() {
+        assert_eq!(native, planned, "{sql}");
+    }
+    // Every row is one that is there, and none comes twice.
+    let mut left = all.into_iter();
+    for row in &native {
+        assert!(left.any(|other| other == *row), "{row} of {sql}");
+    }
+}
+
+#[test]
+fn the_newest_rows_are_found_from_the_end() {
+    let world = World::new();
+    world.run("CREATE TABLE d (time timestamptz, k text, v bigint, PRIMARY KEY (k, time))");
+    let engine = &world.engine;
+    let table = engine.db().snapshot().table("d").unwrap().schema().id;
+    let start = 1_767_225_600_000_000_000i64;
+    let count = 500_000i64;
+    let batch = tsdb::types::WriteBatch {
+        table,
+        series: (0..50)
+            .map(|k| {
+                let key = format!("k{k}");
+                tsdb::types::SeriesRef::Key(tsdb::types::Key::new([(1, key.as_bytes())]))
+            })
+            .collect(),
+        key_of_row: (0..count).map(|i| (i % 50) as u32).collect(),
+        times: (0..count).map(|i| start + i * 1_000_000_000).collect(),
+        columns: vec![(
+            2,
+            tsdb::types::Column::good(tsdb::types::Values::Int((0..count).collect())),
+        )],
+    };
+    engine.db().execute(tsdb::Command::Write(batch)).unwrap();
+    world.run("CHECKPOINT");
+    world.check("SELECT v FROM d ORDER BY d.time DESC LIMIT 3", &["499999", "499998", "499997"]);
+    for (sql, expect) in [
+        ("SELECT time, v FROM d ORDER BY time DESC LIMIT 3", ["499999", "499998", "499997"]),
+        ("SELECT v, time FROM d ORDER BY time LIMIT 3", ["0", "1", "2"]),
+        (
+            "SELECT time, v FROM d WHERE v < 1000 AND v <> 998 ORDER BY time DESC LIMIT 3",
+            ["999", "997", "996"],
+        ),
+        (
+            "SELECT k, v, time FROM d WHERE k = 'k7' ORDER BY time DESC LIMIT 3",
+            ["499957", "499907", "499857"],
+        ),
+    ] {
+        let found = rows(&world.session, sql, &[]);
+        for (row, expect) in found.iter().zip(expect) {
+            assert!(row.split(" | ").any(|v| v == expect), "{row} of {sql}");
+        }
+        assert_eq!(found.len(), 3, "{sql}");
+    }
+    let none = rows(&world.session, "SELECT * FROM d WHERE v < 0 ORDER BY time LIMIT 3", &[]);
+    assert!(none.is_empty());
+}
+
+#[test]
 fn first_and_last_are_native_too() {
     let world = filled(7, "last_non_null");
     for sql in [

@@ -8,7 +8,7 @@ use crate::head::{Run, RunData};
 use crate::part::{GroupKeys, GroupRef, Part, ZoneRows, ZoneStats, ZoneValues};
 use crate::types::{Column, ColumnId, PhysicalType, SeriesRows, TimeRange, Value};
 
-use super::filter::FieldFilter;
+use super::filter::{FieldFilter, Verdict};
 use super::source::PartHandle;
 use super::{FieldBound, ScanStats};
 
@@ -93,8 +93,13 @@ impl Group {
         Ok(self.tested.get_or_init(|| decoded))
     }
 
-    /// The zones, each with whether the bounds rule it out.
-    pub fn zones(&self, bounds: &[FieldBound], stats: &ScanStats) -> Result<&[(ZoneRows, bool)]> {
+    /// The zones, each with whether bounds or filters rule it out.
+    pub fn zones(
+        &self,
+        bounds: &[FieldBound],
+        filters: &[(usize, FieldFilter)],
+        stats: &ScanStats,
+    ) -> Result<&[(ZoneRows, bool)]> {
         if let Some(skips) = self.skips.get() {
             return Ok(skips);
         }
@@ -110,6 +115,13 @@ impl Group {
                         *skip |= rules_out(bound, stats);
                     }
                 }
+            }
+        }
+        for (_, filter) in filters {
+            let found = part.zone_stats(&self.group, filter.column)?;
+            for (nth, (zone, skip)) in zones.iter_mut().enumerate() {
+                let of_zone = found.as_ref().and_then(|found| found.get(nth));
+                *skip |= filter.test.verdict(of_zone, zone.rows) == Verdict::None;
             }
         }
         let pruned = zones.iter().filter(|(_, skip)| *skip).count();

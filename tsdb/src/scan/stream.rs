@@ -265,10 +265,10 @@ fn emit(
     out: &mut Output,
 ) -> Result<()> {
     let group = match place {
-        Place::Group(group) if !spec.bounds.is_empty() => group,
+        Place::Group(group) if !(spec.bounds.is_empty() && spec.filters.is_empty()) => group,
         _ => return passing(place, start, end, series, spec, stats, out),
     };
-    for (zone, skip) in group.zones(&spec.bounds, stats)? {
+    for (zone, skip) in group.zones(&spec.bounds, &spec.filters, stats)? {
         let from = start.max(zone.start as usize);
         let to = end.min((zone.start + zone.rows) as usize);
         if !skip && from < to {

@@ -152,7 +152,8 @@ impl Table {
     pub fn aggregate_nothing(&self, request: &AggregateRequest) -> Result<Aggregates> {
         let wanted: Vec<ColumnId> = request.columns.iter().map(|c| c.column).collect();
         let wants: Vec<_> = request.columns.iter().map(|c| c.wants).collect();
-        Ok(Aggregates::new(&self.state.physical(&wanted)?, &wants))
+        let columns = self.state.physical(&wanted)?;
+        Ok(Aggregates::new(&columns, &wants, request.counted.len()))
     }
 
     /// Newest row of each series of `series` that has one, in ascending series, out of the
@@ -241,7 +242,8 @@ impl TableState {
     }
 
     pub(super) fn scan(&self, request: ScanRequest) -> Result<Scan> {
-        let (columns, filters) = self.with_tested(&request.columns, request.filters)?;
+        let mut columns = self.physical(&request.columns)?;
+        let filters = self.placed(&mut columns, request.filters)?;
         let stats = Arc::new(ScanStats::default());
         let sources = self.sources(request.series.as_ref(), request.times, &stats);
         let set = self.bounded(request.series);
@@ -265,7 +267,13 @@ impl TableState {
 
     fn aggregate(&self, request: AggregateRequest) -> Result<Aggregation> {
         let wanted: Vec<ColumnId> = request.columns.iter().map(|c| c.column).collect();
-        let (columns, filters) = self.with_tested(&wanted, request.filters)?;
+        let mut columns = self.physical(&wanted)?;
+        let filters = self.placed(&mut columns, request.filters)?;
+        let counted = self.placed(&mut columns, request.counted)?;
+        let split = match request.split {
+            None => None,
+            Some(column) => Some(self.place(&mut columns, column)?),
+        };
         let stats = Arc::new(ScanStats::default());
         let sources = self.sources(request.series.as_ref(), request.times, &stats);
         let set = self.bounded(request.series);
@@ -274,6 +282,8 @@ impl TableState {
             groups: request.groups,
             columns: columns.clone(),
             wants: request.columns.iter().map(|c| c.wants).collect(),
+            split,
+            counted,
             filters,
             use_zones: request.use_zones,
         });
@@ -296,24 +306,26 @@ impl TableState {
         Ok(Aggregation { streams, stats })
     }
 
-    /// The columns wanted and behind them those that only filters look at, with the filters and
-    /// the places of their columns.
-    fn with_tested(
+    /// The place of a column among those wanted, which it joins if it is not there.
+    fn place(
         &self,
-        wanted: &[ColumnId],
-        filters: Vec<FieldFilter>,
-    ) -> Result<(Vec<(ColumnId, PhysicalType)>, Vec<(usize, FieldFilter)>)> {
-        let mut columns = self.physical(wanted)?;
-        let mut placed = Vec::with_capacity(filters.len());
-        for filter in filters {
-            let at = columns.iter().position(|(id, _)| *id == filter.column);
-            let at = at.unwrap_or(columns.len());
-            if at == columns.len() {
-                columns.extend(self.physical(&[filter.column])?);
-            }
-            placed.push((at, filter));
+        columns: &mut Vec<(ColumnId, PhysicalType)>,
+        column: ColumnId,
+    ) -> Result<usize> {
+        if let Some(at) = columns.iter().position(|(id, _)| *id == column) {
+            return Ok(at);
         }
-        Ok((columns, placed))
+        columns.extend(self.physical(&[column])?);
+        Ok(columns.len() - 1)
+    }
+
+    /// Tests with the places of their columns, which join those wanted.
+    fn placed(
+        &self,
+        columns: &mut Vec<(ColumnId, PhysicalType)>,
+        tests: Vec<FieldFilter>,
+    ) -> Result<Vec<(usize, FieldFilter)>> {
+        tests.into_iter().map(|test| Ok((self.place(columns, test.column)?, test))).collect()
     }
 
     /// A set without the series that came after the snapshot.

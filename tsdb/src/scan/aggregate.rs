@@ -116,8 +116,12 @@ pub struct AggregateRequest {
     pub buckets: Option<Buckets>,
     /// Groups of series.
     pub groups: GroupOf,
+    /// A number by whose values rows are grouped too.
+    pub split: Option<ColumnId>,
     /// Columns, each once.
     pub columns: Vec<AggregateColumn>,
+    /// Tests of which is counted how many rows of a slot pass.
+    pub counted: Vec<FieldFilter>,
     /// Rows must pass all of these; exact.
     pub filters: Vec<FieldFilter>,
     /// Streams at most.
@@ -140,12 +144,23 @@ pub struct Aggregation {
 pub(crate) struct Shared {
     pub buckets: Option<Buckets>,
     pub groups: GroupOf,
-    /// Columns wanted with their types, then those that only filters look at.
+    /// Columns wanted with their types, then those that only filters, tests and the split look at.
     pub columns: Vec<(ColumnId, PhysicalType)>,
     pub wants: Vec<Wants>,
+    /// Place of the column that rows are grouped by too.
+    pub split: Option<usize>,
+    /// Tests that are counted, each with the place of its column.
+    pub counted: Vec<(usize, FieldFilter)>,
     /// Filters, each with the place of its column in `columns`.
     pub filters: Vec<(usize, FieldFilter)>,
     pub use_zones: bool,
+}
+
+impl Shared {
+    /// No slots yet.
+    fn table(&self) -> Aggregates {
+        Aggregates::new(&self.columns[..self.wants.len()], &self.wants, self.counted.len())
+    }
 }
 
 /// Aggregates the series of one range. Reading blocks on CPU and disk.
@@ -188,7 +203,7 @@ impl AggregateStream {
         }
         let mode = spec.mode;
         let merger = ScanStream::new(&[], spec, Arc::clone(&stats))?;
-        let table = Aggregates::new(&shared.columns[..shared.wants.len()], &shared.wants);
+        let table = shared.table();
         Ok(AggregateStream {
             shared,
             mode,
@@ -238,8 +253,7 @@ impl AggregateStream {
 
     /// What was added so far; the stream goes on with nothing.
     pub fn take(&mut self) -> Aggregates {
-        let wanted = &self.shared.columns[..self.shared.wants.len()];
-        std::mem::replace(&mut self.table, Aggregates::new(wanted, &self.shared.wants))
+        std::mem::replace(&mut self.table, self.shared.table())
     }
 
     fn series(&mut self, series: u32, mut pieces: Vec<Piece>) -> Result<()> {
@@ -263,7 +277,7 @@ impl AggregateStream {
             self.merger.feed(series, touched, range);
             while let Some(rows) = self.merger.next_rows()? {
                 let columns: Vec<_> = rows.columns.iter().map(|(_, c)| Some(c)).collect();
-                self.add(group, &rows.times, &columns, 0, rows.times.len())?;
+                self.add(group, &rows.times, &columns, 0);
             }
         }
         Ok(())

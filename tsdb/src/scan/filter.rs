@@ -116,16 +116,30 @@ impl FieldTest {
             }
             return;
         };
-        if let (None, Values::Float(values)) = (&column.states, &column.values)
-            && let FieldTest::Compare(comparison, literal) = self
-            && let Some(literal) = literal.as_float().filter(|l| !l.is_nan())
-        {
-            floats(*comparison, literal, &values[start..start + keep.len()], keep);
-            return;
+        let end = start + keep.len();
+        match (self, &column.values) {
+            (FieldTest::Present, _) => {}
+            (FieldTest::Compare(comparison, literal), Values::Float(values))
+                if literal.as_float().is_some_and(|l| !l.is_nan()) =>
+            {
+                let literal = literal.as_float().unwrap_or_default();
+                floats(*comparison, literal, &values[start..end], keep);
+            }
+            (FieldTest::Compare(comparison, Literal::Int(literal)), Values::Int(values)) => {
+                ints(*comparison, *literal, &values[start..end], keep);
+            }
+            _ => {
+                for (i, keep) in keep.iter_mut().enumerate() {
+                    let (state, value) = column.cell(start + i);
+                    *keep &= self.passes(state, value);
+                }
+                return;
+            }
         }
-        for (i, keep) in keep.iter_mut().enumerate() {
-            let (state, value) = column.cell(start + i);
-            *keep &= self.passes(state, value);
+        // Where there is no value, what stands in its place was compared: it counts for nothing.
+        if let Some(states) = &column.states {
+            let states = &states[start..end];
+            keep.iter_mut().zip(states).for_each(|(keep, s)| *keep &= CellState(*s).is_value());
         }
     }
 
@@ -180,6 +194,20 @@ fn floats(comparison: Comparison, literal: f64, values: &[f64], keep: &mut [bool
         Comparison::LessEqual => each(keep, |v, l| v <= l),
         Comparison::Greater => each(keep, |v, l| v > l || v.is_nan()),
         Comparison::GreaterEqual => each(keep, |v, l| v >= l || v.is_nan()),
+        Comparison::Equal => each(keep, |v, l| v == l),
+        Comparison::NotEqual => each(keep, |v, l| v != l),
+    }
+}
+
+fn ints(comparison: Comparison, literal: i64, values: &[i64], keep: &mut [bool]) {
+    let each = |keep: &mut [bool], test: fn(i64, i64) -> bool| {
+        keep.iter_mut().zip(values).for_each(|(keep, v)| *keep &= test(*v, literal));
+    };
+    match comparison {
+        Comparison::Less => each(keep, |v, l| v < l),
+        Comparison::LessEqual => each(keep, |v, l| v <= l),
+        Comparison::Greater => each(keep, |v, l| v > l),
+        Comparison::GreaterEqual => each(keep, |v, l| v >= l),
         Comparison::Equal => each(keep, |v, l| v == l),
         Comparison::NotEqual => each(keep, |v, l| v != l),
     }

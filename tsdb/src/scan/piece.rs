@@ -20,7 +20,7 @@ pub(super) struct Group {
     keys: OnceLock<GroupKeys>,
     columns: OnceLock<Vec<Option<Column>>>,
     /// Columns that filters look at, in the order of the filters.
-    tested: OnceLock<Vec<Option<Column>>>,
+    tested: OnceLock<Vec<(ColumnId, Option<Column>)>>,
     /// Rows that bounds rule out, by zone.
     skips: OnceLock<Vec<(ZoneRows, bool)>>,
 }
@@ -47,11 +47,6 @@ impl Group {
         &self.handle.part
     }
 
-    /// Whether the columns of the stream were decoded.
-    pub fn has_columns(&self) -> bool {
-        self.columns.get().is_some()
-    }
-
     /// Series and times.
     pub fn keys(&self) -> Result<&GroupKeys> {
         if let Some(keys) = self.keys.get() {
@@ -73,8 +68,16 @@ impl Group {
         if !columns.is_empty() {
             ScanStats::add(&stats.groups_read, 1);
         }
-        let decoded = self.handle.part.read_columns(&self.group, columns)?;
-        Ok(self.columns.get_or_init(|| decoded))
+        let held = self.tested.get().map_or(&[][..], Vec::as_slice);
+        let find = |id: ColumnId| held.iter().find(|(tested, _)| *tested == id);
+        let rest: Vec<_> = columns.iter().filter(|(id, _)| find(*id).is_none()).copied().collect();
+        let mut decoded = self.handle.part.read_columns(&self.group, &rest)?.into_iter();
+        let all = columns.iter().map(|(id, _)| match find(*id) {
+            Some((_, column)) => column.clone(),
+            None => decoded.next().flatten(),
+        });
+        let all = all.collect();
+        Ok(self.columns.get_or_init(|| all))
     }
 
     /// The columns that a stream's filters look at, in the order of the filters.
@@ -83,14 +86,15 @@ impl Group {
         columns: &[(ColumnId, PhysicalType)],
         filters: &[(usize, FieldFilter)],
         stats: &ScanStats,
-    ) -> Result<&[Option<Column>]> {
+    ) -> Result<&[(ColumnId, Option<Column>)]> {
         if let Some(tested) = self.tested.get() {
             return Ok(tested);
         }
         ScanStats::add(&stats.groups_tested, 1);
         let wanted: Vec<_> = filters.iter().map(|(at, _)| columns[*at]).collect();
         let decoded = self.handle.part.read_columns(&self.group, &wanted)?;
-        Ok(self.tested.get_or_init(|| decoded))
+        let named = wanted.iter().map(|(id, _)| *id).zip(decoded).collect();
+        Ok(self.tested.get_or_init(|| named))
     }
 
     /// The zones, each with whether bounds or filters rule it out.

@@ -301,7 +301,7 @@ fn passing(
         }
         Place::Group(group) => {
             let columns = group.tested(&spec.columns, &spec.filters, stats)?;
-            for ((_, filter), column) in spec.filters.iter().zip(columns) {
+            for ((_, filter), (_, column)) in spec.filters.iter().zip(columns) {
                 filter.test.apply(column.as_ref(), start, &mut keep);
             }
         }

@@ -1,7 +1,7 @@
 //! Adding rows: of a piece that is alone, or merged ones.
 
 use crate::error::Result;
-use crate::types::{Column, TimeRange};
+use crate::types::{Column, PhysicalType, TimeRange, ValueRef};
 
 use super::super::piece::{Piece, Place};
 use super::AggregateStream;
@@ -26,7 +26,8 @@ impl AggregateStream {
                 let shared = self.shared.clone();
                 let columns: Vec<_> =
                     shared.columns.iter().map(|(id, _)| data.column(*id)).collect();
-                self.add(group, &data.times[start..end], &columns, start, end - start)
+                self.add(group, &data.times[start..end], &columns, start);
+                Ok(())
             }
             Place::Group(_) if self.zones_help(piece) => self.zoned(piece, range, group),
             Place::Group(_) => {
@@ -50,77 +51,65 @@ impl AggregateStream {
         }
         let shared = self.shared.clone();
         let times = &place.keys()?.times[start..end];
-        if !shared.filters.is_empty() && !self.some_pass(piece, start, end)? {
-            return Ok(());
+        let mut keep = None;
+        if !shared.filters.is_empty() {
+            // The columns that filters look at are decoded alone first.
+            let tested = place.tested(&shared.columns, &shared.filters, &self.stats)?;
+            let mut mask = vec![true; end - start];
+            for ((_, filter), (_, column)) in shared.filters.iter().zip(tested) {
+                filter.test.apply(column.as_ref(), start, &mut mask);
+            }
+            if !mask.contains(&true) {
+                return Ok(());
+            }
+            keep = Some(mask);
         }
         let columns = place.columns(&shared.columns, &self.stats)?;
         let columns: Vec<_> = columns.iter().map(Option::as_ref).collect();
-        self.add(group, times, &columns, start, end - start)
+        self.add_kept(group, times, &columns, start, keep.as_deref());
+        Ok(())
     }
 
-    /// Whether a row passes the filters, by decoding only the columns that they look at.
-    fn some_pass(&self, piece: &Piece, start: usize, end: usize) -> Result<bool> {
-        let Place::Group(place) = &piece.place else { return Ok(true) };
-        let shared = &self.shared;
-        if place.has_columns() || shared.filters.len() >= shared.columns.len() {
-            return Ok(true);
-        }
-        let columns = place.tested(&shared.columns, &shared.filters, &self.stats)?;
-        let mut keep = vec![true; end - start];
-        for ((_, filter), column) in shared.filters.iter().zip(columns) {
-            filter.test.apply(column.as_ref(), start, &mut keep);
-        }
-        Ok(keep.contains(&true))
-    }
-
-    /// Adds `count` rows; row `i` has `times[i]` and is row `start + i` of the columns.
+    /// Adds rows; row `i` has `times[i]` and is row `start + i` of the columns.
     pub(super) fn add(
         &mut self,
         group: u32,
         times: &[i64],
         columns: &[Option<&Column>],
         start: usize,
-        count: usize,
-    ) -> Result<()> {
-        if self.shared.filters.is_empty() {
-            self.add_all(group, times, columns, start);
-            return Ok(());
-        }
-        let mut keep = vec![true; count];
+    ) {
         let shared = self.shared.clone();
+        if shared.filters.is_empty() {
+            return self.add_kept(group, times, columns, start, None);
+        }
+        let mut keep = vec![true; times.len()];
         for (at, filter) in &shared.filters {
             filter.test.apply(columns[*at], start, &mut keep);
         }
-        let picks: Vec<u32> = (0..count).filter(|i| keep[*i]).map(|i| (start + i) as u32).collect();
-        if picks.len() == count {
-            self.add_all(group, times, columns, start);
-        } else if !picks.is_empty() {
-            let times: Vec<i64> = picks.iter().map(|i| times[*i as usize - start]).collect();
-            let wanted = &columns[..shared.wants.len()];
-            let gathered: Vec<Option<Column>> =
-                wanted.iter().map(|column| column.map(|c| c.gather(&picks))).collect();
-            let gathered: Vec<_> = gathered.iter().map(Option::as_ref).collect();
-            self.add_all(group, &times, &gathered, 0);
-        }
-        Ok(())
+        self.add_kept(group, times, columns, start, Some(&keep));
     }
 
-    fn add_all(&mut self, group: u32, times: &[i64], columns: &[Option<&Column>], start: usize) {
+    /// Adds the rows that are kept; all without a mask.
+    fn add_kept(
+        &mut self,
+        group: u32,
+        times: &[i64],
+        columns: &[Option<&Column>],
+        start: usize,
+        keep: Option<&[bool]>,
+    ) {
         let mut segments = std::mem::take(&mut self.segments);
         segments.clear();
-        match self.shared.buckets {
-            None => {
-                let slot = self.table.slot(group, 0);
-                segments.push(Segment { slot, start: 0, end: times.len() as u32 });
-            }
-            Some(buckets) => {
-                let mut at = 0;
-                while at < times.len() {
-                    let bucket = buckets.index(times[at]);
-                    let end = at + run_until(&times[at..], buckets.last(bucket));
-                    let slot = self.table.slot(group, bucket);
-                    segments.push(Segment { slot, start: at as u32, end: end as u32 });
-                    at = end;
+        match keep {
+            None => self.segment(group, times, columns, start, 0..times.len(), &mut segments),
+            Some(keep) => {
+                let mut row = 0;
+                for run in keep.chunk_by(|a, b| a == b) {
+                    let rows = row..row + run.len();
+                    row = rows.end;
+                    if run[0] {
+                        self.segment(group, times, columns, start, rows, &mut segments);
+                    }
                 }
             }
         }
@@ -132,7 +121,78 @@ impl AggregateStream {
                 self.table.add(nth, column, start, times, &segments);
             }
         }
+        let shared = self.shared.clone();
+        for (nth, (at, filter)) in shared.counted.iter().enumerate() {
+            let mut pass = vec![true; times.len()];
+            filter.test.apply(columns[*at], start, &mut pass);
+            for segment in &segments {
+                let rows = &pass[segment.start as usize..segment.end as usize];
+                let count = rows.iter().filter(|pass| **pass).count() as u64;
+                self.table.passing[nth][segment.slot as usize] += count;
+            }
+        }
         self.segments = segments;
+    }
+
+    /// Cuts rows into segments of one bucket and one value of the column that splits.
+    fn segment(
+        &mut self,
+        group: u32,
+        times: &[i64],
+        columns: &[Option<&Column>],
+        start: usize,
+        rows: std::ops::Range<usize>,
+        segments: &mut Vec<Segment>,
+    ) {
+        let mut at = rows.start;
+        while at < rows.end {
+            let (bucket, end) = match self.shared.buckets {
+                None => (0, rows.end),
+                Some(buckets) => {
+                    let bucket = buckets.index(times[at]);
+                    (bucket, at + run_until(&times[at..rows.end], buckets.last(bucket)))
+                }
+            };
+            while at < end {
+                let (split, to) = match self.shared.split {
+                    None => (0, end),
+                    Some(column) => self.split_run(columns[column], start, at, end),
+                };
+                let slot = self.table.slot(group, bucket, split);
+                segments.push(Segment { slot, start: at as u32, end: to as u32 });
+                at = to;
+            }
+        }
+    }
+
+    /// The value that row `at` is grouped by, and the end of the rows that have it too.
+    fn split_run(
+        &mut self,
+        column: Option<&Column>,
+        start: usize,
+        at: usize,
+        end: usize,
+    ) -> (u32, usize) {
+        let Some(column) = column else { return (self.split_of(None), end) };
+        let value = |row: usize| {
+            let (state, value) = column.cell(start + row);
+            state.is_value().then_some(value)
+        };
+        let first = value(at);
+        // NaN differs from itself, which only makes runs shorter.
+        let same = (at + 1..end).take_while(|row| value(*row) == first).count();
+        (self.split_of(first), at + 1 + same)
+    }
+
+    /// The number of a value to group by. Integers from before the column was widened are floats.
+    pub(super) fn split_of(&mut self, value: Option<ValueRef<'_>>) -> u32 {
+        let kind = self.shared.split.map(|at| self.shared.columns[at].1);
+        match (value, kind) {
+            (Some(ValueRef::Int(v)), Some(PhysicalType::Float)) => {
+                self.table.split(Some(ValueRef::Float(v as f64)))
+            }
+            (value, _) => self.table.split(value),
+        }
     }
 }
 

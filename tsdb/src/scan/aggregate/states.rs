@@ -4,7 +4,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use crate::part::{ZoneRows, ZoneStats, ZoneValues};
-use crate::types::{CellState, Column, ColumnId, PhysicalType, Values};
+use crate::types::{CellState, Column, ColumnId, PhysicalType, Value, ValueRef, Values};
 
 use super::rows::Segment;
 
@@ -197,8 +197,39 @@ impl<T: Number> Moments<T, T::Sum> {
         }
     }
 
-    fn one(&mut self, slot: usize, value: T, time: i64, wants: Wants, fresh: bool) {
-        self.run(slot, &[value], &[time], wants, fresh);
+    /// Adds a run of cells of which some are values. Where there is none, a default (0) stands.
+    fn cells(
+        &mut self,
+        slot: usize,
+        (values, states): (&[T], &[u8]),
+        times: &[i64],
+        wants: Wants,
+        fresh: bool,
+    ) {
+        let is_value = |state: &u8| CellState(*state).is_value();
+        if wants.has(Wants::SUM) {
+            let mut sum = T::Sum::default();
+            for (v, state) in values.iter().zip(states) {
+                sum += if is_value(state) { v.widen() } else { T::Sum::default() };
+            }
+            self.sum[slot] += sum;
+        }
+        if wants.has(Wants::EXTREMES) {
+            let (mut min, mut max, mut nan) = (T::ENDS.0, T::ENDS.1, false);
+            for (v, state) in values.iter().zip(states) {
+                let counts = is_value(state);
+                min = if counts && *v < min { *v } else { min };
+                max = if counts && *v > max { *v } else { max };
+                nan |= counts && v.is_nan();
+            }
+            self.extreme(slot, min, max, nan);
+        }
+        if wants.has(Wants::EDGES)
+            && let Some(first) = states.iter().position(is_value)
+            && let Some(last) = states.iter().rposition(is_value)
+        {
+            self.edge(slot, (times[first], values[first]), (times[last], values[last]), fresh);
+        }
     }
 
     fn merge(&mut self, slot: usize, other: &Self, from: usize, wants: Wants, fresh: bool) {
@@ -235,12 +266,15 @@ fn segments<T: Number>(
                 of.run(slot, values, &times[from..to], wants, fresh);
             }
             Some(states) => {
-                for row in from..to {
-                    if CellState(states[start + row]).is_value() {
-                        let fresh = count[slot] == 0;
-                        count[slot] += 1;
-                        of.one(slot, values[start + row], times[row], wants, fresh);
-                    }
+                let cells = start + from..start + to;
+                let (values, states) = (&values[cells.clone()], &states[cells]);
+                let found = states.iter().filter(|s| CellState(**s).is_value()).count();
+                let (fresh, times) = (count[slot] == 0, &times[from..to]);
+                count[slot] += found as u64;
+                if found == values.len() {
+                    of.run(slot, values, times, wants, fresh);
+                } else if found > 0 {
+                    of.cells(slot, (values, states), times, wants, fresh);
                 }
             }
         }
@@ -250,24 +284,36 @@ fn segments<T: Number>(
 /// Slots by group and bucket.
 #[derive(Clone, Debug)]
 pub struct Aggregates {
-    /// Group and bucket number of each slot.
-    pub keys: Vec<(u32, i64)>,
+    /// Group, bucket number and place in `splits` of each slot; 0 where nothing splits.
+    pub keys: Vec<(u32, i64, u32)>,
+    /// Values that rows were grouped by too; `None` for rows without one.
+    pub splits: Vec<Option<Value>>,
+    /// Of each test counted, how many rows of each slot pass.
+    pub passing: Vec<Vec<u64>>,
     /// Rows of each slot.
     pub rows: Vec<u64>,
     /// The columns asked for, in their order.
     pub columns: Vec<ColumnAggregates>,
     wants: Vec<Wants>,
-    index: HashMap<(u32, i64), u32, RandomState>,
+    index: HashMap<(u32, i64, u32), u32, RandomState>,
+    split_index: HashMap<Option<u64>, u32, RandomState>,
 }
 
 impl Aggregates {
-    pub(crate) fn new(columns: &[(ColumnId, PhysicalType)], wants: &[Wants]) -> Aggregates {
+    pub(crate) fn new(
+        columns: &[(ColumnId, PhysicalType)],
+        wants: &[Wants],
+        counted: usize,
+    ) -> Aggregates {
         Aggregates {
             keys: Vec::new(),
             rows: Vec::new(),
             columns: columns.iter().map(|(_, kind)| ColumnAggregates::new(*kind)).collect(),
             wants: wants.to_vec(),
+            splits: Vec::new(),
+            passing: vec![Vec::new(); counted],
             index: HashMap::default(),
+            split_index: HashMap::default(),
         }
     }
 
@@ -283,7 +329,7 @@ impl Aggregates {
 
     /// Adds a slot without rows, of group 0 and bucket 0.
     pub fn add_empty(&mut self) {
-        self.slot(0, 0);
+        self.slot(0, 0, 0);
     }
 
     /// Bytes held, about.
@@ -297,18 +343,38 @@ impl Aggregates {
             })
             .sum();
         // Key, rows, and an entry of the index at its usual load.
-        self.keys.capacity() * (16 + 8 + 48 + column)
+        self.keys.capacity() * (16 + 8 + 48 + column + self.passing.len() * 8)
+            + self.splits.capacity() * 80
     }
 
-    /// The slot of a group and bucket, made if there is none.
-    pub(super) fn slot(&mut self, group: u32, bucket: i64) -> u32 {
-        if let Some(slot) = self.index.get(&(group, bucket)) {
+    /// The number of a value that rows are grouped by. Zeros are one value, and so are all NaN.
+    pub(super) fn split(&mut self, value: Option<ValueRef<'_>>) -> u32 {
+        let (bits, value) = match value {
+            Some(ValueRef::Int(v)) => (Some(v as u64), Some(Value::Int(v))),
+            Some(ValueRef::Float(v)) => {
+                let v = if v == 0.0 { 0.0 } else { v };
+                let v = if v.is_nan() { f64::NAN } else { v };
+                (Some(v.to_bits()), Some(Value::Float(v)))
+            }
+            _ => (None, None),
+        };
+        *self.split_index.entry(bits).or_insert_with(|| {
+            self.splits.push(value);
+            self.splits.len() as u32 - 1
+        })
+    }
+
+    /// The slot of a group, bucket and split, made if there is none.
+    pub(super) fn slot(&mut self, group: u32, bucket: i64, split: u32) -> u32 {
+        let key = (group, bucket, split);
+        if let Some(slot) = self.index.get(&key) {
             return *slot;
         }
         let slot = self.keys.len() as u32;
-        self.index.insert((group, bucket), slot);
-        self.keys.push((group, bucket));
+        self.index.insert(key, slot);
+        self.keys.push(key);
         self.rows.push(0);
+        self.passing.iter_mut().for_each(|passing| passing.push(0));
         for (column, wants) in self.columns.iter_mut().zip(&self.wants) {
             match column {
                 ColumnAggregates::Int { count, of } => {
@@ -432,9 +498,16 @@ impl Aggregates {
     /// # Panics
     /// If the other is of another request.
     pub fn merge(&mut self, other: &Aggregates) {
-        for (from, (group, bucket)) in other.keys.iter().enumerate() {
-            let slot = self.slot(*group, *bucket) as usize;
+        for (from, (group, bucket, split)) in other.keys.iter().enumerate() {
+            let split = match other.splits.get(*split as usize) {
+                None => 0,
+                Some(value) => self.split(value.as_ref().map(Value::as_ref)),
+            };
+            let slot = self.slot(*group, *bucket, split) as usize;
             self.rows[slot] += other.rows[from];
+            for (passing, other) in self.passing.iter_mut().zip(&other.passing) {
+                passing[slot] += other[from];
+            }
             let pairs = self.columns.iter_mut().zip(&other.columns).zip(&self.wants);
             for ((column, other), wants) in pairs {
                 merge_column(column, other, slot, from, *wants);

@@ -196,7 +196,20 @@ fn request(random: &mut Random, table: &Table) -> AggregateRequest {
     }
     let streams = 1 + random.below(3) as usize;
     let use_zones = random.below(5) > 0;
-    AggregateRequest { series, times, buckets, groups, columns, filters, streams, use_zones }
+    let split = [None, None, Some(2), Some(3), Some(6)][random.below(5) as usize];
+    let counted = (0..random.below(3)).map(|_| filter(random, table)).collect();
+    AggregateRequest {
+        series,
+        times,
+        buckets,
+        groups,
+        split,
+        columns,
+        counted,
+        filters,
+        streams,
+        use_zones,
+    }
 }
 
 fn filter(random: &mut Random, table: &Table) -> FieldFilter {
@@ -256,8 +269,27 @@ fn holds(test: &FieldTest, state: CellState, value: ValueRef<'_>) -> bool {
     }
 }
 
-/// What the plain way knows of a column in a slot: values with their times, in order of rows.
-type Plain = BTreeMap<(u32, i64), (u64, Vec<Vec<(i64, f64)>>)>;
+/// What the plain way knows of a slot.
+#[derive(Default)]
+struct Slot {
+    rows: u64,
+    passing: Vec<u64>,
+    /// Of each column the values with their times, in order of rows.
+    values: Vec<Vec<(i64, f64)>>,
+}
+
+/// Slots by group, bucket and the text of the value that splits.
+type Plain = BTreeMap<(u32, i64, String), Slot>;
+
+/// A value to group by as a text: zeros are one, and so are all NaN.
+fn split_text(value: Option<ValueRef<'_>>) -> String {
+    match value {
+        Some(ValueRef::Int(v)) => v.to_string(),
+        Some(ValueRef::Float(v)) if v == 0.0 => "0".into(),
+        Some(ValueRef::Float(v)) => v.to_string(),
+        _ => "none".into(),
+    }
+}
 
 fn as_number(value: ValueRef<'_>) -> f64 {
     match value {
@@ -291,10 +323,22 @@ fn plain(table: &Table, request: &AggregateRequest) -> Plain {
                     let bucket = request.buckets.map_or(0, |b| {
                         (i128::from(time) - i128::from(b.origin)).div_euclid(b.width.into()) as i64
                     });
-                    let slot = found.entry((request.groups.group(run.series), bucket));
-                    let slot = slot.or_insert_with(|| (0, vec![Vec::new(); request.columns.len()]));
-                    slot.0 += 1;
-                    for (wanted, values) in request.columns.iter().zip(&mut slot.1) {
+                    let split = request.split.map(|id| {
+                        let (state, value) = cell(id);
+                        split_text(state.is_value().then_some(value))
+                    });
+                    let key = (request.groups.group(run.series), bucket, split.unwrap_or_default());
+                    let slot = found.entry(key).or_insert_with(|| Slot {
+                        passing: vec![0; request.counted.len()],
+                        values: vec![Vec::new(); request.columns.len()],
+                        rows: 0,
+                    });
+                    slot.rows += 1;
+                    for (test, passing) in request.counted.iter().zip(&mut slot.passing) {
+                        let (state, value) = cell(test.column);
+                        *passing += u64::from(holds(&test.test, state, value));
+                    }
+                    for (wanted, values) in request.columns.iter().zip(&mut slot.values) {
                         let (state, value) = cell(wanted.column);
                         if state.is_value() {
                             values.push((time, as_number(value)));
@@ -379,10 +423,18 @@ fn check(table: &Table, request: &AggregateRequest, what: &str) -> u64 {
     assert_eq!(slots, expected.len(), "slots: {what} {request:?}");
     for (at, key) in found.iter().flat_map(|f| f.keys.iter().enumerate()) {
         let found = found.as_ref().unwrap();
-        let (rows, columns) = &expected[key];
+        let split = request.split.map(|_| match &found.splits[key.2 as usize] {
+            None => split_text(None),
+            Some(value) => split_text(Some(value.as_ref())),
+        });
+        let slot = &expected[&(key.0, key.1, split.unwrap_or_default())];
         let what = format!("{what} slot {key:?} of {request:?}");
-        assert_eq!(found.rows[at], *rows, "rows: {what}");
-        for ((got, wanted), values) in found.columns.iter().zip(&request.columns).zip(columns) {
+        assert_eq!(found.rows[at], slot.rows, "rows: {what}");
+        for (got, passing) in found.passing.iter().zip(&slot.passing) {
+            assert_eq!(got[at], *passing, "passing: {what}");
+        }
+        let wanted = request.columns.iter().zip(&slot.values);
+        for (got, (wanted, values)) in found.columns.iter().zip(wanted) {
             check_column(got, at, wanted.wants, values, &format!("column {wanted:?} {what}"));
         }
     }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::part::{PageStats, ZoneRows, ZoneStats};
-use crate::types::TimeRange;
+use crate::part::{PageStats, ZoneRows, ZoneStats, ZoneValues};
+use crate::types::{TimeRange, ValueRef};
 
 use super::super::ScanStats;
 use super::super::filter::Verdict;
@@ -141,7 +141,18 @@ impl AggregateStream {
         if !known {
             return Ok(false);
         }
-        let slot = self.table.slot(group, bucket);
+        let Some(passing) = self.counted(page, at_page, nth, zone) else { return Ok(false) };
+        let split = match self.shared.split {
+            None => 0,
+            Some(at) => match only_value(of(at), zone) {
+                None => return Ok(false),
+                Some(value) => self.split_of(value),
+            },
+        };
+        let slot = self.table.slot(group, bucket, split);
+        for (counts, passing) in self.table.passing.iter_mut().zip(passing) {
+            counts[slot as usize] += u64::from(passing);
+        }
         self.table.rows[slot as usize] += u64::from(zone.rows);
         for column in 0..wanted {
             if let Some(stats) = of(column) {
@@ -149,6 +160,25 @@ impl AggregateStream {
             }
         }
         Ok(true)
+    }
+
+    /// How many rows of a zone pass each of the tests that are counted, where that is known.
+    fn counted(
+        &self,
+        page: &PageStats,
+        at_page: usize,
+        nth: usize,
+        zone: &ZoneRows,
+    ) -> Option<Vec<u32>> {
+        let counts = self.shared.counted.iter().map(|(at, filter)| {
+            let stats = page.stats(at_page, *at).and_then(|zones| zones.get(nth));
+            match filter.test.verdict(stats, zone.rows) {
+                Verdict::None => Some(0),
+                Verdict::All => Some(zone.rows),
+                Verdict::Some => None,
+            }
+        });
+        counts.collect()
     }
 
     /// The statistics of the page that a group lies in, and its place there.
@@ -163,5 +193,20 @@ impl AggregateStream {
         let page = Arc::new(part.page_stats(number, &self.shared.columns)?);
         self.pages.insert(part.meta().id, (number, Arc::clone(&page)));
         Ok((page, at_page))
+    }
+}
+
+/// The value that every row of a zone has: none in any, or the same in all.
+fn only_value(stats: Option<&ZoneStats>, zone: &ZoneRows) -> Option<Option<ValueRef<'static>>> {
+    let Some(stats) = stats.filter(|stats| stats.count() > 0) else { return Some(None) };
+    if stats.count() != zone.rows {
+        return None;
+    }
+    match stats.values {
+        ZoneValues::Int { min, max, .. } if min == max => Some(Some(ValueRef::Int(min))),
+        ZoneValues::Float { min, max, nan: false, .. } if min == max => {
+            Some(Some(ValueRef::Float(min)))
+        }
+        _ => None,
     }
 }

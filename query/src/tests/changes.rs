@@ -122,10 +122,10 @@ fn updates_of_fields() {
         world.check(all, &["a | 10 | 1.5 | n!", "a | 3 | 7.25 | n!", "b | 3 | 7.25 | n"]);
         // Both sides see the row as it was.
         assert_eq!(world.run("UPDATE t SET i = x, x = i WHERE k = 'b'"), "UPDATE 1");
-        world.check(all, &["a | 10 | 1.5 | n!", "a | 3 | 7.25 | n!", "b | 7 | 3 | n"]);
+        world.check(all, &["a | 10 | 1.5 | n!", "a | 3 | 7.25 | n!", "b | 7 | 3.0 | n"]);
         assert_eq!(world.run("UPDATE t SET i = 0 WHERE false"), "UPDATE 0");
         world.run("CHECKPOINT; VACUUM FULL");
-        world.check(all, &["a | 10 | 1.5 | n!", "a | 3 | 7.25 | n!", "b | 7 | 3 | n"]);
+        world.check(all, &["a | 10 | 1.5 | n!", "a | 3 | 7.25 | n!", "b | 7 | 3.0 | n"]);
         world.check("SELECT count(*) FROM t", &["3"]);
         for (sql, code) in [
             ("UPDATE t SET n = NULL", "23502"),
@@ -153,7 +153,7 @@ fn updates_of_fields() {
             let error = world.fails(sql);
             assert_eq!(error.code, code, "{sql}: {error:?}");
         }
-        world.check(all, &["a | 10 | 1.5 | n!", "a | 3 | 7.25 | n!", "b | 7 | 3 | n"]);
+        world.check(all, &["a | 10 | 1.5 | n!", "a | 3 | 7.25 | n!", "b | 7 | 3.0 | n"]);
     }
 }
 

@@ -27,10 +27,12 @@ struct Row {
     note: Option<String>,
 }
 
+type Truth = Box<dyn Fn(&Row) -> Option<bool>>;
+
 /// A predicate: its SQL, and its truth for a row (`None` is unknown).
 struct Predicate {
     sql: String,
-    truth: Box<dyn Fn(&Row) -> Option<bool>>,
+    truth: Truth,
 }
 
 fn at(seconds: i64) -> String {

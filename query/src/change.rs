@@ -8,6 +8,7 @@
 mod delete;
 mod found;
 mod syntax;
+mod unsure;
 mod update;
 
 use std::sync::Arc;

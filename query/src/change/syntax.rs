@@ -4,6 +4,7 @@ use datafusion::sql::sqlparser::ast::{self, Expr, Ident, SelectItem, TableFactor
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
+use super::unsure;
 use crate::error::{QueryError, QueryResult};
 use crate::insert::table_name;
 use crate::names::folded;
@@ -110,6 +111,10 @@ fn query(
     nth: bool,
     values: &[Expr],
 ) -> QueryResult<ast::Query> {
+    if let Some(condition) = selection {
+        unsure::check(condition)?;
+    }
+    values.iter().try_for_each(unsure::check_value)?;
     let (name, alias) = plain_table(from)?;
     let table = table_name(name)?;
     let called = match alias {

@@ -70,6 +70,44 @@ fn deletes_by_anything_else() {
     world.check(ALL, &[]);
 }
 
+/// Unknown is not false: what DataFusion would mix up is refused, and what is taken is right.
+#[test]
+fn conditions_that_may_be_unknown() {
+    let world = World::with_presses();
+    world.run("CREATE TABLE names (time timestamptz PRIMARY KEY, name text)");
+    world.run("INSERT INTO names VALUES ('2026-01-01', 'north')");
+    let inside = "site IN (SELECT name FROM names)";
+    for condition in [
+        format!("NOT (strokes < 1000 AND {inside})"),
+        format!("NOT ({inside} OR strokes > 1000)"),
+        format!("({inside}) IS NULL"),
+        format!("({inside}) = false"),
+        format!("strokes > 1000 OR NOT {inside}"),
+        "strokes > 1000 OR site NOT IN (SELECT name FROM names)".into(),
+        format!("CASE WHEN {inside} THEN false ELSE true END"),
+        "NOT site = ANY (SELECT name FROM names)".into(),
+        "strokes = 0 OR site <> ALL (SELECT name FROM names)".into(),
+    ] {
+        let error = world.fails(&format!("DELETE FROM press WHERE {condition}"));
+        assert_eq!(error.code, "0A000", "{condition}: {error:?}");
+    }
+    assert_eq!(world.fails(&format!("UPDATE press SET running = {inside}")).code, "0A000");
+    world.check("SELECT count(*) FROM press", &["6"]);
+    // The site of p3 is NULL: it is neither in nor not in.
+    for (condition, count) in [
+        ("site NOT IN (SELECT name FROM names)", 0),
+        ("NOT (site IN (SELECT name FROM names))", 0),
+        ("NOT (NOT (site IS NULL)) AND site NOT IN (SELECT name FROM names)", 0),
+        ("(site IN (SELECT name FROM names) OR strokes = 100) AND strokes > 10", 2),
+        ("strokes > 2 AND site IN (SELECT name FROM names)", 2),
+        ("NOT EXISTS (SELECT 1 FROM names WHERE name = press.site)", 0),
+        ("strokes = 1 AND device IN (SELECT 'p1' WHERE NOT (1 IN (SELECT 2)))", 1),
+    ] {
+        let tag = format!("DELETE {count}");
+        assert_eq!(world.run(&format!("DELETE FROM press WHERE {condition}")), tag, "{condition}");
+    }
+}
+
 #[test]
 fn changes_with_parameters() {
     let world = World::with_presses();
@@ -284,6 +322,55 @@ fn changes_need_the_right_to_write() {
         assert_eq!(fails(&reader, sql).code, "42501", "{sql}");
     }
     world.check("SELECT count(*), sum(strokes) FROM press", &["6 | 127"]);
+}
+
+#[test]
+fn rows_are_deleted_by_quality() {
+    use tsdb::Command;
+    use tsdb::types::{CellState, Column, Key, SeriesRef, Values, WriteBatch};
+    let world = World::new();
+    for merge in ["last_non_null", "last_row", "append"] {
+        let name = format!("q_{merge}");
+        world.run(&format!(
+            "CREATE TABLE {name} (time timestamptz NOT NULL, k text, x bigint, y bigint,
+             PRIMARY KEY (k, time)) WITH (merge = '{merge}')"
+        ));
+        let table = world.engine.db().snapshot().table(&name).unwrap().schema().clone();
+        let [k, x, y] = ["k", "x", "y"].map(|column| table.column(column).unwrap().id);
+        let states = |list: [CellState; 3]| Some(list.map(|state| state.0).to_vec());
+        let bad = CellState::value(tsdb::types::Quality::Bad);
+        let good = CellState::GOOD;
+        let batch = WriteBatch {
+            table: table.id,
+            series: vec![SeriesRef::Key(Key::new([(k, &b"a"[..])]))],
+            key_of_row: vec![0; 3],
+            times: (0..3).map(|n| n * 60_000_000_000).collect(),
+            columns: vec![
+                (
+                    x,
+                    Column { values: Values::Int(vec![1, 2, 3]), states: states([good, bad, bad]) },
+                ),
+                (
+                    y,
+                    Column {
+                        values: Values::Int(vec![4, 5, 6]),
+                        states: states([bad, good, good]),
+                    },
+                ),
+            ],
+        };
+        world.engine.db().execute(Command::Write(batch)).unwrap();
+        let sql = format!("UPDATE {name} SET y = y + 10 WHERE x = 3");
+        assert_eq!(world.run(&sql), "UPDATE 1");
+        // What was not assigned keeps its quality; what was is good.
+        world.check(
+            &format!("SELECT x, x__quality, y, y__quality FROM {name} ORDER BY x"),
+            &["1 | good | 4 | bad", "2 | bad | 5 | good", "3 | bad | 16 | good"],
+        );
+        let sql = format!("DELETE FROM {name} WHERE x__quality = 'bad' AND y < 10");
+        assert_eq!(world.run(&sql), "DELETE 1");
+        world.check(&format!("SELECT x FROM {name} ORDER BY x"), &["1", "3"]);
+    }
 }
 
 /// A count of rows out of statistics must not count deleted ones, nor a maximum remember them.

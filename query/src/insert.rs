@@ -21,7 +21,9 @@ use crate::session::{Session, Tree};
 use crate::statement::Statement;
 use crate::table::{Source, arrow_type};
 use crate::{Description, Outcome};
+pub(crate) use literal::placeholder;
 use rows::RowsBuilder;
+pub(crate) use rows::{Cell, assign, cell};
 
 /// Bytes of rows in one INSERT: they must fit one record of the log.
 const BYTES_MAX: usize = 128 << 20;
@@ -223,7 +225,7 @@ fn check_required(plan: &Plan<'_>) -> QueryResult<()> {
 }
 
 /// `23502`.
-fn null_in(column: &str, table: &str) -> QueryError {
+pub(crate) fn null_in(column: &str, table: &str) -> QueryError {
     let message = format!(
         "null value in column \"{column}\" of relation \"{table}\" violates not-null constraint"
     );
@@ -231,7 +233,7 @@ fn null_in(column: &str, table: &str) -> QueryError {
 }
 
 /// All columns in the order of SQL.
-fn targets_of(table: &TableSchema) -> Vec<Target> {
+pub(crate) fn targets_of(table: &TableSchema) -> Vec<Target> {
     let mut out = vec![Target {
         name: table.time_name.clone(),
         source: Source::Time,

@@ -3,6 +3,7 @@
 //! map of the rooms and what holds between them.
 
 mod catalog;
+mod change;
 mod ddl;
 mod engine;
 mod error;

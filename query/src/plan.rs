@@ -48,6 +48,8 @@ pub(crate) struct PlanContext {
     pub(crate) identity: Arc<Identity>,
     /// The statement asks for quality columns.
     pub(crate) quality: bool,
+    /// The statement changes rows: [`names::ROWS`] has tables with the identity of their rows.
+    pub(crate) changes: bool,
     config: SessionConfig,
     props: ExecutionProps,
     /// Rows of the catalogue, made when a statement asks for the first of them.
@@ -105,6 +107,7 @@ impl PlanContext {
             settings,
             identity,
             quality: text.contains("__quality"),
+            changes: false,
             config,
             props,
             image: Mutex::new(None),

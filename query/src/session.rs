@@ -23,9 +23,9 @@ use crate::plan::{self, PlanContext};
 use crate::run::Stop;
 use crate::settings::Settings;
 use crate::statement::{self, Kind, Statement};
-use crate::{Description, Identity, Outcome, ddl, insert};
+use crate::{Description, Identity, Outcome, change, ddl, insert};
 
-pub(crate) use query::Tree;
+pub(crate) use query::{Change, Tree};
 use transaction::Transaction;
 pub use transaction::TransactionStatus;
 
@@ -95,11 +95,16 @@ impl Session {
     ) -> QueryResult<Description> {
         let none = || Description { params: Vec::new(), fields: None };
         let described = match statement.kind() {
-            Kind::Query(_) | Kind::Insert(_) if self.has_failed() => return Err(aborted()),
+            Kind::Query(_) | Kind::Insert(_) | Kind::Delete(_) | Kind::Update(_)
+                if self.has_failed() =>
+            {
+                return Err(aborted());
+            }
             Kind::Query(ast) => {
                 let names = Names::of(ast);
                 self.describe_query(Tree::of(statement), names, given).await
             }
+            Kind::Delete(_) | Kind::Update(_) => change::describe(self, statement, given).await,
             Kind::Insert(insert) => insert::describe(self, insert, statement, given).await,
             Kind::Explain { .. } => {
                 let names = Names::default();
@@ -156,6 +161,9 @@ impl Session {
                 self.explain(statement, params, *analyze, *verbose).await
             }
             Kind::Insert(ast) => insert::run(self, statement, ast, params).await,
+            Kind::Delete(ast) => change::delete(self, statement, ast, params).await,
+            Kind::Update(ast) => change::update(self, statement, ast, params).await,
+            Kind::Truncate(ast) => change::truncate(self, ast).await,
             Kind::Set { name, value, local } => self.set(name, value, *local),
             Kind::Show(name) => self.show(name),
             Kind::ShowAll => self.show_all(),

@@ -98,6 +98,9 @@ pub(crate) enum Kind {
         statement: Box<ast::Statement>,
     },
     Insert(Box<ast::Insert>),
+    Delete(Box<ast::Delete>),
+    Update(Box<ast::Update>),
+    Truncate(Box<ast::Truncate>),
     CreateTable(Box<ast::CreateTable>),
     AlterTable(Box<ast::AlterTable>),
     DropTable {
@@ -283,16 +286,9 @@ fn classify(statement: ast::Statement, _sql: &str) -> QueryResult<Kind> {
         S::Drop { object_type: ast::ObjectType::Table, if_exists, names, .. } => {
             Kind::DropTable { names, if_exists }
         }
-        S::Update { .. } => Kind::Unsupported(QueryError::unsupported("UPDATE").with_hint(
-            "INSERT the row again with the same key and time: present values replace earlier ones.",
-        )),
-        S::Delete { .. } => Kind::Unsupported(
-            QueryError::unsupported("DELETE")
-                .with_hint("Set a retention on the table, or DROP TABLE."),
-        ),
-        S::Truncate { .. } => Kind::Unsupported(
-            QueryError::unsupported("TRUNCATE").with_hint("DROP TABLE and CREATE TABLE again."),
-        ),
+        S::Update(update) => Kind::Update(Box::new(update)),
+        S::Delete(delete) => Kind::Delete(Box::new(delete)),
+        S::Truncate(truncate) => Kind::Truncate(Box::new(truncate)),
         S::Copy { .. } => Kind::Unsupported(
             QueryError::unsupported("COPY")
                 .with_hint("Load files with `millrace import`, or use INSERT or POST /write."),

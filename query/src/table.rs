@@ -16,15 +16,19 @@ use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Result;
 use datafusion::datasource::source_as_provider;
-use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableScan, TableType};
+use datafusion::logical_expr::{
+    Expr, LogicalPlan, TableProviderFilterPushDown, TableScan, TableType,
+};
 use datafusion::physical_plan::ExecutionPlan;
 use parking_lot::Mutex;
-use tsdb::types::{ColumnId, ColumnType, TableId, TableSchema};
+use tsdb::series::Bitmap;
+use tsdb::types::{ColumnId, ColumnType, TableId, TableSchema, TimeRange};
 use tsdb::{ScanRequest, Snapshot};
 
 use crate::error::QueryError;
 use crate::native::AggregatedRows;
 use crate::plan::PlanContext;
+use predicate::Meaning;
 
 pub(crate) use exec::{SeriesScanExec, ShownTime};
 
@@ -39,7 +43,20 @@ pub(crate) enum Source {
     Field(ColumnId, ColumnType),
     /// `x__quality` of field `x`.
     Quality(ColumnId),
+    /// Number of the row's series; for statements that change rows.
+    Series,
+    /// Time of the row to the ns; for statements that change rows.
+    Nanos,
+    /// Place of the row among those of its series and time; for statements that change rows.
+    Nth,
 }
+
+/// Columns that say which row a row is. No column of a user has such a name.
+pub(crate) const IDENTITY: [(&str, Source, DataType); 3] = [
+    ("\u{1}series", Source::Series, DataType::UInt32),
+    ("\u{1}nanos", Source::Nanos, DataType::Int64),
+    ("\u{1}nth", Source::Nth, DataType::UInt32),
+];
 
 /// A table's schema for one zone, with or without quality columns. It holds no snapshot: that
 /// comes with the context of the statement that scans.
@@ -67,7 +84,7 @@ pub(crate) fn arrow_type(kind: ColumnType, zone: &str) -> DataType {
 }
 
 impl SeriesTable {
-    pub(crate) fn new(table: Arc<TableSchema>, zone: &str, quality: bool) -> SeriesTable {
+    pub(crate) fn new(table: Arc<TableSchema>, zone: &str, extra: Extra) -> SeriesTable {
         let time = arrow_type(ColumnType::Timestamp, zone);
         let mut fields = vec![Field::new(&table.time_name, time, false)];
         let mut sources = vec![Source::Time];
@@ -78,13 +95,19 @@ impl SeriesTable {
                 false => Source::Field(column.id, column.kind),
             });
         }
-        if quality {
+        if extra.quality {
             for column in table.fields() {
                 let name = format!("{}__quality", column.name);
                 if table.column(&name).is_none() {
                     fields.push(Field::new(name, DataType::Utf8View, true));
                     sources.push(Source::Quality(column.id));
                 }
+            }
+        }
+        if extra.identity {
+            for (name, source, kind) in IDENTITY {
+                fields.push(Field::new(name, kind, false));
+                sources.push(source);
             }
         }
         let schema = Arc::new(Schema::new(fields));
@@ -100,7 +123,16 @@ impl SeriesTable {
 /// Providers by table, kept because making one costs as much as planning where tables are wide.
 #[derive(Default)]
 pub(crate) struct TableCache {
-    map: Mutex<HashMap<(TableId, bool, String), Arc<SeriesTable>>>,
+    map: Mutex<HashMap<(TableId, Extra, String), Arc<SeriesTable>>>,
+}
+
+/// Columns besides those of the table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Extra {
+    /// One for the quality of each field.
+    pub(crate) quality: bool,
+    /// Those of [`IDENTITY`].
+    pub(crate) identity: bool,
 }
 
 /// Providers kept; above it all are dropped and made anew.
@@ -111,9 +143,9 @@ impl TableCache {
         &self,
         table: &Arc<TableSchema>,
         zone: &str,
-        quality: bool,
+        extra: Extra,
     ) -> Arc<SeriesTable> {
-        let key = (table.id, quality, zone.to_string());
+        let key = (table.id, extra, zone.to_string());
         let mut map = self.map.lock();
         if let Some(found) = map.get(&key)
             && (Arc::ptr_eq(&found.table, table) || found.table == *table)
@@ -123,7 +155,7 @@ impl TableCache {
         if map.len() >= PROVIDERS_MAX {
             map.clear();
         }
-        let made = Arc::new(SeriesTable::new(table.clone(), zone, quality));
+        let made = Arc::new(SeriesTable::new(table.clone(), zone, extra));
         map.insert(key, made.clone());
         made
     }
@@ -157,7 +189,13 @@ impl TableProvider for SeriesTable {
         &self,
         filters: &[&Expr],
     ) -> Result<Vec<TableProviderFilterPushDown>> {
-        Ok(filters.iter().map(|f| predicate::analyze(f, self).pushdown()).collect())
+        let numbered = self.sources.contains(&Source::Nth);
+        let pushdown = |filter: &&Expr| match predicate::analyze(filter, self) {
+            // Rows are numbered before they are tested, so the test comes again behind the scan.
+            Meaning::Field { .. } if numbered => TableProviderFilterPushDown::Inexact,
+            meaning => meaning.pushdown(),
+        };
+        Ok(filters.iter().map(pushdown).collect())
     }
 
     async fn scan(
@@ -180,17 +218,48 @@ impl TableProvider for SeriesTable {
                 columns.push(id);
             }
         }
+        // Skipping rows by their values would count the others wrongly.
+        let counts = projection.iter().any(|index| self.sources[*index] == Source::Nth);
+        let (bounds, filters) = match counts {
+            true => Default::default(),
+            false => (selection.bounds, selection.filters),
+        };
         let request = ScanRequest {
             series: selection.series,
             times: selection.times,
             columns,
-            bounds: selection.bounds,
-            filters: selection.filters,
+            bounds,
+            filters,
             streams: state.config().target_partitions(),
             batch_rows: BATCH_ROWS,
         };
         Ok(Arc::new(SeriesScanExec::new(self, table, request, projection, limit)?))
     }
+}
+
+/// Series and times of which a plan gives every row, if it is a scan that says no more than that.
+pub(crate) fn whole_ranges(
+    plan: &LogicalPlan,
+    context: &PlanContext,
+) -> Result<Option<(tsdb::Table, Option<Bitmap>, TimeRange)>> {
+    let scan = match plan {
+        LogicalPlan::Projection(inner) => return whole_ranges(&inner.input, context),
+        LogicalPlan::SubqueryAlias(inner) => return whole_ranges(&inner.input, context),
+        LogicalPlan::TableScan(scan) if scan.fetch.is_none() => scan,
+        _ => return Ok(None),
+    };
+    let provider = source_as_provider(&scan.source)?;
+    let Some(provider) = provider.downcast_ref::<SeriesTable>() else { return Ok(None) };
+    // Tests of fields are exact too, but no range says what they say.
+    let exact = |filter: &Expr| {
+        matches!(predicate::analyze(filter, provider), Meaning::Times(_) | Meaning::Keys(_))
+    };
+    if !scan.filters.iter().all(exact) {
+        return Ok(None);
+    }
+    let table = in_snapshot(&context.snapshot, &provider.table)?;
+    let found = predicate::select(&scan.filters, provider, &table, context)?;
+    Ok(Some((table, found.series, found.times)))
 }
 
 /// The table that a scan reads, if it is one of ours.

@@ -1,9 +1,11 @@
 //! Tests of sessions over the engine.
 
 mod catalog;
+mod changes;
 mod harness;
 mod last;
 mod limits;
+mod model;
 mod nanos;
 mod native;
 mod queries;

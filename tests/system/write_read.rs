@@ -175,3 +175,35 @@ fn sql_over_http() {
     assert_eq!(metrics.status, 200);
     assert!(metrics.text().contains("# TYPE"), "{}", metrics.text());
 }
+
+/// Deletes and updates by psql's protocol and by a driver's, and a restart behind them.
+#[test]
+fn what_is_deleted_stays_away() {
+    let mut server = TestServer::start();
+    let lines: String =
+        (0..1000).map(|n| format!("m,host=h{} v={n}i {}\n", n % 5, T + n * 1_000_000)).collect();
+    server.write(&lines);
+    block_on(async {
+        let client = server.sql().await;
+        client.batch_execute("CHECKPOINT").await.unwrap();
+        let deleted = client.execute("DELETE FROM m WHERE host = $1", &[&"h1"]).await.unwrap();
+        assert_eq!(deleted, 200);
+        let deleted = client.execute("DELETE FROM m WHERE v % 10 = 0", &[]).await.unwrap();
+        assert_eq!(deleted, 100);
+        let sql = "UPDATE m SET v = -v WHERE host = 'h2' AND v < $1";
+        assert_eq!(client.execute(sql, &[&100i64]).await.unwrap(), 20);
+        // A row that comes late is there, though its series was deleted before.
+        server.write(&format!("m,host=h1 v=7i {T}"));
+    });
+    for _ in 0..2 {
+        let row = block_on(server.one("SELECT count(*), min(v), max(v) FROM m"));
+        assert_eq!(row, "701|-97|999");
+        assert_eq!(server.server.terminate(std::time::Duration::from_secs(60)).unwrap(), 0);
+        server.restart();
+    }
+    block_on(async {
+        let client = server.sql().await;
+        client.batch_execute("TRUNCATE m").await.unwrap();
+        assert_eq!(first_row(&client, "SELECT count(*) FROM m").await, "0");
+    });
+}

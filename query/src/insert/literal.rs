@@ -37,7 +37,7 @@ pub(super) fn is_text(expr: &Expr) -> bool {
 }
 
 /// The number of a bare parameter.
-pub(super) fn placeholder(expr: &Expr) -> Option<usize> {
+pub(crate) fn placeholder(expr: &Expr) -> Option<usize> {
     match literal(expr) {
         Some(Literal::Param(number)) => Some(number),
         _ => None,

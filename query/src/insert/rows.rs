@@ -24,7 +24,7 @@ const BATCH_ROWS_MAX: usize = 65_536;
 
 /// A value on its way into a column.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Cell {
+pub(crate) enum Cell {
     Absent,
     Null,
     Int(i64),
@@ -34,7 +34,7 @@ pub(super) enum Cell {
 }
 
 impl Cell {
-    fn value(&self) -> Option<ValueRef<'_>> {
+    pub(crate) fn value(&self) -> Option<ValueRef<'_>> {
         match self {
             Cell::Absent | Cell::Null => None,
             Cell::Int(v) => Some(ValueRef::Int(*v)),
@@ -152,7 +152,7 @@ impl<'a> RowsBuilder<'a> {
                     (None, _) => column.push_absent(1),
                 }
             }
-            Source::Quality(_) => {}
+            Source::Quality(_) | Source::Series | Source::Nanos | Source::Nth => {}
         }
         Ok(())
     }
@@ -209,7 +209,7 @@ impl<'a> RowsBuilder<'a> {
 }
 
 /// A query's column as one of the target's type, by the rules of assignment.
-fn assign(array: &ArrayRef, target: &Target, zone: &str) -> QueryResult<ArrayRef> {
+pub(crate) fn assign(array: &ArrayRef, target: &Target, zone: &str) -> QueryResult<ArrayRef> {
     let from = array.data_type();
     let to = match (target.kind, from) {
         // Nanoseconds pass as they are.
@@ -257,7 +257,7 @@ fn round(array: &ArrayRef) -> QueryResult<ArrayRef> {
 }
 
 /// One cell of a column that [`assign`] has made.
-fn cell(array: &ArrayRef, row: usize, kind: ColumnType) -> QueryResult<Cell> {
+pub(crate) fn cell(array: &ArrayRef, row: usize, kind: ColumnType) -> QueryResult<Cell> {
     if array.is_null(row) {
         return Ok(Cell::Null);
     }

@@ -39,7 +39,7 @@ pub(super) fn described(spec: &AggregateSpec, table: &Table, series: Option<&Bit
     };
     let groups = spec.groups.iter().map(|group| match group {
         GroupBy::Bucket(buckets) => format!("time by {} s", buckets.width as f64 / 1e9),
-        GroupBy::Key(id, _) => name(*id),
+        GroupBy::Key(id, _) | GroupBy::Field(id, _) => name(*id),
     });
     let measures = spec.measures.iter().map(|m| measure(m, &name));
     let of = table.series_count();
@@ -94,6 +94,9 @@ fn measure(measure: &Measure, name: &impl Fn(ColumnId) -> String) -> String {
         Function::First => "first",
         Function::Last => "last",
     };
+    if let Some(case) = &measure.case {
+        return format!("{function}(rows by a test of {})", name(case.test.column));
+    }
     match measure.column {
         Some((id, _)) => format!("{function}({})", name(id)),
         None => format!("{function}(*)"),

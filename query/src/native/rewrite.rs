@@ -11,13 +11,13 @@ use datafusion::datasource::{provider_as_source, source_as_provider};
 use datafusion::logical_expr::expr::{AggregateFunction, AggregateFunctionParams, ScalarFunction};
 use datafusion::logical_expr::{Aggregate, Cast, Expr, LogicalPlan, LogicalPlanBuilder, TableType};
 use datafusion::physical_plan::ExecutionPlan;
-use tsdb::Snapshot;
 use tsdb::scan::aggregate::Buckets;
 use tsdb::types::{ColumnId, ColumnType, TableId, TimeRange};
+use tsdb::{FieldFilter, Snapshot};
 
 use super::exec::AggregateExec;
 use super::literal::is_utc;
-use super::spec::{AggregateSpec, Function, GroupBy, Measure};
+use super::spec::{AggregateSpec, Case, Function, GroupBy, Measure};
 use super::syntax::{MONDAY, truncated};
 use crate::error::QueryResult;
 use crate::plan::PlanContext;
@@ -53,7 +53,7 @@ fn native(aggregate: &Aggregate, context: &PlanContext) -> Result<Option<Logical
         }
     }
     for expr in &aggregate.aggr_expr {
-        match reader.measure(expr) {
+        match reader.measure(expr)? {
             Some(measure) => measures.push(measure),
             None => return Ok(None),
         }
@@ -71,7 +71,7 @@ fn native(aggregate: &Aggregate, context: &PlanContext) -> Result<Option<Logical
     }
     let spec = AggregateSpec { provider: table.clone(), times, filters: tests, groups, measures };
     let plain = keys.is_empty() && spec.filters.is_empty() && times == TimeRange::ALL;
-    if spec.finest().is_err() || (plain && spec.counts_all()) {
+    if spec.finest().is_err() || spec.split().is_err() || (plain && spec.counts_all()) {
         // A count of all rows is known without reading any.
         return Ok(None);
     }
@@ -109,6 +109,7 @@ impl Reader<'_> {
         if let Some(source) = self.source(expr) {
             return Ok(match source {
                 Source::Key(id, kind) => Some(GroupBy::Key(id, kind)),
+                Source::Field(id, kind) if is_number(kind) => Some(GroupBy::Field(id, kind)),
                 _ => None,
             });
         }
@@ -149,26 +150,69 @@ impl Reader<'_> {
         }
     }
 
-    fn measure(&self, expr: &Expr) -> Option<Measure> {
+    fn measure(&self, expr: &Expr) -> Result<Option<Measure>> {
         let expr = match expr {
             Expr::Alias(alias) => &alias.expr,
             other => other,
         };
-        let Expr::AggregateFunction(AggregateFunction { func, params }) = expr else { return None };
-        let AggregateFunctionParams {
-            args,
-            distinct: false,
-            filter: None,
-            order_by,
-            null_treatment,
-        } = params
+        let Expr::AggregateFunction(AggregateFunction { func, params }) = expr else {
+            return Ok(None);
+        };
+        let AggregateFunctionParams { args, distinct: false, filter, order_by, null_treatment } =
+            params
         else {
-            return None;
+            return Ok(None);
         };
         if !order_by.is_empty() || null_treatment.is_some() {
-            return None;
+            return Ok(None);
         }
-        let function = match func.name() {
+        Ok(match (filter, &args[..]) {
+            (Some(test), [Expr::Literal(value, _)])
+                if func.name() == "count" && !value.is_null() =>
+            {
+                let test = self.test(test)?;
+                test.and_then(|test| {
+                    Measure::of_case(Function::Count, Case { test, yes: 1.0, no: 0.0 })
+                })
+            }
+            (Some(_), _) => None,
+            (None, [case @ Expr::Case(_)]) => match func.name() {
+                "avg" => self.case(Function::Avg, case)?,
+                "sum" => self.case(Function::Sum, case)?,
+                _ => None,
+            },
+            (None, args) => self.plain(func.name(), args),
+        })
+    }
+
+    /// A condition as an exact test of one field.
+    fn test(&self, condition: &Expr) -> Result<Option<FieldFilter>> {
+        let condition = self.context.simplify(condition.clone(), self.schema)?;
+        Ok(match predicate::analyze(&condition, self.table) {
+            Meaning::Field { test, .. } => test,
+            _ => None,
+        })
+    }
+
+    /// `CASE WHEN test THEN number ELSE number END` of floats.
+    fn case(&self, function: Function, case: &Expr) -> Result<Option<Measure>> {
+        let number = |expr: &Expr| match expr {
+            Expr::Literal(ScalarValue::Float64(Some(v)), _) if v.is_finite() => Some(*v),
+            _ => None,
+        };
+        let Expr::Case(case) = case else { return Ok(None) };
+        let (None, [(when, then)], Some(other)) =
+            (&case.expr, &case.when_then_expr[..], &case.else_expr)
+        else {
+            return Ok(None);
+        };
+        let (Some(yes), Some(no)) = (number(then), number(other)) else { return Ok(None) };
+        let test = self.test(when)?;
+        Ok(test.and_then(|test| Measure::of_case(function, Case { test, yes, no })))
+    }
+
+    fn plain(&self, name: &str, args: &[Expr]) -> Option<Measure> {
+        let function = match name {
             "count" => Function::Count,
             "sum" => Function::Sum,
             "avg" => Function::Avg,
@@ -178,7 +222,7 @@ impl Reader<'_> {
             "last" => Function::Last,
             _ => return None,
         };
-        match (function, &args[..]) {
+        match (function, args) {
             (Function::Count, [Expr::Literal(value, _)]) if !value.is_null() => {
                 Measure::new(function, None)
             }
@@ -217,6 +261,12 @@ impl Reader<'_> {
             },
         }
     }
+}
+
+/// Whether rows can be grouped by the field's values.
+pub(super) fn is_number(kind: ColumnType) -> bool {
+    use ColumnType as T;
+    matches!(kind, T::Int16 | T::Int32 | T::Int64 | T::Float32 | T::Float64)
 }
 
 /// A width of days and less, ns.

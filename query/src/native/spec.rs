@@ -13,7 +13,7 @@ use tsdb::scan::aggregate::{
     AggregateColumn, AggregateRequest, Aggregates, Buckets, ColumnAggregates, GroupOf, Wants,
 };
 use tsdb::series::{Bitmap, Groups};
-use tsdb::types::{ColumnId, ColumnType, TimeRange};
+use tsdb::types::{ColumnId, ColumnType, PhysicalType, TimeRange, Value};
 use tsdb::{FieldFilter, Table};
 
 use crate::error::{QueryError, QueryResult};
@@ -26,6 +26,8 @@ pub(crate) enum GroupBy {
     Bucket(Buckets),
     /// A key column.
     Key(ColumnId, ColumnType),
+    /// A field that holds numbers; at most one.
+    Field(ColumnId, ColumnType),
 }
 
 /// An aggregate function.
@@ -41,10 +43,20 @@ pub(crate) enum Function {
 }
 
 /// An aggregate; `count(*)` has no column.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Measure {
     pub(crate) function: Function,
     pub(crate) column: Option<(ColumnId, ColumnType)>,
+    /// What is measured is not a column but a test of each row.
+    pub(crate) case: Option<Case>,
+}
+
+/// `CASE WHEN test THEN yes ELSE no END`; for a count, how many rows pass.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Case {
+    pub(crate) test: FieldFilter,
+    pub(crate) yes: f64,
+    pub(crate) no: f64,
 }
 
 impl Measure {
@@ -62,14 +74,21 @@ impl Measure {
             }
             (_, Some(kind)) => !matches!(kind, T::Bool | T::Text | T::Bytes),
         };
-        fits.then_some(Measure { function, column })
+        fits.then_some(Measure { function, column, case: None })
+    }
+
+    /// How many rows pass a test, or the sum or mean of a number for those that do and one for
+    /// those that do not.
+    pub(crate) fn of_case(function: Function, case: Case) -> Option<Measure> {
+        let fits = matches!(function, Function::Count | Function::Sum | Function::Avg);
+        fits.then_some(Measure { function, column: None, case: Some(case) })
     }
 
     /// Type of the result in SQL.
     pub(crate) fn data_type(&self, zone: &str) -> DataType {
         match (self.function, self.column) {
-            (Function::Count, _) | (_, None) => DataType::Int64,
-            (Function::Avg, _) => DataType::Float64,
+            (Function::Count, _) => DataType::Int64,
+            (Function::Avg, _) | (_, None) => DataType::Float64,
             (Function::Sum, Some((_, ColumnType::Float32 | ColumnType::Float64))) => {
                 DataType::Float64
             }
@@ -114,7 +133,7 @@ impl AggregateSpec {
     pub(crate) fn finest(&self) -> Result<Option<Buckets>, ()> {
         let buckets = self.groups.iter().filter_map(|group| match group {
             GroupBy::Bucket(buckets) => Some(*buckets),
-            GroupBy::Key(..) => None,
+            GroupBy::Key(..) | GroupBy::Field(..) => None,
         });
         let Some(finest) = buckets.clone().min_by_key(|b| b.width) else { return Ok(None) };
         let nests = |b: Buckets| {
@@ -124,9 +143,33 @@ impl AggregateSpec {
         if buckets.clone().all(nests) { Ok(Some(finest)) } else { Err(()) }
     }
 
+    /// The field that is grouped by; `Err` where there are several.
+    pub(crate) fn split(&self) -> Result<Option<ColumnId>, ()> {
+        let mut fields = self.groups.iter().filter_map(|group| match group {
+            GroupBy::Field(id, _) => Some(*id),
+            _ => None,
+        });
+        match (fields.next(), fields.next()) {
+            (first, None) => Ok(first),
+            _ => Err(()),
+        }
+    }
+
+    /// The tests that are counted, each once.
+    fn counted(&self) -> Vec<FieldFilter> {
+        let mut tests: Vec<FieldFilter> = Vec::new();
+        for case in self.measures.iter().filter_map(|m| m.case.as_ref()) {
+            if !tests.contains(&case.test) {
+                tests.push(case.test.clone());
+            }
+        }
+        tests
+    }
+
     /// Whether nothing is asked but the number of rows.
     pub(crate) fn counts_all(&self) -> bool {
-        self.groups.is_empty() && self.measures.iter().all(|m| m.column.is_none())
+        self.groups.is_empty()
+            && self.measures.iter().all(|m| m.column.is_none() && m.case.is_none())
     }
 
     /// The columns measured, each once, with all that is wanted of it.
@@ -156,7 +199,7 @@ impl AggregateSpec {
             .iter()
             .filter_map(|group| match group {
                 GroupBy::Key(id, _) => Some(*id),
-                GroupBy::Bucket(_) => None,
+                GroupBy::Bucket(_) | GroupBy::Field(..) => None,
             })
             .collect();
         let (groups, keys) = match ids.is_empty() {
@@ -178,7 +221,12 @@ impl AggregateSpec {
         let buckets = self.finest().map_err(|()| {
             QueryError::internal("time buckets that do not nest in a native aggregation")
         })?;
+        let split = self.split().map_err(|()| {
+            QueryError::internal("several fields grouped by in a native aggregation")
+        })?;
         let request = AggregateRequest {
+            split,
+            counted: self.counted(),
             series,
             times: self.times,
             buckets,
@@ -203,7 +251,7 @@ impl AggregateSpec {
         let zone = self.zone();
         let groups = self.groups.iter().map(|group| match group {
             GroupBy::Bucket(_) => arrow_type(ColumnType::Timestamp, zone),
-            GroupBy::Key(_, kind) => arrow_type(*kind, zone),
+            GroupBy::Key(_, kind) | GroupBy::Field(_, kind) => arrow_type(*kind, zone),
         });
         groups.chain(self.measures.iter().map(|m| m.data_type(zone))).collect()
     }
@@ -289,6 +337,7 @@ impl AggregateSpec {
                 let codes: Vec<u32> = codes.into_iter().map(|c| c.min(missing)).collect();
                 Ok(take(&values, &UInt32Array::from(codes), None)?)
             }
+            Some(GroupBy::Field(_, kind)) => split_values(found, picks, *kind, zone),
             None => {
                 let measure = self.measures.get(nth - self.groups.len());
                 let measure =
@@ -304,6 +353,9 @@ impl AggregateSpec {
         found: &Aggregates,
         picks: &[u32],
     ) -> QueryResult<ArrayRef> {
+        if let Some(case) = &measure.case {
+            return self.cases(measure.function, case, found, picks);
+        }
         let Some((id, kind)) = measure.column else {
             let rows = picks.iter().map(|slot| found.rows[*slot as usize] as i64);
             return Ok(Arc::new(Int64Array::from_iter_values(rows)));
@@ -367,6 +419,55 @@ impl AggregateSpec {
             }
         }
     }
+}
+
+impl AggregateSpec {
+    fn cases(
+        &self,
+        function: Function,
+        case: &Case,
+        found: &Aggregates,
+        picks: &[u32],
+    ) -> QueryResult<ArrayRef> {
+        let nth = self.counted().iter().position(|test| *test == case.test);
+        let passing = nth.and_then(|nth| found.passing.get(nth));
+        let passing = passing.ok_or_else(|| QueryError::internal("a test that was not counted"))?;
+        if function == Function::Count {
+            let counts = picks.iter().map(|slot| passing[*slot as usize] as i64);
+            return Ok(Arc::new(Int64Array::from_iter_values(counts)));
+        }
+        let value = |slot: &u32| {
+            let (rows, yes) = (found.rows[*slot as usize], passing[*slot as usize]);
+            let sum = case.yes * yes as f64 + case.no * (rows - yes) as f64;
+            let value = if function == Function::Avg { sum / rows as f64 } else { sum };
+            (rows > 0).then_some(value)
+        };
+        Ok(Arc::new(picks.iter().map(value).collect::<Float64Array>()))
+    }
+}
+
+/// The values of the field that is grouped by.
+fn split_values(
+    found: &Aggregates,
+    picks: &[u32],
+    kind: ColumnType,
+    zone: &str,
+) -> QueryResult<ArrayRef> {
+    let value = |slot: &u32| found.splits.get(found.keys[*slot as usize].2 as usize)?.as_ref();
+    let valid: Vec<bool> = picks.iter().map(|slot| value(slot).is_some()).collect();
+    let nulls = valid.contains(&false).then(|| NullBuffer::from(valid));
+    if kind.physical() == PhysicalType::Float {
+        let number = |slot: &u32| match value(slot) {
+            Some(Value::Float(v)) => *v,
+            _ => 0.0,
+        };
+        return floats(picks.iter().map(number).collect(), nulls, kind);
+    }
+    let number = |slot: &u32| match value(slot) {
+        Some(Value::Int(v)) => *v,
+        _ => 0,
+    };
+    integers(picks.iter().map(number).collect(), nulls, kind, zone)
 }
 
 fn too_large() -> QueryError {

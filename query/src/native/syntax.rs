@@ -19,6 +19,7 @@ use tsdb::types::TimeRange;
 use super::answer::NativeAggregate;
 use super::literal::{Reader, call, is_utc, plain_args};
 use super::order::Order;
+use super::rewrite::is_number;
 use super::rows::{NativeRows, TimeOrder};
 use super::spec::{AggregateSpec, Function, GroupBy, Measure};
 use super::where_clause::Selection;
@@ -26,7 +27,7 @@ use crate::catalog;
 use crate::names::folded;
 use crate::plan::PlanContext;
 use crate::plan::names::SCHEMA;
-use crate::table::{SeriesTable, Source};
+use crate::table::{Extra, SeriesTable, Source};
 
 const SECOND: i64 = 1_000_000_000;
 const DAY: i64 = 86_400 * SECOND;
@@ -87,7 +88,7 @@ pub(crate) fn recognise(
         return None;
     }
     let zone = context.settings.zone();
-    let provider = context.engine.tables().provider(table.schema(), zone, false);
+    let provider = context.engine.tables().provider(table.schema(), zone, Extra::default());
     let reader = Reader { params, zone, now: context.started_us().checked_mul(1_000)? };
     let scope = Scope { table: &table, provider: &provider, alias, reader };
     let mut found = Selection::default();
@@ -138,6 +139,7 @@ pub(crate) fn recognise(
         measures,
     };
     spec.finest().ok()?;
+    spec.split().ok()?;
     let plain = found.series.is_none() && spec.filters.is_empty() && spec.times == TimeRange::ALL;
     if plain && spec.counts_all() {
         // A count of all rows is known without reading any.
@@ -395,6 +397,7 @@ impl Shape<'_> {
             }
             _ => match self.scope.column(expr)? {
                 Source::Key(id, kind) => Some(GroupBy::Key(id, kind)),
+                Source::Field(id, kind) if is_number(kind) => Some(GroupBy::Field(id, kind)),
                 _ => None,
             },
         }

@@ -29,8 +29,9 @@ use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::PlanContext;
-use super::names::{DATABASE, SCHEMA};
+use super::names::{DATABASE, ROWS, SCHEMA};
 use crate::error::QueryError;
+use crate::table::Extra;
 use crate::{catalog, functions};
 
 impl ContextProvider for PlanContext {
@@ -44,12 +45,14 @@ impl ContextProvider for PlanContext {
             self.mark_fleeting();
             return Ok(provider_as_source(table));
         }
-        if name.schema().is_some_and(|s| s != SCHEMA) {
+        let identity = self.changes && name.schema() == Some(ROWS);
+        if !identity && name.schema().is_some_and(|s| s != SCHEMA) {
             return Err(missing());
         }
         let found = self.snapshot.table(name.table()).ok_or_else(missing)?;
         let zone = self.settings.zone();
-        let provider = self.engine.tables().provider(found.schema(), zone, self.quality);
+        let extra = Extra { quality: self.quality, identity };
+        let provider = self.engine.tables().provider(found.schema(), zone, extra);
         Ok(provider_as_source(provider))
     }
 

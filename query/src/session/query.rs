@@ -6,11 +6,14 @@ use std::time::Instant;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{self, Visit, Visitor};
-use tsdb::types::ColumnType;
+use tsdb::series::Bitmap;
+use tsdb::types::{ColumnType, TimeRange};
+use tsdb::{ScanRequest, Snapshot, Table};
 
 use super::Session;
 use crate::error::{QueryError, QueryResult};
@@ -20,7 +23,7 @@ use crate::plan::PlanContext;
 use crate::plan::bound::{self, Bound};
 use crate::run;
 use crate::statement::{Kind, Statement};
-use crate::{Description, Outcome, catalog, explain, insert, table};
+use crate::{Description, Outcome, catalog, change, explain, insert, table};
 
 /// Parameters of one statement; the protocol counts them in 16 bits.
 const PARAMS_MAX: usize = 65_535;
@@ -60,7 +63,7 @@ impl Session {
         ast: &ast::Statement,
         params: &[ScalarValue],
         names: &Names,
-    ) -> QueryResult<Option<(SchemaRef, datafusion::execution::SendableRecordBatchStream)>> {
+    ) -> QueryResult<Option<(SchemaRef, SendableRecordBatchStream)>> {
         let native = match self.recognise(statement, ast, params) {
             None => return Ok(None),
             Some(Native::Rows(rows)) => return self.native_rows(rows, names).await.map(Some),
@@ -81,7 +84,7 @@ impl Session {
         &self,
         rows: NativeRows,
         names: &Names,
-    ) -> QueryResult<(SchemaRef, datafusion::execution::SendableRecordBatchStream)> {
+    ) -> QueryResult<(SchemaRef, SendableRecordBatchStream)> {
         let schema = names.rename(&rows.schema);
         let running = self.engine.enter();
         if rows.is_small() {
@@ -146,7 +149,7 @@ impl Session {
         tree: Tree,
         params: &[ScalarValue],
         names: Names,
-    ) -> QueryResult<(SchemaRef, datafusion::execution::SendableRecordBatchStream)> {
+    ) -> QueryResult<(SchemaRef, SendableRecordBatchStream)> {
         let mut context = self.context(tree.statement.text());
         let mut stop = self.stop();
         let mut caller_stop = stop.clone();
@@ -179,6 +182,53 @@ impl Session {
             })
         };
         caller_stop.guard(answered).await
+    }
+
+    /// Finds the rows that a DELETE or UPDATE is about, in the snapshot that comes with them.
+    pub(crate) async fn find_rows(
+        &self,
+        tree: Tree,
+        params: &[ScalarValue],
+    ) -> QueryResult<(Snapshot, Change)> {
+        let mut context = self.context(tree.statement.text());
+        context.changes = true;
+        let snapshot = context.snapshot.clone();
+        let mut stop = self.stop();
+        let running = self.engine.enter();
+        let failed = self.failure_flag();
+        let params = params.to_vec();
+        let (told, answer) = tokio::sync::oneshot::channel();
+        self.engine.runtime()?.spawn(async move {
+            let work = async {
+                let plan = logical(&context, &tree, &params)?;
+                if let Kind::Delete(_) = tree.statement.kind()
+                    && let Some((table, series, times)) = table::whole_ranges(&plan, &context)?
+                {
+                    let rows = count(&table, series.as_ref(), times).await?;
+                    return Ok(Planned::Done(Change::Ranges { series, times, rows }));
+                }
+                Ok(Planned::Plan(context.physical(&plan).await?))
+            };
+            // A caller that has left needs no answer.
+            let _ = match stop.guard(work).await {
+                Err(error) => told.send(Err(error)),
+                Ok(Planned::Done(change)) => told.send(Ok(change)),
+                Ok(Planned::Plan(plan)) => {
+                    let (stream, driver) =
+                        run::channel(plan.schema(), stop.clone(), failed.clone());
+                    if told.send(Ok(Change::Rows(stream))).is_ok() {
+                        let task = context.task();
+                        drop((context, tree));
+                        driver.run(plan, task, stop, running, failed).await;
+                    }
+                    return;
+                }
+            };
+        });
+        match answer.await {
+            Ok(answer) => Ok((snapshot, answer?)),
+            Err(_) => Err(QueryError::internal("the statement's task ended without an answer")),
+        }
     }
 
     pub(super) async fn explain(
@@ -234,7 +284,8 @@ impl Session {
         names: Names,
         given: &[Option<DataType>],
     ) -> QueryResult<Description> {
-        let context = self.context(tree.statement.text());
+        let mut context = self.context(tree.statement.text());
+        context.changes = matches!(tree.statement.kind(), Kind::Delete(_) | Kind::Update(_));
         let given = given.to_vec();
         let work = async move {
             let bound = bind(&context, &tree, &given)?;
@@ -266,23 +317,62 @@ impl<T> Drop for AbortOnDrop<T> {
     }
 }
 
+/// The rows that a statement changes.
+pub(crate) enum Change {
+    /// All rows of some series (`None`: all) and times, and how many those are.
+    Ranges { series: Option<Bitmap>, times: TimeRange, rows: u64 },
+    /// Rows by their identity, each with what the statement makes of it.
+    Rows(SendableRecordBatchStream),
+}
+
+/// How the rows of a change are found.
+enum Planned {
+    Done(Change),
+    Plan(Arc<dyn ExecutionPlan>),
+}
+
+/// Counts rows of a table.
+async fn count(table: &Table, series: Option<&Bitmap>, times: TimeRange) -> QueryResult<u64> {
+    let stats = table.stats();
+    if series.is_none() && times.encloses(&stats.times) && stats.exact {
+        return Ok(stats.rows);
+    }
+    let request = ScanRequest { series: series.cloned(), times, ..ScanRequest::all(Vec::new()) };
+    let mut rows = 0;
+    for stream in &mut table.scan(request)?.streams {
+        while let Some(batch) = stream.next_rows()? {
+            rows += batch.len() as u64;
+            // So that it can be cancelled.
+            tokio::task::yield_now().await;
+        }
+    }
+    Ok(rows)
+}
+
 /// The query inside of a statement. Its syntax tree is copied on the query runtime only: the
 /// tree may be deeper than the caller's stack.
 pub(crate) struct Tree {
     statement: Statement,
     /// For INSERT: the types of the columns that the query fills.
     filled: Vec<ColumnType>,
+    /// For DELETE and UPDATE: whether rows of one series and time are told apart.
+    nth: bool,
 }
 
 impl Tree {
     /// Of a SELECT or EXPLAIN.
     pub(crate) fn of(statement: &Statement) -> Tree {
-        Tree { statement: statement.clone(), filled: Vec::new() }
+        Tree { statement: statement.clone(), filled: Vec::new(), nth: false }
+    }
+
+    /// Of a DELETE or UPDATE.
+    pub(crate) fn of_change(statement: &Statement, nth: bool) -> Tree {
+        Tree { nth, ..Tree::of(statement) }
     }
 
     /// Of an INSERT.
     pub(crate) fn of_insert(statement: &Statement, filled: Vec<ColumnType>) -> Tree {
-        Tree { statement: statement.clone(), filled }
+        Tree { filled, ..Tree::of(statement) }
     }
 
     fn syntax(&self) -> QueryResult<ast::Statement> {
@@ -292,6 +382,12 @@ impl Tree {
             Kind::Insert(insert) => {
                 let query = insert.source.as_ref().ok_or_else(none)?;
                 Ok(ast::Statement::Query(Box::new(insert::typed(query, &self.filled))))
+            }
+            Kind::Delete(delete) => {
+                Ok(ast::Statement::Query(Box::new(change::delete_query(delete, self.nth)?)))
+            }
+            Kind::Update(update) => {
+                Ok(ast::Statement::Query(Box::new(change::update_query(update, self.nth)?)))
             }
             _ => Err(none()),
         }
@@ -304,6 +400,12 @@ async fn physical(
     tree: &Tree,
     params: &[ScalarValue],
 ) -> QueryResult<Arc<dyn ExecutionPlan>> {
+    let plan = logical(context, tree, params)?;
+    context.physical(&plan).await
+}
+
+/// From syntax to an optimised plan.
+fn logical(context: &PlanContext, tree: &Tree, params: &[ScalarValue]) -> QueryResult<LogicalPlan> {
     let given: Vec<Option<DataType>> = params.iter().map(|p| Some(p.data_type())).collect();
     let bound = bind(context, tree, &given)?;
     if bound.params.len() > params.len() {
@@ -315,8 +417,7 @@ async fn physical(
         return Err(QueryError::new("08P01", message));
     }
     context.refuse_own_writes(&bound.plan)?;
-    let plan = context.optimize(bound.plan.clone(), params)?;
-    context.physical(&plan).await
+    context.optimize(bound.plan.clone(), params)
 }
 
 /// Names and types of a statement, kept with it for the next run.

@@ -197,6 +197,16 @@ impl Session {
         commands: Vec<Command>,
         bytes: usize,
     ) -> QueryResult<()> {
+        self.write_to(&[table], commands, bytes).await
+    }
+
+    /// As [`Session::write`], for several tables.
+    pub(crate) async fn write_to(
+        &self,
+        tables: &[TableId],
+        commands: Vec<Command>,
+        bytes: usize,
+    ) -> QueryResult<()> {
         let kept = {
             let mut state = self.state.lock();
             match &mut state.transaction {
@@ -207,7 +217,7 @@ impl Session {
                             .with_hint("Commit more often, or write outside of a transaction."));
                     }
                     block.bytes += bytes;
-                    block.written.insert(table);
+                    block.written.extend(tables);
                     block.commands.extend(commands);
                     None
                 }

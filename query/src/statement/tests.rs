@@ -101,9 +101,6 @@ fn deep_nesting_is_refused() {
 #[test]
 fn what_is_not_done_says_so() {
     for sql in [
-        "UPDATE t SET a = 1",
-        "DELETE FROM t",
-        "TRUNCATE t",
         "COPY t FROM STDIN",
         "DECLARE c CURSOR FOR SELECT 1",
         "CREATE VIEW v AS SELECT 1",

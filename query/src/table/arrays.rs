@@ -3,6 +3,7 @@
 //! Numbers move without being copied. A key column is the few distinct values of the batch and
 //! one 16-byte view a row; no text is copied a row.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{
@@ -14,6 +15,7 @@ use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffe
 use arrow::compute::take;
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::Result;
+use parking_lot::Mutex;
 use tsdb::series::SeriesIndex;
 use tsdb::types::{
     BytesColumn, CellState, Column, ColumnType, Key, Quality, Rows, SeriesRows, Value, Values,
@@ -34,6 +36,8 @@ pub(super) struct BatchBuilder {
     types: Vec<DataType>,
     schema: SchemaRef,
     zone: String,
+    /// Series, time and place of the last row, to count rows of one time on.
+    last: Mutex<Option<(u32, i64, u32)>>,
 }
 
 fn corrupt(what: impl std::fmt::Display) -> datafusion::error::DataFusionError {
@@ -53,7 +57,7 @@ impl BatchBuilder {
             DataType::Timestamp(_, Some(zone)) => zone.to_string(),
             _ => "+00:00".to_string(),
         };
-        BatchBuilder { sources, types, schema, zone }
+        BatchBuilder { sources, types, schema, zone, last: Mutex::new(None) }
     }
 
     /// One batch of all rows.
@@ -61,6 +65,7 @@ impl BatchBuilder {
         let count = rows.len();
         let Rows { series, times, mut columns } = rows;
         let numbers: Vec<u32> = series.iter().map(|s| s.series).collect();
+        let mut identity = self.identity(&series, &times);
         let mut times = Some(times);
         let mut time_array: Option<ArrayRef> = None;
         let mut arrays = Vec::with_capacity(self.sources.len());
@@ -90,6 +95,9 @@ impl BatchBuilder {
                     };
                     field(column, kind, &self.types[at])?
                 }
+                Source::Series | Source::Nanos | Source::Nth => {
+                    identity.pop_front().ok_or_else(|| corrupt("an identity is missing"))?
+                }
                 Source::Quality(id) => {
                     let column = columns.iter().find(|(c, _)| *c == id).map(|(_, c)| c);
                     qualities(column.ok_or_else(|| corrupt("a scan left a column out"))?)?
@@ -99,6 +107,33 @@ impl BatchBuilder {
         }
         let options = RecordBatchOptions::new().with_row_count(Some(count));
         Ok(RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)?)
+    }
+
+    /// The columns of identity that are wanted, in their order.
+    fn identity(&self, series: &[SeriesRows], times: &[i64]) -> VecDeque<ArrayRef> {
+        let each = |run: &SeriesRows| std::iter::repeat_n(run.series, run.rows as usize);
+        let column = |source: &Source| -> Option<ArrayRef> {
+            Some(match source {
+                Source::Series => {
+                    Arc::new(UInt32Array::from_iter_values(series.iter().flat_map(each)))
+                }
+                Source::Nanos => Arc::new(Int64Array::from(times.to_vec())),
+                Source::Nth => {
+                    let mut last = self.last.lock();
+                    let places = series.iter().flat_map(each).zip(times).map(|(series, time)| {
+                        let place = match *last {
+                            Some((s, t, place)) if (s, t) == (series, *time) => place + 1,
+                            _ => 0,
+                        };
+                        *last = Some((series, *time, place));
+                        place
+                    });
+                    Arc::new(UInt32Array::from_iter_values(places))
+                }
+                _ => return None,
+            })
+        };
+        self.sources.iter().filter_map(column).collect()
     }
 
     fn wants_again(&self, at: usize, id: u16) -> bool {

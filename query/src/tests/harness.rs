@@ -159,7 +159,7 @@ pub(super) fn fails(session: &Session, sql: &str) -> QueryError {
     }
 }
 
-fn try_run(session: &Session, sql: &str) -> QueryResult<String> {
+pub(super) fn try_run(session: &Session, sql: &str) -> QueryResult<String> {
     let mut last = String::new();
     for statement in session.parse(sql)? {
         last = match block_on(session.execute(&statement, &[]))? {

@@ -134,3 +134,17 @@ fn keys_stay_with_their_rows() {
     world.check("SELECT count(*), count(k), count(DISTINCT j) FROM t", &["60000 | 54545 | 7"]);
     world.check("SELECT sum(v) FROM t WHERE k = 'key number 3' AND j IN (1, 2)", &["46740000"]);
 }
+
+/// SQL shows one µs for all of these; a DELETE knows them apart.
+#[test]
+fn changes_tell_rows_of_one_microsecond_apart() {
+    let world = world(&[1, 2, 3, 1_001]);
+    assert_eq!(world.run("DELETE FROM ns WHERE v = 2"), "DELETE 1");
+    world.check("SELECT v FROM ns ORDER BY v", &["1.0", "3.0", "1001.0"]);
+    assert_eq!(world.run("UPDATE ns SET v = v * 2 WHERE v = 3"), "UPDATE 1");
+    world.check("SELECT v FROM ns ORDER BY v", &["1.0", "6.0", "1001.0"]);
+    assert_eq!(world.fails("UPDATE ns SET time = now()").code, "0A000");
+    let sql = "DELETE FROM ns WHERE time = '2026-01-01 00:00:00.000000+00'";
+    assert_eq!(world.run(sql), "DELETE 2");
+    world.check("SELECT v FROM ns", &["1001.0"]);
+}

@@ -156,6 +156,9 @@ fn statement(random: &mut Random) -> (String, bool) {
             groups.push(key);
         }
     }
+    if random.below(5) == 0 {
+        groups.push(random.one(&["i", "s", "f"]));
+    }
     let mut measures = measures(random);
     if groups.is_empty() {
         // A count alone is known from the index.
@@ -273,6 +276,11 @@ fn aggregates_inside_of_plans_are_native() {
             "SELECT count(*), sum(n) FROM (SELECT time_bucket('1 hour', time) AS h, \
              time_bucket('5 minutes', time) AS five, count(i) AS n, min(at) FROM m AS q \
              WHERE q.f IS NOT NULL AND q.b = true GROUP BY h, five) AS x",
+            "SELECT host, count(*) FILTER (WHERE f > 20), count(*) FILTER (WHERE b) AS on, \
+             avg(CASE WHEN i = 7 THEN 1.0 ELSE 0.0 END) < 0.5, \
+             sum(CASE WHEN s IS NULL THEN 2.5 ELSE -1.0 END) FROM m GROUP BY host",
+            "SELECT time_bucket('1 hour', time) AS h, s, avg(f) + 0, avg(CASE WHEN NOT b THEN 1.0 \
+             ELSE 0.0 END) FROM m WHERE f >= 2 GROUP BY h, s",
             "SELECT host FROM m GROUP BY host HAVING max(f) > (SELECT avg(f) FROM m)",
             "SELECT sum(i) + count(s) FROM m WHERE host LIKE 'h%' AND s >= 4",
             "SELECT avg(f) + 1 FROM m WHERE host = 'nobody'",
@@ -465,7 +473,8 @@ fn what_is_not_surely_understood_is_planned() {
     for sql in [
         "SELECT avg(f) * 2 FROM m",
         "SELECT count(DISTINCT host) FROM m",
-        "SELECT count(*) FILTER (WHERE f > 3) FROM m",
+        "SELECT count(f) FILTER (WHERE f > 3) FROM m",
+        "SELECT i, f, count(*) FROM m GROUP BY i, f",
         "SELECT host, count(*) FROM m GROUP BY host HAVING count(*) > 3",
         "SELECT t, count(*) FROM m GROUP BY t",
         "SELECT max(t) FROM m",

@@ -34,6 +34,10 @@ pub fn explain(storage: &dyn Storage, name: &str, edits_max: usize) -> Result<bo
             files.series.len(),
             files.flushed
         );
+        for tombstone in files.tombstones.values() {
+            let count = tombstone.selections.len();
+            println!("      deletes at {}, {count} selections", tombstone.position);
+        }
         for part in files.parts.values() {
             println!(
                 "      part {} level {} rows {} positions {} to {}, {}",
@@ -68,6 +72,12 @@ fn words(edit: &Edit) -> String {
     }
     for (table, id) in &edit.last {
         words.push(format!("table {table} last rows in {id}"));
+    }
+    for (table, tombstone) in &edit.hide {
+        words.push(format!("table {table} hides rows deleted at {}", tombstone.position));
+    }
+    for (table, position) in &edit.clear {
+        words.push(format!("table {table} has no more rows deleted at {position}"));
     }
     if !edit.drop.is_empty() {
         words.push(format!("tables go: {}", ids(&mut edit.drop.iter().map(|id| u64::from(*id)))));

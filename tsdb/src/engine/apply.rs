@@ -32,8 +32,8 @@ pub(crate) struct Effects {
     pub dropped: Vec<TableId>,
     /// Rows written.
     pub rows: u64,
-    /// Deletes applied.
-    pub deletes: u64,
+    /// Most tombstones above the flush position that a delete has brought a table to.
+    pub tombstones: usize,
     /// Bytes of the largest head that was written to.
     pub head_bytes: u64,
 }

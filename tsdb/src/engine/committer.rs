@@ -133,11 +133,13 @@ fn settle(core: &Core, effects: &Effects) -> Result<()> {
     if !effects.dropped.is_empty() {
         drop_files(core, &effects.dropped)?;
     }
-    if effects.deletes > 0 {
+    if effects.tombstones > 0 {
         // Parts that are hidden whole can go.
         core.wake.merge();
     }
-    if effects.rows + effects.deletes > 0 && super::flush::is_due(core, effects.head_bytes) {
+    if super::flush::is_due_for_deletes(effects.tombstones)
+        || effects.rows > 0 && super::flush::is_due(core, effects.head_bytes)
+    {
         core.wake.flush();
     }
     Ok(())

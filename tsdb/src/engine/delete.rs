@@ -90,8 +90,8 @@ pub(crate) fn apply(
         Some(last) if last.position == position => *last = Arc::new(last.and(&selections)),
         _ => tombstones.push(Arc::new(Tombstone::new(position, selections))),
     }
+    effects.tombstones = effects.tombstones.max(table.tombstones_pending());
     state.head_bytes = state.head_bytes + table.head.memory() - before;
-    effects.deletes += 1;
     Ok(Outcome::Done)
 }
 

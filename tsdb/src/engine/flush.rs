@@ -17,12 +17,20 @@ use super::files;
 use super::state::{State, TableState};
 use super::version::{Edit, PartEntry};
 
+/// Deletes of a table that force a flush: all of them stay in memory until then.
+const DELETES_MANY: usize = if cfg!(test) { 12 } else { 1024 };
+
 /// Whether some table should be flushed, after one with a head of `head_bytes` was written to.
 pub(crate) fn is_due(core: &Core, head_bytes: u64) -> bool {
     let options = &core.options;
     head_bytes >= options.head_bytes_max
         || core.state.load().head_bytes >= options.heads_bytes_max / 2
         || log_bytes(core) >= options.log_bytes_max
+}
+
+/// Whether a table with so many tombstones above its flush position should be flushed.
+pub(crate) fn is_due_for_deletes(tombstones: usize) -> bool {
+    tombstones >= DELETES_MANY
 }
 
 /// The tables to flush now, the most urgent first.
@@ -39,6 +47,10 @@ pub(crate) fn due(core: &Core) -> Vec<TableId> {
         .filter(|(_, bytes, _)| *bytes >= options.head_bytes_max)
         .map(|(id, ..)| *id)
         .collect();
+    if due.is_empty() {
+        let many = |table: &TableState| is_due_for_deletes(table.tombstones_pending());
+        due.extend(state.tables.iter().find(|(_, table)| many(table)).map(|(id, _)| *id));
+    }
     if due.is_empty() && state.head_bytes >= options.heads_bytes_max / 2 {
         due.extend(heads.iter().max_by_key(|(_, bytes, _)| *bytes).map(|(id, ..)| *id));
     }

@@ -84,7 +84,7 @@ fn merge_table(
 type Input = (Arc<PartHandle>, Option<Arc<Hides>>);
 
 /// Tombstones of a table, and bytes of them, from which on parts are merged for their sake.
-const TOMBSTONES_MANY: usize = if cfg!(test) { 6 } else { 64 };
+const TOMBSTONES_MANY: usize = if cfg!(test) { 6 } else { 256 };
 const TOMBSTONE_BYTES_MANY: usize = 4 << 20;
 
 fn is_weighty(table: &TableState) -> bool {

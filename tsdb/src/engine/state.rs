@@ -209,6 +209,12 @@ impl TableState {
         self.applied = position;
     }
 
+    /// How many tombstones are above the flush position: none of them goes before it moves.
+    pub fn tombstones_pending(&self) -> usize {
+        let flushed = self.tombstones.partition_point(|t| t.position <= self.flushed);
+        self.tombstones.len() - flushed
+    }
+
     /// Takes out tombstones that no part needs any more.
     pub fn clear(&mut self, positions: &[u64]) {
         if !positions.is_empty() {

@@ -197,9 +197,18 @@ impl LastRows {
         }
         let mut found = Bitmap::new();
         let mut bound = i64::MIN;
-        for (series, stale) in self.stale.iter().filter(|(series, _)| set.contains(**series)) {
-            found.add(*series);
+        let mut take = |series: u32, stale: &Stale| {
+            found.add(series);
             bound = bound.max(stale.bound);
+        };
+        // Whichever is the shorter list.
+        if set.cardinality() < self.stale.len() as u64 {
+            for series in set.iter() {
+                self.stale.get(&series).into_iter().for_each(|stale| take(series, stale));
+            }
+        } else {
+            let inside = self.stale.iter().filter(|(series, _)| set.contains(**series));
+            inside.for_each(|(series, stale)| take(*series, stale));
         }
         (!found.is_empty()).then_some((found, bound))
     }

@@ -5,7 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::io::{MemoryStorage, Storage};
-use crate::{Db, Options};
+use crate::types::TimeRange;
+use crate::{Command, Db, Options, Selection};
 
 use super::model::{Model, read};
 use super::random::{self, Random};
@@ -29,6 +30,10 @@ fn small() -> (MemoryStorage, Vec<Model>) {
     while models.len() < 9 {
         let before = models[models.len() - 1].clone();
         let mut commands = random::commit(&mut random, &before, 12);
+        if models.len() == 5 {
+            // Of rows that the first checkpoint has put into a part.
+            commands = vec![delete_something(&models[3])];
+        }
         only_known(&db, &mut commands);
         db.commit(numbered(&db, &commands)).unwrap();
         let mut model = before;
@@ -39,8 +44,21 @@ fn small() -> (MemoryStorage, Vec<Model>) {
         }
     }
     assert!(!models[8].tables.is_empty());
+    let snapshot = db.snapshot();
+    let hidden = |schema: &std::sync::Arc<crate::types::TableSchema>| {
+        snapshot.table_by_id(schema.id).unwrap().stats().hidden
+    };
+    assert!(snapshot.tables().iter().any(hidden), "no tombstone in the version");
     db.close().unwrap();
     (storage, models)
+}
+
+/// A delete of the model that leaves the oldest row of the fullest table.
+fn delete_something(model: &Model) -> Command {
+    let (id, table) = model.tables.iter().max_by_key(|(_, table)| table.rows.len()).unwrap();
+    let oldest = table.rows.keys().map(|(_, time)| *time).min().unwrap();
+    let times = TimeRange::new(oldest + 1, i64::MAX);
+    Command::Delete { table: *id, selections: vec![Selection::Range { series: None, times }] }
 }
 
 fn files(storage: &MemoryStorage) -> Vec<String> {

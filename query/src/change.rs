@@ -1,0 +1,142 @@
+//! DELETE, UPDATE and TRUNCATE.
+//!
+//! A statement that changes rows is planned as the SELECT of the rows that it is about, so that
+//! its WHERE means what it means elsewhere. Where that plan is nothing but a scan of whole ranges,
+//! the ranges are deleted without being read row by row; otherwise the rows found are deleted or
+//! written again one by one. Everything a statement changes is one record of the log.
+
+mod delete;
+mod found;
+mod syntax;
+mod unsure;
+mod update;
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::scalar::ScalarValue;
+use datafusion::sql::sqlparser::ast;
+use tsdb::types::{MergeMode, TableId, TableSchema, TimeRange};
+use tsdb::{Command, Selection};
+
+use crate::error::{QueryError, QueryResult};
+use crate::insert::table_name;
+use crate::names::Names;
+use crate::session::{Session, Tree};
+use crate::statement::{Kind, Statement};
+use crate::{Description, Outcome};
+
+pub(crate) use syntax::{delete_query, update_query};
+
+/// Rows of one statement: they must fit one record of the log.
+const BYTES_MAX: usize = 128 << 20;
+
+/// Types of the parameters.
+pub(crate) async fn describe(
+    session: &Session,
+    statement: &Statement,
+    given: &[Option<DataType>],
+) -> QueryResult<Description> {
+    let mut given = given.to_vec();
+    let table = match statement.kind() {
+        Kind::Update(update) => {
+            let table = target(session, &update.table)?;
+            let zone = session.settings().zone().to_string();
+            update::note_params(update, &table, &zone, &mut given)?;
+            table
+        }
+        Kind::Delete(delete) => target(session, syntax::delete_target(delete)?)?,
+        _ => return Err(QueryError::internal("a statement that changes nothing")),
+    };
+    // The plan is kept with the statement: it must be the one that runs.
+    let tree = Tree::of_change(statement, is_append(&table));
+    let described = session.describe_query(tree, Names::default(), &given).await?;
+    Ok(Description { fields: None, ..described })
+}
+
+/// Runs DELETE.
+pub(crate) async fn delete(
+    session: &Session,
+    statement: &Statement,
+    delete: &ast::Delete,
+    params: &[ScalarValue],
+) -> QueryResult<Outcome> {
+    let table = target(session, syntax::delete_target(delete)?)?;
+    check_rights(session, &table, "DELETE")?;
+    let count = delete::run(session, statement, &table, params).await?;
+    Ok(Outcome::Done { tag: format!("DELETE {count}") })
+}
+
+/// Runs UPDATE.
+pub(crate) async fn update(
+    session: &Session,
+    statement: &Statement,
+    update: &ast::Update,
+    params: &[ScalarValue],
+) -> QueryResult<Outcome> {
+    let table = target(session, &update.table)?;
+    check_rights(session, &table, "UPDATE")?;
+    let count = update::run(session, statement, update, &table, params).await?;
+    Ok(Outcome::Done { tag: format!("UPDATE {count}") })
+}
+
+/// Runs TRUNCATE: the rows of whole tables go, uncounted.
+pub(crate) async fn truncate(session: &Session, truncate: &ast::Truncate) -> QueryResult<Outcome> {
+    if truncate.partitions.is_some() || truncate.on_cluster.is_some() || truncate.if_exists {
+        return Err(QueryError::unsupported("this form of TRUNCATE"));
+    }
+    let mut tables = Vec::with_capacity(truncate.table_names.len());
+    for name in &truncate.table_names {
+        let table = table_of(session, &table_name(&name.name)?)?;
+        check_rights(session, &table, "TRUNCATE TABLE")?;
+        tables.push(table.id);
+    }
+    let all = |table: &TableId| Command::Delete {
+        table: *table,
+        selections: vec![Selection::Range { series: None, times: TimeRange::ALL }],
+    };
+    let commands = tables.iter().map(all).collect();
+    session.write_to(&tables, commands, 64 * tables.len()).await?;
+    Ok(Outcome::Done { tag: "TRUNCATE TABLE".into() })
+}
+
+/// Rows of an append table may share series and time.
+fn is_append(table: &TableSchema) -> bool {
+    table.options.merge == MergeMode::Append
+}
+
+/// The table that a statement changes.
+fn target(session: &Session, from: &ast::TableWithJoins) -> QueryResult<Arc<TableSchema>> {
+    table_of(session, &table_name(syntax::plain_table(from)?.0)?)
+}
+
+fn table_of(session: &Session, name: &str) -> QueryResult<Arc<TableSchema>> {
+    let snapshot = session.engine().db().snapshot();
+    let table = snapshot.table(name).ok_or_else(|| QueryError::no_table(name))?;
+    Ok(table.schema().clone())
+}
+
+fn check_rights(session: &Session, table: &TableSchema, verb: &str) -> QueryResult<()> {
+    let identity = session.identity();
+    if !identity.superuser && !identity.can_write {
+        return Err(QueryError::denied(format!("writing to table {}", table.name)));
+    }
+    session.check_writable(verb)
+}
+
+/// `54000` where a statement names too many rows one by one.
+fn check_count(session: &Session, rows: usize, verb: &str) -> QueryResult<()> {
+    let most = session.engine().db().options().delete_points_max as usize;
+    if rows <= most {
+        return Ok(());
+    }
+    Err(QueryError::new("54000", format!("one {verb} may change at most {most} rows")).with_hint(
+        "Change them in several steps, for example by ranges of time. A DELETE by time and key \
+         columns alone has no such limit.",
+    ))
+}
+
+fn too_large(verb: &str) -> QueryError {
+    QueryError::new("54000", format!("one {verb} may write at most 128 MiB"))
+        .with_hint("Change the rows in several steps, for example by ranges of time.")
+}

@@ -1,0 +1,76 @@
+//! DELETE: whole ranges where the WHERE is one, else row by row.
+
+use datafusion::scalar::ScalarValue;
+use futures::StreamExt;
+use tsdb::types::{SeriesRef, TableSchema, WriteBatch};
+use tsdb::{Command, Selection, Table};
+
+use super::found::{Found, Raw, batch_bytes, fields};
+use super::{check_count, is_append};
+use crate::error::QueryResult;
+use crate::session::{Change, Session, Tree};
+use crate::statement::Statement;
+
+/// Deletes; gives the number of rows.
+pub(super) async fn run(
+    session: &Session,
+    statement: &Statement,
+    schema: &TableSchema,
+    params: &[ScalarValue],
+) -> QueryResult<u64> {
+    let id = schema.id;
+    // Rows of an append table may share their time with others, which stay.
+    let nth = is_append(schema);
+    let (snapshot, change) = session.find_rows(Tree::of_change(statement, nth), params).await?;
+    let mut stream = match change {
+        Change::Ranges { series, times, rows } => {
+            if rows > 0 {
+                let selection = Selection::Range { series, times };
+                let bytes = selection.memory();
+                let selections = vec![selection];
+                let commands = vec![Command::Delete { table: id, selections }];
+                session.write_to(&[id], commands, bytes).await?;
+            }
+            return Ok(rows);
+        }
+        Change::Rows(stream) => stream,
+    };
+    let mut found = Found::default();
+    while let Some(batch) = stream.next().await {
+        found.take(&batch?, nth)?;
+        check_count(session, found.len(), "DELETE")?;
+    }
+    let count = found.len() as u64;
+    if count == 0 {
+        return Ok(0);
+    }
+    let mut commands = vec![Command::Delete { table: id, selections: vec![found.points()] }];
+    let mut bytes = found.len() * 12;
+    if nth && let Some(table) = snapshot.table_by_id(id) {
+        let kept = session.blocking(move || rows_to_keep(&table, &found)).await?;
+        bytes += kept.as_ref().map_or(0, batch_bytes);
+        commands.extend(kept.map(Command::Write));
+    }
+    session.write_to(&[id], commands, bytes).await?;
+    Ok(count)
+}
+
+/// The rows that share series and time with one that goes, to be written again.
+fn rows_to_keep(table: &Table, found: &Found) -> QueryResult<Option<WriteBatch>> {
+    let points = || found.series.iter().copied().zip(found.nanos.iter().copied());
+    if Raw::read(table, points(), &[], "DELETE")?.rows.len() == found.len() {
+        return Ok(None);
+    }
+    let raw = Raw::read(table, points(), &fields(table), "DELETE")?;
+    let gone = found.set();
+    let stay: Vec<u32> =
+        (0u32..).zip(&raw.rows).filter(|(_, row)| !gone.contains(row)).map(|(at, _)| at).collect();
+    let rows = stay.iter().map(|at| raw.rows[*at as usize]);
+    Ok(Some(WriteBatch {
+        table: table.schema().id,
+        series: stay.iter().map(|at| SeriesRef::Known(raw.rows[*at as usize].0)).collect(),
+        key_of_row: (0..stay.len() as u32).collect(),
+        times: rows.map(|row| row.1).collect(),
+        columns: raw.columns.iter().map(|(id, cells)| (*id, cells.gather(&stay))).collect(),
+    }))
+}

@@ -5,6 +5,7 @@
 
 mod depth;
 mod own;
+mod prepared;
 mod words;
 
 use std::sync::Arc;
@@ -19,6 +20,8 @@ use parking_lot::Mutex;
 use crate::NewRole;
 use crate::error::{QueryError, QueryResult};
 use crate::plan::bound::Bound;
+
+pub use prepared::OfPrepared;
 
 /// Tokens of a statement that is planned; more would let one text hold a core for minutes.
 /// INSERT … VALUES is exempt: its rows are bounded by the message.
@@ -66,6 +69,19 @@ impl Statement {
     /// True for an empty statement (";" or only comments).
     pub fn is_empty(&self) -> bool {
         matches!(self.inner.kind, Kind::Empty)
+    }
+
+    /// What it asks of the keeper of prepared statements, if it is about those.
+    pub fn of_prepared(&self) -> Option<&OfPrepared> {
+        match &self.inner.kind {
+            Kind::OfPrepared(of) => Some(of),
+            _ => None,
+        }
+    }
+
+    /// Whether its tree is too deep to be walked on any stack.
+    pub(crate) fn is_deep(&self) -> bool {
+        self.inner.deep
     }
 
     pub(crate) fn kind(&self) -> &Kind {
@@ -121,6 +137,11 @@ pub(crate) enum Kind {
         read_only: Option<bool>,
         session: bool,
     },
+    Savepoint(String),
+    Release(String),
+    RollbackTo(String),
+    /// PREPARE, EXECUTE, DEALLOCATE.
+    OfPrepared(OfPrepared),
     Checkpoint,
     Vacuum {
         full: bool,
@@ -141,6 +162,24 @@ pub(crate) enum Kind {
     Nothing(&'static str),
     /// Known, but not done.
     Unsupported(QueryError),
+}
+
+impl Kind {
+    /// Whether it must not run in a block, nor what a block has collected wait for it.
+    pub(crate) fn stands_alone(&self) -> bool {
+        matches!(
+            self,
+            Kind::CreateTable(_)
+                | Kind::AlterTable(_)
+                | Kind::DropTable { .. }
+                | Kind::Checkpoint
+                | Kind::Vacuum { .. }
+                | Kind::CreateRole { .. }
+                | Kind::AlterRole { .. }
+                | Kind::DropRole { .. }
+                | Kind::Discard
+        )
+    }
 }
 
 /// Right side of a SET.

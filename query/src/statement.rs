@@ -6,6 +6,7 @@
 mod depth;
 mod own;
 mod prepared;
+mod reserved;
 mod words;
 
 use std::sync::Arc;
@@ -272,6 +273,7 @@ fn parse_piece(piece: &[TokenWithSpan], sql: &str) -> QueryResult<Kind> {
         return Err(QueryError::new("54001", message));
     }
     let statement = parse_one(piece, sql)?;
+    reserved::check(&statement, sql)?;
     classify(statement, sql)
 }
 

@@ -238,5 +238,9 @@ fn prepared_statements_of_sql_and_of_the_protocol_share_their_names() {
         let error = client.query(&statement, &[]).await.unwrap_err();
         assert_eq!(error.as_db_error().unwrap().code().code(), "26000");
         client.batch_execute("DISCARD ALL").await.unwrap();
+        let error = client.simple_query("SELECT FROM WHERE").await.unwrap_err();
+        let error = error.as_db_error().unwrap();
+        assert_eq!(error.code().code(), "42601");
+        assert_eq!(error.position(), Some(&tokio_postgres::error::ErrorPosition::Original(13)));
     });
 }

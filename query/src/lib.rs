@@ -27,7 +27,7 @@ use datafusion::execution::SendableRecordBatchStream;
 pub use engine::{Engine, QueryOptions};
 pub use error::{QueryError, QueryResult};
 pub use session::{Session, TransactionStatus};
-pub use statement::Statement;
+pub use statement::{OfPrepared, Statement};
 
 /// Key of a field's metadata that names the Postgres type where the Arrow type does not say it:
 /// `name`, `oid`, `char`, `regclass`, `int2vector`, `_oid` …

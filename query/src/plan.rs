@@ -118,6 +118,11 @@ impl PlanContext {
         }
     }
 
+    /// In an implicit block, which has written these tables.
+    pub(crate) fn after_writes(self, written: HashSet<TableId>) -> PlanContext {
+        PlanContext { written, ..self }
+    }
+
     /// In a transaction block, which has written these tables.
     pub(crate) fn in_block(self, written: HashSet<TableId>) -> PlanContext {
         PlanContext { written, steady: true, ..self }

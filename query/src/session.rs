@@ -3,7 +3,9 @@
 //! Statements of a session run one at a time; only [`Session::cancel`] may be called beside.
 //! Planning and running happen on the query runtime; the caller's thread only waits.
 
+mod implicit;
 mod query;
+mod savepoint;
 mod setting;
 mod transaction;
 
@@ -22,7 +24,7 @@ use crate::names::Names;
 use crate::plan::{self, PlanContext};
 use crate::run::Stop;
 use crate::settings::Settings;
-use crate::statement::{self, Kind, Statement};
+use crate::statement::{self, Kind, OfPrepared, Statement};
 use crate::{Description, Identity, Outcome, change, ddl, insert};
 
 pub(crate) use query::{Change, Tree};
@@ -142,10 +144,14 @@ impl Session {
 
     async fn run(&self, statement: &Statement, params: &[ScalarValue]) -> QueryResult<Outcome> {
         let kind = statement.kind();
-        let ends = matches!(kind, Kind::Commit { .. } | Kind::Rollback { .. } | Kind::Empty);
+        let ends = matches!(
+            kind,
+            Kind::Commit { .. } | Kind::Rollback { .. } | Kind::RollbackTo(_) | Kind::Empty
+        );
         if !ends && self.has_failed() {
             return Err(aborted());
         }
+        self.commit_before(statement).await?;
         let done = |tag: &str| Ok(Outcome::Done { tag: tag.to_string() });
         match kind {
             Kind::Empty => Ok(Outcome::Empty),
@@ -178,6 +184,18 @@ impl Session {
             Kind::Begin { read_only } => self.begin(*read_only),
             Kind::Commit { and_chain } => self.commit(*and_chain).await,
             Kind::Rollback { and_chain } => self.rollback(*and_chain),
+            Kind::Savepoint(name) => self.savepoint(name),
+            Kind::Release(name) => self.release(name),
+            Kind::RollbackTo(name) => self.rollback_to(name),
+            Kind::OfPrepared(OfPrepared::Deallocate(None)) => done("DEALLOCATE ALL"),
+            Kind::OfPrepared(
+                OfPrepared::Deallocate(Some(name)) | OfPrepared::Execute { name, .. },
+            ) => {
+                let message = format!("prepared statement \"{name}\" does not exist");
+                Err(QueryError::new("26000", message))
+            }
+            Kind::OfPrepared(OfPrepared::Prepare { .. }) => Err(QueryError::unsupported("PREPARE")
+                .with_hint("Statements are prepared over the Postgres protocol.")),
             Kind::SetTransaction { read_only, session } => {
                 self.set_transaction(*read_only, *session)
             }
@@ -185,10 +203,11 @@ impl Session {
         }
     }
 
-    /// State of the transaction block.
+    /// State of the transaction block; an implicit one is none that clients know of.
     pub fn transaction(&self) -> TransactionStatus {
         match &self.state.lock().transaction {
             None => TransactionStatus::Idle,
+            Some(block) if block.is_implicit() => TransactionStatus::Idle,
             Some(block) if block.has_failed() => TransactionStatus::Failed,
             Some(_) => TransactionStatus::InTransaction,
         }
@@ -226,8 +245,9 @@ impl Session {
     pub(crate) fn snapshot(&self) -> Snapshot {
         let mut state = self.state.lock();
         match &mut state.transaction {
-            Some(block) => block.snapshot(&self.engine),
-            None => self.engine.db().snapshot(),
+            // Each statement of an implicit block sees what is newest.
+            Some(block) if !block.is_implicit() => block.snapshot(&self.engine),
+            _ => self.engine.db().snapshot(),
         }
     }
 
@@ -239,7 +259,7 @@ impl Session {
             state.zone = state.settings.zone().to_string();
             state.config = plan::config(&state.zone, self.engine.options().threads);
         }
-        let written = state.transaction.as_ref().map(Transaction::written);
+        let block = state.transaction.as_ref().map(|b| (b.written(), b.is_implicit()));
         let context = PlanContext::new(
             self.engine.clone(),
             snapshot,
@@ -248,8 +268,9 @@ impl Session {
             state.config.clone(),
             text,
         );
-        match written {
-            Some(written) => context.in_block(written),
+        match block {
+            Some((written, false)) => context.in_block(written),
+            Some((written, true)) => context.after_writes(written),
             None => context,
         }
     }

@@ -5,6 +5,8 @@
 
 mod depth;
 mod own;
+mod prepared;
+mod reserved;
 mod words;
 
 use std::sync::Arc;
@@ -19,6 +21,8 @@ use parking_lot::Mutex;
 use crate::NewRole;
 use crate::error::{QueryError, QueryResult};
 use crate::plan::bound::Bound;
+
+pub use prepared::OfPrepared;
 
 /// Tokens of a statement that is planned; more would let one text hold a core for minutes.
 /// INSERT … VALUES is exempt: its rows are bounded by the message.
@@ -68,13 +72,21 @@ impl Statement {
         matches!(self.inner.kind, Kind::Empty)
     }
 
-    pub(crate) fn kind(&self) -> &Kind {
-        &self.inner.kind
+    /// What it asks of the keeper of prepared statements, if it is about those.
+    pub fn of_prepared(&self) -> Option<&OfPrepared> {
+        match &self.inner.kind {
+            Kind::OfPrepared(of) => Some(of),
+            _ => None,
+        }
     }
 
-    /// Whether the tree is too deep for an ordinary stack.
+    /// Whether its tree is too deep to be walked on any stack.
     pub(crate) fn is_deep(&self) -> bool {
         self.inner.deep
+    }
+
+    pub(crate) fn kind(&self) -> &Kind {
+        &self.inner.kind
     }
 
     pub(crate) fn source(&self) -> &str {
@@ -129,6 +141,11 @@ pub(crate) enum Kind {
         read_only: Option<bool>,
         session: bool,
     },
+    Savepoint(String),
+    Release(String),
+    RollbackTo(String),
+    /// PREPARE, EXECUTE, DEALLOCATE.
+    OfPrepared(OfPrepared),
     Checkpoint,
     Vacuum {
         full: bool,
@@ -149,6 +166,24 @@ pub(crate) enum Kind {
     Nothing(&'static str),
     /// Known, but not done.
     Unsupported(QueryError),
+}
+
+impl Kind {
+    /// Whether it must not run in a block, nor what a block has collected wait for it.
+    pub(crate) fn stands_alone(&self) -> bool {
+        matches!(
+            self,
+            Kind::CreateTable(_)
+                | Kind::AlterTable(_)
+                | Kind::DropTable { .. }
+                | Kind::Checkpoint
+                | Kind::Vacuum { .. }
+                | Kind::CreateRole { .. }
+                | Kind::AlterRole { .. }
+                | Kind::DropRole { .. }
+                | Kind::Discard
+        )
+    }
 }
 
 /// Right side of a SET.
@@ -241,6 +276,7 @@ fn parse_piece(piece: &[TokenWithSpan], sql: &str) -> QueryResult<Kind> {
         return Err(QueryError::new("54001", message));
     }
     let statement = parse_one(piece, sql)?;
+    reserved::check(&statement, sql)?;
     classify(statement, sql)
 }
 

@@ -1,5 +1,6 @@
 //! Tests of sessions over the engine.
 
+mod blocks;
 mod catalog;
 mod changes;
 mod harness;

@@ -207,3 +207,74 @@ fn what_is_deleted_stays_away() {
         assert_eq!(first_row(&client, "SELECT count(*) FROM m").await, "0");
     });
 }
+
+#[test]
+fn a_text_of_several_statements_is_one_transaction() {
+    let server = TestServer::start();
+    block_on(async {
+        let client = server.sql().await;
+        let insert = |v: i64| format!("INSERT INTO t VALUES ('2026-01-01', {v})");
+        let table = "CREATE TABLE t (time timestamptz, v bigint, PRIMARY KEY (v, time))";
+        client.batch_execute(&format!("{table}; {}", insert(1))).await.unwrap();
+        let count = "SELECT count(*) FROM t";
+        assert_eq!(first_row(&client, count).await, "1");
+        let failing = format!("{}; {}; SELECT nothing", insert(2), insert(3));
+        let error = client.batch_execute(&failing).await.unwrap_err();
+        assert_eq!(error.as_db_error().unwrap().code().code(), "42703");
+        assert_eq!(first_row(&client, count).await, "1");
+        assert_eq!(first_row(&client, &format!("{}; {count}", insert(2))).await, "2");
+        let there_and_gone = format!("{}; DELETE FROM t WHERE v = 9; {count}", insert(9));
+        assert_eq!(first_row(&client, &there_and_gone).await, "2");
+        let error = client.batch_execute(&format!("BEGIN; {}; SELECT nothing", insert(3))).await;
+        assert_eq!(error.unwrap_err().as_db_error().unwrap().code().code(), "42703");
+        let error = client.simple_query(count).await.unwrap_err();
+        assert_eq!(error.as_db_error().unwrap().code().code(), "25P02");
+        client.batch_execute("ROLLBACK").await.unwrap();
+        let savepoints = format!(
+            "BEGIN; {}; SAVEPOINT s; {}; ROLLBACK TO s; RELEASE s; COMMIT",
+            insert(3),
+            insert(4)
+        );
+        client.batch_execute(&savepoints).await.unwrap();
+        assert_eq!(first_row(&client, count).await, "3");
+    });
+}
+
+#[test]
+fn prepared_statements_of_sql_and_of_the_protocol_share_their_names() {
+    let server = TestServer::start();
+    server.write("m,host=a v=1i 1704067200000000000\nm,host=b v=2i 1704067201000000000");
+    block_on(async {
+        let client = server.sql().await;
+        client.batch_execute("PREPARE p (text) AS SELECT v FROM m WHERE host = $1").await.unwrap();
+        assert_eq!(first_row(&client, "EXECUTE p('b')").await, "2");
+        assert_eq!(first_row(&client, "EXECUTE p(chr(97))").await, "1");
+        assert_eq!(first_row(&client, "EXECUTE p(NULL)").await, "");
+        let rows = client.query("EXECUTE p('a')", &[]).await.unwrap();
+        assert_eq!(rows[0].get::<_, i64>(0), 1);
+        client
+            .batch_execute(
+                "PREPARE w AS INSERT INTO m (time, host, v) VALUES ($1, $2, $3);
+                 EXECUTE w('2024-01-01 00:00:02+00', 'c', 3)",
+            )
+            .await
+            .unwrap();
+        assert_eq!(
+            first_row(&client, "SELECT sum(v), max(time) FROM m").await,
+            "6|2024-01-01 00:00:02+00"
+        );
+        client.batch_execute("DEALLOCATE p").await.unwrap();
+        let error = client.simple_query("EXECUTE p('a')").await.unwrap_err();
+        assert_eq!(error.as_db_error().unwrap().code().code(), "26000");
+        let statement = client.prepare("SELECT 1").await.unwrap();
+        client.query(&statement, &[]).await.unwrap();
+        client.batch_execute("DEALLOCATE ALL").await.unwrap();
+        let error = client.query(&statement, &[]).await.unwrap_err();
+        assert_eq!(error.as_db_error().unwrap().code().code(), "26000");
+        client.batch_execute("DISCARD ALL").await.unwrap();
+        let error = client.simple_query("SELECT FROM WHERE").await.unwrap_err();
+        let error = error.as_db_error().unwrap();
+        assert_eq!(error.code().code(), "42601");
+        assert_eq!(error.position(), Some(&tokio_postgres::error::ErrorPosition::Original(13)));
+    });
+}

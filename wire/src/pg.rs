@@ -17,6 +17,7 @@ mod extended;
 mod message;
 mod out;
 mod params;
+mod prepared;
 mod rows;
 mod signals;
 mod socket;

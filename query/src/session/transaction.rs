@@ -9,6 +9,7 @@ use tsdb::types::TableId;
 use tsdb::{Command, Snapshot};
 
 use super::Session;
+use super::savepoint::Savepoint;
 use crate::Outcome;
 use crate::engine::Engine;
 use crate::error::{QueryError, QueryResult};
@@ -32,18 +33,47 @@ pub enum TransactionStatus {
 pub(super) struct Transaction {
     snapshot: Option<Snapshot>,
     read_only: bool,
+    /// Opened for the statements of one text, not by BEGIN.
+    implicit: bool,
     /// Set by any error, also by one in the middle of a stream.
-    failed: Arc<AtomicBool>,
-    commands: Vec<Command>,
-    bytes: usize,
-    written: HashSet<TableId>,
+    pub(super) failed: Arc<AtomicBool>,
+    pub(super) commands: Vec<Command>,
+    pub(super) bytes: usize,
+    pub(super) written: HashSet<TableId>,
     /// Settings at BEGIN, which ROLLBACK brings back.
     saved: Arc<Settings>,
     /// Values before SET LOCAL, which any end brings back.
-    local: Vec<(String, Option<String>)>,
+    pub(super) local: Vec<(String, Option<String>)>,
+    pub(super) savepoints: Vec<Savepoint>,
 }
 
 impl Transaction {
+    pub(super) fn new(read_only: bool, saved: Arc<Settings>, implicit: bool) -> Transaction {
+        Transaction {
+            snapshot: None,
+            read_only,
+            implicit,
+            failed: Arc::new(AtomicBool::new(false)),
+            commands: Vec::new(),
+            bytes: 0,
+            written: HashSet::new(),
+            saved,
+            local: Vec::new(),
+            savepoints: Vec::new(),
+        }
+    }
+
+    pub(super) fn is_implicit(&self) -> bool {
+        self.implicit
+    }
+
+    /// The commands so far, to be committed before the block ends.
+    pub(super) fn take_collected(&mut self) -> Vec<Command> {
+        self.bytes = 0;
+        self.written.clear();
+        std::mem::take(&mut self.commands)
+    }
+
     pub(super) fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Acquire)
     }
@@ -67,21 +97,16 @@ impl Transaction {
 impl Session {
     pub(super) fn begin(&self, read_only: bool) -> QueryResult<Outcome> {
         let mut state = self.state.lock();
-        if state.transaction.is_some() {
-            // Postgres warns and goes on.
+        if let Some(block) = &mut state.transaction {
+            // What came before in the same text belongs to the block that opens now. In a block
+            // that is open already, Postgres warns and goes on.
+            if std::mem::take(&mut block.implicit) {
+                block.read_only |= read_only;
+            }
             return Ok(Outcome::Done { tag: "BEGIN".into() });
         }
         let read_only = read_only || state.settings.is_on("default_transaction_read_only");
-        state.transaction = Some(Transaction {
-            snapshot: None,
-            read_only,
-            failed: Arc::new(AtomicBool::new(false)),
-            commands: Vec::new(),
-            bytes: 0,
-            written: HashSet::new(),
-            saved: state.settings.clone(),
-            local: Vec::new(),
-        });
+        state.transaction = Some(Transaction::new(read_only, state.settings.clone(), false));
         Ok(Outcome::Done { tag: "BEGIN".into() })
     }
 
@@ -93,22 +118,28 @@ impl Session {
         }
         let read_only = block.read_only;
         self.restore_local(&block);
-        if !block.commands.is_empty() {
-            let engine = self.engine.clone();
-            let commands = block.commands;
-            let committed = self.blocking(move || Ok(engine.db().commit(commands)?)).await?;
-            for outcome in committed.outcomes {
-                if let Err(error) = outcome {
-                    // Only DDL of others in between can refuse what was checked before.
-                    return Err(QueryError::new("40001", "could not apply all of the transaction")
-                        .with_detail(QueryError::from(error).message));
-                }
-            }
-        }
+        self.commit_commands(block.commands).await?;
         if and_chain {
             self.begin(read_only)?;
         }
         Ok(Outcome::Done { tag: "COMMIT".into() })
+    }
+
+    /// Commits commands that a block has collected, as one record.
+    pub(super) async fn commit_commands(&self, commands: Vec<Command>) -> QueryResult<()> {
+        if commands.is_empty() {
+            return Ok(());
+        }
+        let engine = self.engine.clone();
+        let committed = self.blocking(move || Ok(engine.db().commit(commands)?)).await?;
+        for outcome in committed.outcomes {
+            if let Err(error) = outcome {
+                // Only DDL of others in between can refuse what was checked before.
+                return Err(QueryError::new("40001", "could not apply all of the transaction")
+                    .with_detail(QueryError::from(error).message));
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn rollback(&self, and_chain: bool) -> QueryResult<Outcome> {
@@ -172,8 +203,9 @@ impl Session {
         self.state.lock().transaction.as_ref().map(|block| block.failed.clone())
     }
 
+    /// Whether a block is open that BEGIN has opened.
     pub(crate) fn in_block(&self) -> bool {
-        self.state.lock().transaction.is_some()
+        self.state.lock().transaction.as_ref().is_some_and(|block| !block.implicit)
     }
 
     /// `25006` where nothing may be written.

@@ -3,7 +3,7 @@
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::words::Words;
-use super::{Kind, SetValue};
+use super::{Kind, SetValue, prepared};
 use crate::NewRole;
 use crate::error::{QueryError, QueryResult};
 
@@ -30,10 +30,22 @@ pub(super) fn parse(piece: &[TokenWithSpan], sql: &str) -> QueryResult<Option<Ki
         {
             role(&mut words)?
         }
-        "CLOSE" | "UNLISTEN" | "DEALLOCATE" => nothing_or_refused(&mut words)?,
-        "SAVEPOINT" | "RELEASE" | "DECLARE" | "FETCH" | "MOVE" | "LISTEN" | "NOTIFY"
-        | "PREPARE" | "EXECUTE" | "LOCK" | "CALL" | "DO" | "GRANT" | "REVOKE" | "COMMENT"
-        | "CLUSTER" | "REINDEX" | "REFRESH" | "SECURITY" | "REASSIGN" | "IMPORT" | "LOAD" => {
+        "CLOSE" | "UNLISTEN" => nothing_or_refused(&mut words)?,
+        "DEALLOCATE" => prepared::deallocate(&mut words)?,
+        "PREPARE" => prepared::prepare(&mut words, sql)?,
+        "EXECUTE" => prepared::execute(&mut words, sql)?,
+        "SAVEPOINT" => {
+            words.take("SAVEPOINT");
+            Kind::Savepoint(words.name()?)
+        }
+        "RELEASE" => {
+            words.take("RELEASE");
+            words.take("SAVEPOINT");
+            Kind::Release(words.name()?)
+        }
+        "DECLARE" | "FETCH" | "MOVE" | "LISTEN" | "NOTIFY" | "LOCK" | "CALL" | "DO" | "GRANT"
+        | "REVOKE" | "COMMENT" | "CLUSTER" | "REINDEX" | "REFRESH" | "SECURITY" | "REASSIGN"
+        | "IMPORT" | "LOAD" => {
             words.skip_all();
             Kind::Unsupported(QueryError::unsupported(&first))
         }
@@ -188,13 +200,13 @@ fn transaction(words: &mut Words<'_>) -> QueryResult<Kind> {
         }
         _ => {
             let _ = words.take("WORK") || words.take("TRANSACTION");
-            if words.take("TO") || words.take("PREPARED") {
+            if verb == "rollback" && words.take("TO") {
+                words.take("SAVEPOINT");
+                return Ok(Kind::RollbackTo(words.name()?));
+            }
+            if words.take("PREPARED") {
                 words.skip_all();
-                let what = "SAVEPOINT and two-phase commit";
-                return Ok(Kind::Unsupported(QueryError::new(
-                    "0A000",
-                    format!("{what} are not supported"),
-                )));
+                return Ok(Kind::Unsupported(QueryError::unsupported("two-phase commit")));
             }
             let mut and_chain = false;
             if words.take("AND") {
@@ -348,7 +360,6 @@ fn nothing_or_refused(words: &mut Words<'_>) -> QueryResult<Kind> {
     Ok(match (verb.as_str(), all) {
         ("close", true) => Kind::Nothing("CLOSE CURSOR ALL"),
         ("unlisten", true) => Kind::Nothing("UNLISTEN"),
-        ("deallocate", true) => Kind::Nothing("DEALLOCATE ALL"),
         _ => {
             words.skip_all();
             Kind::Unsupported(QueryError::unsupported(verb.to_uppercase()))

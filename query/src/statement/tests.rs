@@ -1,5 +1,7 @@
 //! Tests of splitting and of the statements read off the tokens.
 
+use arrow::datatypes::DataType;
+
 use super::*;
 
 fn kinds(sql: &str) -> Vec<String> {
@@ -110,4 +112,77 @@ fn what_is_not_done_says_so() {
         let Kind::Unsupported(error) = statements[0].kind() else { panic!("{sql}") };
         assert_eq!(error.code, "0A000", "{sql}");
     }
+}
+
+#[test]
+fn reserved_words_are_no_names() {
+    for (sql, position) in [
+        ("SELECT FROM WHERE", 13),
+        ("SELECT * FROM select", 15),
+        ("SELECT 1 FROM order", 15),
+        ("SELECT a FROM t AS where", 20),
+        ("INSERT INTO t (time, limit) VALUES (1, 2)", 22),
+        ("CREATE TABLE t (time timestamptz PRIMARY KEY, user_name text, end text)", 63),
+        ("WITH w AS (SELECT 1) SELECT * FROM w,\n having", 40),
+    ] {
+        let error = parse(sql).expect_err(sql);
+        assert_eq!(error.code, "42601", "{sql}: {error:?}");
+        assert_eq!(error.position, Some(position), "{sql}: {error:?}");
+    }
+    for sql in [
+        "SELECT \"where\" FROM \"from\" AS \"select\"",
+        "SELECT s.order FROM public.table AS s",
+        "SELECT current_user, user, current_date, current_timestamp, localtime, true, null",
+        "SELECT time, value, key, name, type, level, role FROM data AS row",
+        "SELECT a AS from, b AS where FROM t",
+        "INSERT INTO t (time, v) VALUES (DEFAULT, 1)",
+        "SELECT left(a, 2), right(a, 2) FROM t LEFT JOIN u USING (a)",
+        "SELECT * FROM generate_series(1, 2) AS g, LATERAL (SELECT 1) AS l",
+        "SELECT ARRAY[1], ARRAY(SELECT 1), CAST(a AS int), count(DISTINCT a) FROM t",
+        "SELECT a FROM t WHERE a = ANY (ARRAY[1]) AND b <> ALL (SELECT 1)",
+    ] {
+        parse(sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    }
+}
+
+#[test]
+fn reads_prepared_statements() {
+    assert_eq!(
+        kinds("DEALLOCATE ALL; DEALLOCATE PREPARE \"S\"; SAVEPOINT a; RELEASE a; ROLLBACK TO a"),
+        [
+            "OfPrepared(Deallocate(None))",
+            "OfPrepared(Deallocate(Some(\"S\")))",
+            "Savepoint(\"a\")",
+            "Release(\"a\")",
+            "RollbackTo(\"a\")",
+        ]
+    );
+    let statements =
+        parse("PREPARE s (int, double precision, unknown) AS SELECT $1, $2, $3; EXECUTE s(1, 'a')")
+            .unwrap();
+    let Some(OfPrepared::Prepare { name, types, statement }) = statements[0].of_prepared() else {
+        panic!()
+    };
+    assert_eq!((name.as_str(), statement.text()), ("s", "SELECT $1, $2, $3"));
+    assert_eq!(*types, [Some(DataType::Int32), Some(DataType::Float64), None]);
+    let Some(OfPrepared::Execute { name, arguments: Some(list) }) = statements[1].of_prepared()
+    else {
+        panic!()
+    };
+    assert_eq!(name, "s");
+    assert!(matches!(list.kind(), Kind::Query(_)));
+    for (sql, position) in [
+        ("PREPARE s", 10),
+        ("PREPARE s AS", 13),
+        ("PREPARE s AS VACUUM", 14),
+        ("PREPARE s (int AS SELECT 1", 16),
+        ("EXECUTE s (1) x", 11),
+        ("EXECUTE s (1 FROM t)", 11),
+        ("EXECUTE s (1", 11),
+        ("DEALLOCATE", 11),
+    ] {
+        let error = parse(sql).expect_err(sql);
+        assert_eq!((error.code, error.position), ("42601", Some(position)), "{sql}: {error:?}");
+    }
+    assert_eq!(parse("PREPARE s (nonsense) AS SELECT 1").unwrap_err().code, "42704");
 }

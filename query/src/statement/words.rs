@@ -63,6 +63,13 @@ impl<'a> Words<'a> {
         self.next >= self.tokens.len()
     }
 
+    /// All tokens that are left.
+    pub(super) fn rest(&mut self) -> Vec<TokenWithSpan> {
+        let rest = self.tokens.get(self.next..).unwrap_or_default();
+        self.next = self.tokens.len();
+        rest.iter().map(|token| (*token).clone()).collect()
+    }
+
     pub(super) fn skip_all(&mut self) {
         self.next = self.tokens.len();
     }

@@ -9,8 +9,8 @@ use arrow::datatypes::DataType;
 use datafusion::scalar::ScalarValue;
 use management::{LoginFailed, ScramExchange, Users};
 use query::{
-    Description, Engine, Identity, Outcome, QueryError, QueryResult, Session, Statement,
-    TransactionStatus,
+    Description, Engine, Identity, OfPrepared, Outcome, QueryError, QueryResult, Session,
+    Statement, TransactionStatus,
 };
 
 /// An error without detail, hint and position.
@@ -38,6 +38,8 @@ pub trait BackendSession: Send + Sync + 'static {
     type Statement: Clone + Send + Sync + 'static;
     fn parse(&self, sql: &str) -> QueryResult<Vec<Self::Statement>>;
     fn is_empty(statement: &Self::Statement) -> bool;
+    /// What it asks of the connection's prepared statements, if it is about those.
+    fn of_prepared(statement: &Self::Statement) -> Option<OfPrepared<Self::Statement>>;
     fn describe(
         &self,
         statement: &Self::Statement,
@@ -49,6 +51,12 @@ pub trait BackendSession: Send + Sync + 'static {
         params: &[ScalarValue],
     ) -> impl Future<Output = QueryResult<Outcome>> + Send;
     fn transaction(&self) -> TransactionStatus;
+    /// Opens a block for a statement of a text of several, unless one is open.
+    fn begin_implicit(&self);
+    /// Commits such a block, if it is open.
+    fn end_implicit(&self) -> impl Future<Output = QueryResult<()>> + Send;
+    /// Forgets such a block, if it is open.
+    fn abort_implicit(&self);
     /// Makes an open transaction block fail, after an error that the session did not see.
     fn fail(&self) -> impl Future<Output = ()> + Send;
     fn cancel(&self);
@@ -95,6 +103,10 @@ impl BackendSession for Session {
         statement.is_empty()
     }
 
+    fn of_prepared(statement: &Statement) -> Option<OfPrepared> {
+        statement.of_prepared().cloned()
+    }
+
     async fn describe(
         &self,
         statement: &Statement,
@@ -109,6 +121,18 @@ impl BackendSession for Session {
 
     fn transaction(&self) -> TransactionStatus {
         Session::transaction(self)
+    }
+
+    fn begin_implicit(&self) {
+        Session::begin_implicit(self);
+    }
+
+    async fn end_implicit(&self) -> QueryResult<()> {
+        Session::end_implicit(self).await
+    }
+
+    fn abort_implicit(&self) {
+        Session::abort_implicit(self);
     }
 
     /// A session has no word for this; a statement that cannot succeed does it.

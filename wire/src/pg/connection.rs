@@ -220,37 +220,58 @@ where
         }
     }
 
-    /// Runs the statements of a text one after another up to the first that fails. Each commits by
-    /// itself unless BEGIN opened a transaction.
+    /// Runs the statements of a text one after another up to the first that fails. Several share
+    /// an implicit transaction block, as far as BEGIN has not opened another.
     async fn simple_query(&mut self, sql: &str) -> Result<(), Failure> {
         self.portals.remove("");
-        let statements = self.parse(sql).await?;
-        let mut any = false;
-        for statement in statements.iter().filter(|one| !B::Session::is_empty(one)) {
-            any = true;
-            let started = Instant::now();
-            let done = self.run_simple(statement).await;
-            signals::statement(started.elapsed());
-            done?;
-        }
-        if !any {
+        let mut statements = self.parse(sql).await?;
+        statements.retain(|statement| !B::Session::is_empty(statement));
+        if statements.is_empty() {
             out::bare(&mut self.socket.out, Bare::EmptyQuery);
+        }
+        let last = statements.len().saturating_sub(1);
+        for (at, statement) in statements.iter().enumerate() {
+            if last > 0 {
+                self.session.begin_implicit();
+            }
+            let started = Instant::now();
+            let done = self.run_simple(statement, at == last).await;
+            signals::statement(started.elapsed());
+            if done.is_err() {
+                self.session.abort_implicit();
+            }
+            done?;
         }
         Ok(())
     }
 
-    async fn run_simple(&mut self, statement: &StatementOf<B>) -> Result<(), Failure> {
+    /// Runs one statement. The last of a text is told as done once its implicit block is committed.
+    async fn run_simple(&mut self, statement: &StatementOf<B>, last: bool) -> Result<(), Failure> {
         let before = self.session.transaction();
-        let outcome = self.socket.watch(self.session.execute(statement, &[])).await??;
+        let Some((statement, params)) = self.resolve(statement, &[]).await? else {
+            return match last {
+                true => Ok(self.session.end_implicit().await?),
+                false => Ok(()),
+            };
+        };
+        let outcome = self.socket.watch(self.session.execute(&statement, &params)).await??;
         match outcome {
             Outcome::Rows { schema, stream, verb } => {
                 let encoder = RowEncoder::new(&schema, &[], self.zone())?;
                 encoder.describe(&mut self.socket.out);
                 let mut cursor = Cursor::new(stream, encoder, verb);
                 let sent = rows::send(self.socket, &mut cursor, u64::MAX).await?;
+                if last {
+                    self.session.end_implicit().await?;
+                }
                 out::command_complete(&mut self.socket.out, &cursor.tag(sent.rows));
             }
-            other => self.finish(&other, before),
+            other => {
+                if last {
+                    self.session.end_implicit().await?;
+                }
+                self.finish(&other, before);
+            }
         }
         Ok(())
     }
@@ -262,7 +283,7 @@ where
                 if let Some(warning) = warning(tag, before) {
                     out::report(&mut self.socket.out, Severity::Warning, &warning);
                 }
-                if matches!(tag.as_str(), "DISCARD ALL" | "DEALLOCATE ALL") {
+                if tag == "DISCARD ALL" {
                     self.statements.clear();
                     self.portals.clear();
                 }

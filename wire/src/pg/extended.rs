@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use arrow::datatypes::DataType;
 use datafusion::scalar::ScalarValue;
-use query::{Description, Outcome, QueryResult};
+use query::{Description, OfPrepared, Outcome, QueryResult};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::backend::{Backend, BackendSession, error};
@@ -22,13 +22,27 @@ use super::zone::Zone;
 /// A parsed and described statement.
 pub struct Prepared<T> {
     /// None: the text held no statement.
-    statement: Option<T>,
-    description: Description,
+    pub(super) statement: Option<T>,
+    pub(super) description: Description,
     /// Types of the parameters as the client knows them.
     param_oids: Vec<u32>,
 }
 
 impl<T> Prepared<T> {
+    /// `types`: those that the client declared for its parameters, 0 where it left one open.
+    pub(super) fn new(
+        statement: Option<T>,
+        description: Description,
+        types: &[u32],
+    ) -> Prepared<T> {
+        let param_oids = description.params.iter().enumerate().map(|(at, data_type)| {
+            let declared = types.get(at).copied().filter(|one| !matches!(*one, 0 | oid::UNKNOWN));
+            declared.unwrap_or_else(|| oid_of(data_type))
+        });
+        let param_oids = param_oids.collect();
+        Prepared { statement, description, param_oids }
+    }
+
     /// How rows of this statement are written; None where it gives none.
     fn encoder(&self, formats: &[i16], zone: Zone) -> QueryResult<Option<RowEncoder>> {
         let fields = self.description.fields.as_ref();
@@ -68,15 +82,8 @@ where
     ) -> Result<(), Failure> {
         if name.is_empty() {
             self.statements.remove("");
-        } else if self.statements.contains_key(&name) {
-            let words = format!("prepared statement \"{name}\" already exists");
-            return Err(error("42P05", words).into());
         }
-        let max = self.shared.options.limits.statements_max;
-        if self.statements.len() >= max {
-            let words = format!("a connection may hold {max} prepared statements");
-            return Err(error("53400", words).into());
-        }
+        self.check_new_statement(&name)?;
         let given = types.iter().map(|oid| given_type(*oid)).collect::<QueryResult<Vec<_>>>()?;
         let mut statements = self.parse(sql).await?;
         statements.retain(|statement| !B::Session::is_empty(statement));
@@ -86,22 +93,37 @@ where
         }
         let statement = statements.pop();
         let description = match &statement {
-            Some(statement) => {
-                self.socket.watch(self.session.describe(statement, &given)).await??
-            }
+            Some(statement) => match B::Session::of_prepared(statement) {
+                // Its arguments stand in its text, its columns are those of what it names.
+                Some(OfPrepared::Execute { name, .. }) => {
+                    let fields = self.prepared(&name)?.description.fields.clone();
+                    Description { params: Vec::new(), fields }
+                }
+                _ => self.socket.watch(self.session.describe(statement, &given)).await??,
+            },
             None => Description { params: Vec::new(), fields: None },
         };
-        let param_oids = description.params.iter().enumerate().map(|(at, data_type)| {
-            let declared = types.get(at).copied().filter(|one| !matches!(*one, 0 | oid::UNKNOWN));
-            declared.unwrap_or_else(|| oid_of(data_type))
-        });
-        let param_oids: Vec<u32> = param_oids.collect();
-        self.statements.insert(name, Arc::new(Prepared { statement, description, param_oids }));
+        let prepared = Prepared::new(statement, description, types);
+        self.statements.insert(name, Arc::new(prepared));
         out::bare(&mut self.socket.out, Bare::ParseComplete);
         Ok(())
     }
 
-    fn prepared(&self, name: &str) -> QueryResult<Arc<Prepared<StatementOf<B>>>> {
+    /// Whether one more statement may be kept under the name.
+    pub(super) fn check_new_statement(&self, name: &str) -> QueryResult<()> {
+        if self.statements.contains_key(name) {
+            let words = format!("prepared statement \"{name}\" already exists");
+            return Err(error("42P05", words));
+        }
+        let max = self.shared.options.limits.statements_max;
+        if self.statements.len() >= max {
+            let words = format!("a connection may hold {max} prepared statements");
+            return Err(error("53400", words));
+        }
+        Ok(())
+    }
+
+    pub(super) fn prepared(&self, name: &str) -> QueryResult<Arc<Prepared<StatementOf<B>>>> {
         self.statements.get(name).cloned().ok_or_else(|| {
             let words = match name {
                 "" => "unnamed prepared statement does not exist".to_owned(),
@@ -244,7 +266,10 @@ where
             return Ok(None);
         };
         let before = self.session.transaction();
-        let running = self.session.execute(statement, &portal.params);
+        let Some((statement, params)) = self.resolve(statement, &portal.params).await? else {
+            return Ok(None);
+        };
+        let running = self.session.execute(&statement, &params);
         let outcome = self.socket.watch(running).await??;
         let Outcome::Rows { schema, stream, verb } = outcome else {
             self.finish(&outcome, before);

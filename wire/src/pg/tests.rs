@@ -424,6 +424,45 @@ async fn shutdown_waits_for_running_statements_then_cancels_them() {
 }
 
 #[tokio::test]
+async fn prepared_statements_in_sql() {
+    check(
+        &[
+            simple("PREPARE s ECHO $1"),
+            simple("PREPARE s ECHO $1"),
+            simple("EXECUTE s SELECT 1"),
+            simple("EXECUTE s"),
+            simple("DEALLOCATE s"),
+            simple("DEALLOCATE s"),
+            simple("EXECUTE s"),
+        ],
+        "C(PREPARE) Z(I) E(42P05) Z(I) T(x:20) D(0) C(SELECT 1) Z(I) E(42601) Z(I) \
+         C(DEALLOCATE) Z(I) E(26000) Z(I) E(26000) Z(I)",
+    )
+    .await;
+    // One room of names with the protocol's; the unnamed statement is the protocol's alone.
+    let mut client = logged_in(&usual()).await;
+    let parsed = [parse("a", "SELECT 1", &[]), parse("", "SELECT 1", &[]), sync()];
+    assert_eq!(client.ask(&parsed).await, "1 1 Z(I)");
+    assert_eq!(client.ask(&[simple("EXECUTE a")]).await, "T(n:20) D(0) C(SELECT 1) Z(I)");
+    let executed = [
+        parse("e", "EXECUTE a", &[]),
+        bind("", "e", &[], &[]),
+        describe(b'P', ""),
+        execute("", 0),
+        sync(),
+    ];
+    assert_eq!(client.ask(&executed).await, "1 2 T(n:20) D(0) C(SELECT 1) Z(I)");
+    assert_eq!(client.ask(&[simple("DEALLOCATE a")]).await, "C(DEALLOCATE) Z(I)");
+    assert_eq!(client.ask(&[bind("", "a", &[], &[]), sync()]).await, "E(26000) Z(I)");
+    let again = [parse("a", "SELECT 1", &[]), parse("", "SELECT 1", &[]), sync()];
+    assert_eq!(client.ask(&again).await, "1 1 Z(I)");
+    assert_eq!(client.ask(&[simple("DEALLOCATE ALL")]).await, "C(DEALLOCATE ALL) Z(I)");
+    assert_eq!(client.ask(&[bind("", "a", &[], &[]), sync()]).await, "E(26000) Z(I)");
+    assert_eq!(client.ask(&[simple("BEGIN; FAIL")]).await, "C(BEGIN) E(42P01) Z(E)");
+    assert_eq!(client.ask(&[simple("DEALLOCATE ALL")]).await, "E(25P02) Z(E)");
+}
+
+#[tokio::test]
 async fn log_in_is_told_where_the_client_is() {
     let shared = usual();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -15,7 +15,9 @@ use datafusion::scalar::ScalarValue;
 use futures::Stream;
 use management::LoginFailed;
 use parking_lot::Mutex;
-use query::{Description, Identity, Outcome, QueryError, QueryResult, TransactionStatus};
+use query::{
+    Description, Identity, OfPrepared, Outcome, QueryError, QueryResult, TransactionStatus,
+};
 use tokio::sync::Notify;
 
 use super::super::backend::{Backend, BackendSession, Exchange, error};
@@ -45,6 +47,7 @@ pub struct FakeSession {
     cancelled: Arc<AtomicUsize>,
     wake: Notify,
     asleep: AtomicBool,
+    implicit: AtomicBool,
     status: Mutex<TransactionStatus>,
     /// A setting that RESET changes without saying so.
     application: Mutex<String>,
@@ -90,6 +93,7 @@ impl Backend for Fake {
             cancelled: Arc::clone(&self.cancelled),
             wake: Notify::new(),
             asleep: AtomicBool::new(false),
+            implicit: AtomicBool::new(false),
             status: Mutex::new(TransactionStatus::Idle),
             application: Mutex::default(),
         }
@@ -170,6 +174,19 @@ impl BackendSession for FakeSession {
         statement.is_empty()
     }
 
+    fn of_prepared(statement: &String) -> Option<OfPrepared<String>> {
+        let mut words = statement.splitn(3, ' ');
+        let (verb, name) = (words.next()?, words.next().unwrap_or_default().to_owned());
+        Some(match (verb, words.next()) {
+            ("PREPARE", Some(rest)) => {
+                OfPrepared::Prepare { name, types: Vec::new(), statement: rest.to_owned() }
+            }
+            ("EXECUTE", rest) => OfPrepared::Execute { name, arguments: rest.map(str::to_owned) },
+            ("DEALLOCATE", _) => OfPrepared::Deallocate(Some(name).filter(|name| name != "ALL")),
+            _ => return None,
+        })
+    }
+
     async fn describe(
         &self,
         statement: &String,
@@ -235,6 +252,19 @@ impl BackendSession for FakeSession {
 
     fn transaction(&self) -> TransactionStatus {
         *self.status.lock()
+    }
+
+    fn begin_implicit(&self) {
+        self.implicit.store(true, Ordering::SeqCst);
+    }
+
+    async fn end_implicit(&self) -> QueryResult<()> {
+        self.implicit.store(false, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn abort_implicit(&self) {
+        self.implicit.store(false, Ordering::SeqCst);
     }
 
     async fn fail(&self) {

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions};
-use arrow::datatypes::SchemaRef;
+use arrow::array::{Array, AsArray, RecordBatch, RecordBatchOptions};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float64Type, SchemaRef};
 use datafusion::execution::memory_pool::MemoryPool;
 use parking_lot::Mutex;
 use tsdb::scan::aggregate::Aggregates;
 use tsdb::series::Bitmap;
-use tsdb::types::TimeRange;
-use tsdb::{ScanStats, Table};
+use tsdb::types::{TimeRange, ValueRef};
+use tsdb::{Comparison, ScanStats, Table};
 
 use super::order::{Order, sorted};
 use super::run;
@@ -21,6 +22,15 @@ const CELLS_AT_ONCE: f64 = 400_000.0;
 /// Rows of a block, about: less of a series cannot be read.
 const BLOCK_ROWS: f64 = 4_096.0;
 
+/// A condition of HAVING: a measure against a number.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Having {
+    /// Place among groups and measures.
+    pub(crate) column: usize,
+    pub(crate) comparison: Comparison,
+    pub(crate) number: f64,
+}
+
 /// `SELECT … FROM table WHERE … GROUP BY … ORDER BY … LIMIT …`, recognised.
 #[derive(Debug)]
 pub(crate) struct NativeAggregate {
@@ -30,6 +40,8 @@ pub(crate) struct NativeAggregate {
     /// The columns of the result, among groups and measures.
     pub(crate) output: Vec<usize>,
     pub(crate) order: Vec<Order>,
+    /// Conditions that all must hold.
+    pub(crate) having: Vec<Having>,
     pub(crate) limit: Option<usize>,
     pub(crate) offset: usize,
     pub(crate) schema: SchemaRef,
@@ -61,6 +73,9 @@ impl NativeAggregate {
 
     /// Rows wanted of an answer in order of time, where reading may stop early.
     fn top_rows(&self) -> Option<usize> {
+        if !self.having.is_empty() {
+            return None;
+        }
         let first = self.order.first()?;
         let bucket = matches!(self.spec.groups.get(first.column), Some(GroupBy::Bucket(_)));
         // Several buckets are ordered by the first alone only if it is the finest.
@@ -165,6 +180,18 @@ impl NativeAggregate {
             found.add_empty();
         }
         let mut picks = sorted(&self.spec, &self.order, &found, keys, &self.table)?;
+        for having in &self.having {
+            let array = self.spec.array(having.column, &found, keys, &self.table, &picks)?;
+            let array = cast(&array, &DataType::Float64)?;
+            let values = array.as_primitive::<Float64Type>();
+            let number = ValueRef::Float(having.number);
+            let holds = |at: usize| {
+                // A NULL is neither above nor below.
+                values.is_valid(at)
+                    && having.comparison.between(ValueRef::Float(values.value(at)), number)
+            };
+            picks = (0..picks.len()).filter(|at| holds(*at)).map(|at| picks[at]).collect();
+        }
         let from = self.offset.min(picks.len());
         picks.drain(..from);
         picks.truncate(self.limit.unwrap_or(usize::MAX));

@@ -5,24 +5,24 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{
-    self, Expr, FunctionArg, FunctionArgExpr, GroupByExpr, LimitClause, OrderBy, OrderByExpr,
-    OrderByKind, Query, Select, SelectFlavor, SelectItem, SetExpr, TableFactor, Value,
+    self, BinaryOperator, Expr, FunctionArg, FunctionArgExpr, GroupByExpr, LimitClause, OrderBy,
+    OrderByExpr, OrderByKind, Query, Select, SelectFlavor, SelectItem, SetExpr, TableFactor, Value,
     WildcardAdditionalOptions,
 };
-use tsdb::Table;
 use tsdb::scan::aggregate::Buckets;
 use tsdb::types::TimeRange;
+use tsdb::{Literal, Table};
 
-use super::answer::NativeAggregate;
+use super::answer::{Having, NativeAggregate};
 use super::literal::{Reader, call, is_utc, plain_args};
 use super::order::Order;
 use super::rewrite::is_number;
 use super::rows::{NativeRows, TimeOrder};
 use super::spec::{AggregateSpec, Function, GroupBy, Measure};
-use super::where_clause::Selection;
+use super::where_clause::{Selection, comparison};
 use crate::catalog;
 use crate::names::folded;
 use crate::plan::PlanContext;
@@ -81,7 +81,7 @@ pub(crate) fn recognise(
         return None;
     }
     let (select, order_by, limit) = parts(query)?;
-    let (from, selection, list, group_by) = clauses(select)?;
+    let (from, selection, list, group_by, having) = clauses(select)?;
     let (name, alias) = relation(from)?;
     let table = context.snapshot.table(&name)?;
     if context.has_written(table.schema().id) {
@@ -106,6 +106,7 @@ pub(crate) fn recognise(
         }
     };
     if group_by.is_empty()
+        && having.is_none()
         && let Some(projection) = columns(list, &scope)
     {
         let order = time_order(order_by.unwrap_or_default(), list, &scope)?;
@@ -121,6 +122,10 @@ pub(crate) fn recognise(
     let mut output = Vec::with_capacity(list.len());
     for item in list {
         output.push(shape.place(item_expr(item)?)?);
+    }
+    let mut conditions = Vec::new();
+    if let Some(having) = having {
+        shape.having(having, &mut conditions)?;
     }
     let order = match order_by {
         None => Vec::new(),
@@ -154,6 +159,7 @@ pub(crate) fn recognise(
         series,
         output,
         order,
+        having: conditions,
         limit,
         offset,
         schema,
@@ -261,9 +267,10 @@ fn parts(query: &Query) -> Option<(&Select, Option<&[OrderByExpr]>, Option<Limit
     (locks.is_empty() && pipe_operators.is_empty()).then_some((select, order_by, limit))
 }
 
-type Clauses<'a> = (&'a TableFactor, Option<&'a Expr>, &'a [SelectItem], &'a [Expr]);
+type Clauses<'a> =
+    (&'a TableFactor, Option<&'a Expr>, &'a [SelectItem], &'a [Expr], Option<&'a Expr>);
 
-/// Table, WHERE, list and GROUP BY of a SELECT that has nothing else.
+/// Table, WHERE, list, GROUP BY and HAVING of a SELECT that has nothing else.
 fn clauses(select: &Select) -> Option<Clauses<'_>> {
     let Select {
         select_token: _,
@@ -284,7 +291,7 @@ fn clauses(select: &Select) -> Option<Clauses<'_>> {
         cluster_by,
         distribute_by,
         sort_by,
-        having: None,
+        having,
         named_window,
         qualify: None,
         window_before_qualify: _,
@@ -308,6 +315,7 @@ fn clauses(select: &Select) -> Option<Clauses<'_>> {
         selection.as_ref(),
         projection,
         group_by,
+        having.as_ref(),
     ))
 }
 
@@ -409,12 +417,45 @@ impl Shape<'_> {
             return self.groups.iter().position(|g| *g == group);
         }
         let measure = measure(expr, self.scope)?;
+        Some(self.measured(measure))
+    }
+
+    /// Conditions joined by AND, each a measure of numbers against a number.
+    fn having(&mut self, expr: &Expr, out: &mut Vec<Having>) -> Option<()> {
+        match expr {
+            Expr::Nested(inner) => self.having(inner, out),
+            Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
+                self.having(left, out)?;
+                self.having(right, out)
+            }
+            Expr::BinaryOp { left, op, right } => {
+                let comparison = comparison(op)?;
+                let measure = measure(left, self.scope)?;
+                let number = match self.scope.reader.number(right)? {
+                    Literal::Int(v) if v.unsigned_abs() < 1 << 53 => v as f64,
+                    Literal::Float(v) => v,
+                    _ => return None,
+                };
+                let kind = measure.data_type("+00:00");
+                // Whole numbers compare as such; beside a fraction they become floats in SQL too.
+                if !matches!(kind, DataType::Int64 | DataType::Float64) {
+                    return None;
+                }
+                out.push(Having { column: self.measured(measure), comparison, number });
+                Some(())
+            }
+            _ => None,
+        }
+    }
+
+    /// Place of a measure, which joins those that are there.
+    fn measured(&mut self, measure: Measure) -> usize {
         let at = self.measures.iter().position(|m| *m == measure);
         let at = at.unwrap_or_else(|| {
             self.measures.push(measure);
             self.measures.len() - 1
         });
-        Some(self.groups.len() + at)
+        self.groups.len() + at
     }
 
     fn order(&mut self, by: &OrderByExpr, output: &[usize]) -> Option<Order> {

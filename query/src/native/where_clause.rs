@@ -107,21 +107,25 @@ impl Selection {
                     (ColumnType::Float64, literal) => !matches!(literal, Literal::Bool(_)),
                     _ => false,
                 };
-                let comparison = match op {
-                    BinaryOperator::Lt => Comparison::Less,
-                    BinaryOperator::LtEq => Comparison::LessEqual,
-                    BinaryOperator::Gt => Comparison::Greater,
-                    BinaryOperator::GtEq => Comparison::GreaterEqual,
-                    BinaryOperator::Eq => Comparison::Equal,
-                    BinaryOperator::NotEq => Comparison::NotEqual,
-                    _ => return None,
-                };
-                let test = FieldTest::Compare(comparison, literal);
+                let test = FieldTest::Compare(comparison(&op)?, literal);
                 fits.then(|| self.filters.push(FieldFilter { column, test }))
             }
             _ => None,
         }
     }
+}
+
+/// The comparison that an operator is.
+pub(super) fn comparison(op: &BinaryOperator) -> Option<Comparison> {
+    Some(match op {
+        BinaryOperator::Lt => Comparison::Less,
+        BinaryOperator::LtEq => Comparison::LessEqual,
+        BinaryOperator::Gt => Comparison::Greater,
+        BinaryOperator::GtEq => Comparison::GreaterEqual,
+        BinaryOperator::Eq => Comparison::Equal,
+        BinaryOperator::NotEq => Comparison::NotEqual,
+        _ => return None,
+    })
 }
 
 fn swapped(op: &BinaryOperator) -> Option<BinaryOperator> {

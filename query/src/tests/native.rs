@@ -180,6 +180,14 @@ fn statement(random: &mut Random) -> (String, bool) {
         };
         let _ = write!(sql, " GROUP BY {}", by.join(", "));
     }
+    if !groups.is_empty() && random.below(4) == 0 {
+        let measure = random.one(&["count(*)", "avg(f)", "sum(i)", "max(f)", "count(t)"]);
+        let op = random.one(&["<", "<=", ">", ">=", "=", "<>"]);
+        let _ = write!(sql, " HAVING {measure} {op} {}", random.one(&["3", "10.5", "0", "60"]));
+        if random.below(3) == 0 {
+            let _ = write!(sql, " AND count(f) > 2");
+        }
+    }
     let mut ordered = groups.is_empty();
     if random.below(2) == 0 && !groups.is_empty() {
         ordered = true;
@@ -264,7 +272,7 @@ fn aggregates_inside_of_plans_are_native() {
     for (seed, merge) in (20u64..).zip(["last_non_null", "append", "last_row"]) {
         let world = filled(seed, merge);
         for sql in [
-            "SELECT host, avg(f) FROM m GROUP BY host HAVING avg(f) > 10",
+            "SELECT host, avg(f) FROM m GROUP BY host HAVING avg(f) > 10 OR avg(f) < 1",
             "SELECT host, rack, avg(i) * 2 AS twice FROM m WHERE host <> 'h1' GROUP BY host, rack",
             "WITH s AS (SELECT time_bucket('10 minutes', time) AS ten, host, rack FROM m \
              GROUP BY ten, host, rack HAVING avg(f) > 5), d AS (SELECT time_bucket('24 hours', ten) \
@@ -475,7 +483,7 @@ fn what_is_not_surely_understood_is_planned() {
         "SELECT count(DISTINCT host) FROM m",
         "SELECT count(f) FILTER (WHERE f > 3) FROM m",
         "SELECT i, f, count(*) FROM m GROUP BY i, f",
-        "SELECT host, count(*) FROM m GROUP BY host HAVING count(*) > 3",
+        "SELECT host, count(*) FROM m GROUP BY host HAVING count(*) > 3 OR max(f) > 1",
         "SELECT t, count(*) FROM m GROUP BY t",
         "SELECT max(t) FROM m",
         "SELECT count(*) FROM m WHERE host LIKE 'h%'",

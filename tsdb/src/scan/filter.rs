@@ -64,6 +64,15 @@ impl Literal {
 }
 
 impl Comparison {
+    /// Whether two numbers of one type compare so; false for other values.
+    pub fn between(self, a: ValueRef<'_>, b: ValueRef<'_>) -> bool {
+        match (a, b) {
+            (ValueRef::Int(a), ValueRef::Int(b)) => self.holds(a.cmp(&b)),
+            (ValueRef::Float(a), ValueRef::Float(b)) => self.holds(order(a, b)),
+            _ => false,
+        }
+    }
+
     fn holds(self, order: Ordering) -> bool {
         match self {
             Comparison::Less => order.is_lt(),

@@ -157,6 +157,11 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Whether what is added depends on the times of rows.
+    fn needs_times(&self) -> bool {
+        self.buckets.is_some() || self.wants.iter().any(|wants| wants.has(Wants::EDGES))
+    }
+
     /// No slots yet.
     fn table(&self) -> Aggregates {
         Aggregates::new(&self.columns[..self.wants.len()], &self.wants, self.counted.len())
@@ -277,7 +282,7 @@ impl AggregateStream {
             self.merger.feed(series, touched, range);
             while let Some(rows) = self.merger.next_rows()? {
                 let columns: Vec<_> = rows.columns.iter().map(|(_, c)| Some(c)).collect();
-                self.add(group, &rows.times, &columns, 0);
+                self.add(group, Some(&rows.times), &columns, (0, rows.times.len()));
             }
         }
         Ok(())

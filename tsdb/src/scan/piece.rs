@@ -268,6 +268,16 @@ impl Piece {
         TimeRange::new(self.earliest, self.latest)
     }
 
+    /// Whether the times asked for cut nothing of the rows: they lie within its span.
+    pub fn is_whole(&self) -> bool {
+        match &self.place {
+            Place::Group(group) => {
+                TimeRange::new(self.earliest, self.latest).encloses(&group.found().times)
+            }
+            Place::Run(_) => false,
+        }
+    }
+
     /// First row and the row behind the last, before they are cut to the times; `rows`: of the
     /// whole group.
     pub fn bounds(&self, rows: u32) -> (usize, usize) {

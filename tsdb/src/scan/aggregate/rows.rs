@@ -26,7 +26,7 @@ impl AggregateStream {
                 let shared = self.shared.clone();
                 let columns: Vec<_> =
                     shared.columns.iter().map(|(id, _)| data.column(*id)).collect();
-                self.add(group, &data.times[start..end], &columns, start);
+                self.add(group, Some(&data.times[start..end]), &columns, (start, end));
                 Ok(())
             }
             Place::Group(_) if self.zones_help(piece) => self.zoned(piece, range, group),
@@ -50,7 +50,11 @@ impl AggregateStream {
             return Ok(());
         }
         let shared = self.shared.clone();
-        let times = &place.keys()?.times[start..end];
+        // Times take as long to decode as a column: only where they matter.
+        let times = match shared.needs_times() {
+            true => Some(&place.keys()?.times[start..end]),
+            false => None,
+        };
         let mut keep = None;
         if !shared.filters.is_empty() {
             // The columns that filters look at are decoded alone first.
@@ -66,42 +70,44 @@ impl AggregateStream {
         }
         let columns = place.columns(&shared.columns, &self.stats)?;
         let columns: Vec<_> = columns.iter().map(Option::as_ref).collect();
-        self.add_kept(group, times, &columns, start, keep.as_deref());
+        self.add_kept(group, times, &columns, (start, end), keep.as_deref());
         Ok(())
     }
 
-    /// Adds rows; row `i` has `times[i]` and is row `start + i` of the columns.
+    /// Adds rows `start..end` of the columns; row `start + i` has `times[i]`. Times may be left out
+    /// where [`super::Shared::needs_times`] says so.
     pub(super) fn add(
         &mut self,
         group: u32,
-        times: &[i64],
+        times: Option<&[i64]>,
         columns: &[Option<&Column>],
-        start: usize,
+        (start, end): (usize, usize),
     ) {
         let shared = self.shared.clone();
         if shared.filters.is_empty() {
-            return self.add_kept(group, times, columns, start, None);
+            return self.add_kept(group, times, columns, (start, end), None);
         }
-        let mut keep = vec![true; times.len()];
+        let mut keep = vec![true; end - start];
         for (at, filter) in &shared.filters {
             filter.test.apply(columns[*at], start, &mut keep);
         }
-        self.add_kept(group, times, columns, start, Some(&keep));
+        self.add_kept(group, times, columns, (start, end), Some(&keep));
     }
 
     /// Adds the rows that are kept; all without a mask.
     fn add_kept(
         &mut self,
         group: u32,
-        times: &[i64],
+        times: Option<&[i64]>,
         columns: &[Option<&Column>],
-        start: usize,
+        (start, end): (usize, usize),
         keep: Option<&[bool]>,
     ) {
         let mut segments = std::mem::take(&mut self.segments);
         segments.clear();
+        let times = times.unwrap_or_default();
         match keep {
-            None => self.segment(group, times, columns, start, 0..times.len(), &mut segments),
+            None => self.segment(group, times, columns, start, 0..end - start, &mut segments),
             Some(keep) => {
                 let mut row = 0;
                 for run in keep.chunk_by(|a, b| a == b) {
@@ -123,7 +129,7 @@ impl AggregateStream {
         }
         let shared = self.shared.clone();
         for (nth, (at, filter)) in shared.counted.iter().enumerate() {
-            let mut pass = vec![true; times.len()];
+            let mut pass = vec![true; end - start];
             filter.test.apply(columns[*at], start, &mut pass);
             for segment in &segments {
                 let rows = &pass[segment.start as usize..segment.end as usize];

@@ -246,6 +246,11 @@ impl<T: Number> Moments<T, T::Sum> {
     }
 }
 
+/// Times of rows, where there are any.
+fn part(times: &[i64], from: usize, to: usize) -> &[i64] {
+    times.get(from..to).unwrap_or_default()
+}
+
 /// Adds the values of segments of a column; rows count from `start` in it.
 fn segments<T: Number>(
     of: &mut Moments<T, T::Sum>,
@@ -263,13 +268,13 @@ fn segments<T: Number>(
                 let fresh = count[slot] == 0;
                 count[slot] += (to - from) as u64;
                 let values = &values[start + from..start + to];
-                of.run(slot, values, &times[from..to], wants, fresh);
+                of.run(slot, values, part(times, from, to), wants, fresh);
             }
             Some(states) => {
                 let cells = start + from..start + to;
                 let (values, states) = (&values[cells.clone()], &states[cells]);
                 let found = states.iter().filter(|s| CellState(**s).is_value()).count();
-                let (fresh, times) = (count[slot] == 0, &times[from..to]);
+                let (fresh, times) = (count[slot] == 0, part(times, from, to));
                 count[slot] += found as u64;
                 if found == values.len() {
                     of.run(slot, values, times, wants, fresh);
@@ -391,7 +396,8 @@ impl Aggregates {
         slot
     }
 
-    /// Adds rows of one column; `times` are those of the rows that segments count from.
+    /// Adds rows of one column; `times` are those of the rows that segments count from, or none
+    /// where no edges are wanted.
     pub(super) fn add(
         &mut self,
         nth: usize,

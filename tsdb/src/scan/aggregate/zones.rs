@@ -88,6 +88,9 @@ impl AggregateStream {
         group: u32,
     ) -> Result<()> {
         let (from, to) = (from.max(first), to.min(last));
+        if range.encloses(&piece.span()) && piece.is_whole() {
+            return self.decoded(piece, from, to, group);
+        }
         let times = piece.place.times()?;
         let own = &times[from..to];
         let start = from + own.partition_point(|time| *time < range.min);

@@ -231,9 +231,10 @@ fn time_order(
 }
 
 type Limit<'a> = (Option<&'a Expr>, Option<&'a Expr>);
+type Parts<'a> = (&'a Select, Option<&'a [OrderByExpr]>, Option<Limit<'a>>);
 
 /// A query's only SELECT, its order and limit.
-fn parts(query: &Query) -> Option<(&Select, Option<&[OrderByExpr]>, Option<Limit<'_>>)> {
+fn parts(query: &Query) -> Option<Parts<'_>> {
     let Query {
         with: None,
         body,

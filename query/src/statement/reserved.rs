@@ -170,5 +170,5 @@ fn is_reserved(name: &ast::Ident) -> bool {
         return false;
     }
     let is = |word: &&str| name.value.eq_ignore_ascii_case(word);
-    RESERVED.iter().any(|word| is(&word)) || RESERVED_TOO.iter().any(|word| is(&word))
+    RESERVED.iter().any(is) || RESERVED_TOO.iter().any(is)
 }

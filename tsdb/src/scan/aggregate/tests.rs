@@ -285,7 +285,7 @@ type Plain = BTreeMap<(u32, i64, String), Slot>;
 fn split_text(value: Option<ValueRef<'_>>) -> String {
     match value {
         Some(ValueRef::Int(v)) => v.to_string(),
-        Some(ValueRef::Float(v)) if v == 0.0 => "0".into(),
+        Some(ValueRef::Float(0.0)) => "0".into(),
         Some(ValueRef::Float(v)) => v.to_string(),
         _ => "none".into(),
     }

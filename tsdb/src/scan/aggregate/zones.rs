@@ -57,7 +57,7 @@ impl AggregateStream {
             let whole = first <= start && end <= last && range.encloses(&zone.times);
             match self.judge(&page, at_page, nth, zone) {
                 Verdict::None => used += 1,
-                Verdict::All if whole && self.from_stats(&page, at_page, nth, zone, group)? => {
+                Verdict::All if whole && self.add_stats(&page, at_page, nth, zone, group)? => {
                     used += 1;
                 }
                 _ => match &mut pending {
@@ -113,7 +113,7 @@ impl AggregateStream {
     }
 
     /// Adds a whole zone by its statistics; false where they do not say all that is wanted.
-    fn from_stats(
+    fn add_stats(
         &mut self,
         page: &PageStats,
         at_page: usize,

@@ -13,6 +13,7 @@ mod source;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod walks;
 
 pub use filter::{Comparison, FieldFilter, FieldTest, Literal};
 pub use source::{PartHandle, Source};

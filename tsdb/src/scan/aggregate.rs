@@ -17,8 +17,7 @@ mod states;
 mod tests;
 mod zones;
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::error::Result;
@@ -28,7 +27,8 @@ use crate::types::{ColumnId, MergeMode, PhysicalType, TimeRange};
 
 use super::filter::FieldFilter;
 use super::piece::Piece;
-use super::source::{Filter, Source, Walk};
+use super::source::{Filter, Source};
+use super::walks::Walks;
 use super::{ScanStats, ScanStream, StreamSpec};
 
 pub use states::{Aggregates, ColumnAggregates, Extremes, Moments, Wants};
@@ -173,9 +173,7 @@ impl Shared {
 pub struct AggregateStream {
     shared: Arc<Shared>,
     mode: MergeMode,
-    filter: Filter,
-    walks: Vec<Walk>,
-    heap: BinaryHeap<Reverse<(u32, usize)>>,
+    walks: Walks,
     /// Merges rows where sources meet.
     merger: ScanStream,
     /// Statistics of the page in hand of each part, by the part's number.
@@ -198,23 +196,14 @@ impl AggregateStream {
             set: spec.set.clone(),
             times: spec.times,
         };
-        let (mut walks, mut heap) = (Vec::new(), BinaryHeap::new());
-        for source in sources {
-            let Some(mut walk) = Walk::new(source, &filter, &stats)? else { continue };
-            if let Some(series) = walk.peek(&filter)? {
-                heap.push(Reverse((series, walks.len())));
-                walks.push(walk);
-            }
-        }
+        let walks = Walks::new(sources, filter, &stats)?;
         let mode = spec.mode;
         let merger = ScanStream::new(&[], spec, Arc::clone(&stats))?;
         let table = shared.table();
         Ok(AggregateStream {
             shared,
             mode,
-            filter,
             walks,
-            heap,
             merger,
             pages: HashMap::new(),
             table,
@@ -228,20 +217,7 @@ impl AggregateStream {
     /// # Errors
     /// [`crate::Error::Corrupt`] or [`crate::Error::Io`] from reading parts.
     pub fn step(&mut self) -> Result<bool> {
-        let Some(Reverse((series, _))) = self.heap.peek() else { return Ok(false) };
-        let series = *series;
-        let mut pieces = Vec::new();
-        while let Some(Reverse((next, at))) = self.heap.peek().copied() {
-            if next != series {
-                break;
-            }
-            self.heap.pop();
-            let walk = &mut self.walks[at];
-            walk.take(series, &self.filter, &mut pieces)?;
-            if let Some(next) = walk.peek(&self.filter)? {
-                self.heap.push(Reverse((next, at)));
-            }
-        }
+        let Some((series, pieces)) = self.walks.next()? else { return Ok(false) };
         self.series(series, pieces)?;
         Ok(true)
     }
@@ -261,12 +237,8 @@ impl AggregateStream {
         std::mem::replace(&mut self.table, self.shared.table())
     }
 
-    fn series(&mut self, series: u32, mut pieces: Vec<Piece>) -> Result<()> {
+    fn series(&mut self, series: u32, pieces: Vec<Piece>) -> Result<()> {
         let group = self.shared.groups.group(series);
-        for (order, piece) in (0..).zip(&mut pieces) {
-            piece.order = order;
-        }
-        pieces.sort_by_key(|piece| (piece.earliest, piece.age, piece.order));
         let apart = pieces.windows(2).all(|pair| pair[0].latest < pair[1].earliest);
         if apart || self.mode == MergeMode::Append {
             return pieces.iter().try_for_each(|p| self.alone(p, p.span(), series, group));

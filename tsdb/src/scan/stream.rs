@@ -1,7 +1,6 @@
 //! One stream of a scan: series after series, pieces merged by time.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::error::Result;
@@ -13,7 +12,8 @@ use crate::types::{
 
 use super::filter::FieldFilter;
 use super::piece::{Piece, Place, Span};
-use super::source::{Filter, Source, Walk};
+use super::source::{Filter, Source};
+use super::walks::{Walks, sort};
 use super::{FieldBound, ScanStats};
 
 /// What a stream reads.
@@ -44,10 +44,7 @@ pub struct StreamSpec {
 #[derive(Debug)]
 pub struct ScanStream {
     spec: StreamSpec,
-    filter: Filter,
-    walks: Vec<Walk>,
-    /// Walks by their next series.
-    heap: BinaryHeap<Reverse<(u32, usize)>>,
+    walks: Walks,
     series: u32,
     /// Pieces of the series not begun, by their earliest time.
     waiting: VecDeque<Piece>,
@@ -79,18 +76,10 @@ impl ScanStream {
             set: spec.set.clone(),
             times: spec.times,
         };
-        let mut walks = Vec::new();
-        let mut heap = BinaryHeap::new();
-        for source in sources {
-            let Some(mut walk) = Walk::new(source, &filter, &stats)? else { continue };
-            if let Some(series) = walk.peek(&filter)? {
-                heap.push(Reverse((series, walks.len())));
-                walks.push(walk);
-            }
-        }
+        let walks = Walks::new(sources, filter, &stats)?;
         let out = Output::new(&spec.columns[..spec.shown], spec.batch_rows);
         let (waiting, active) = (VecDeque::new(), Vec::new());
-        Ok(ScanStream { spec, filter, walks, heap, series: 0, waiting, active, out, stats })
+        Ok(ScanStream { spec, walks, series: 0, waiting, active, out, stats })
     }
 
     /// Columns that come out, in order.
@@ -125,32 +114,14 @@ impl ScanStream {
         for piece in &mut pieces {
             piece.earliest = piece.earliest.max(times.min);
         }
-        pieces.sort_by_key(|piece| (piece.earliest, piece.age, piece.order));
+        sort(&mut pieces);
         self.series = series;
         self.waiting = pieces.into();
     }
 
     /// Gathers the pieces of the next series; false if there is none.
     fn next_series(&mut self) -> Result<bool> {
-        let Some(Reverse((series, _))) = self.heap.peek() else { return Ok(false) };
-        let series = *series;
-        let mut pieces = Vec::new();
-        while let Some(Reverse((next, at))) = self.heap.peek().copied() {
-            if next != series {
-                break;
-            }
-            self.heap.pop();
-            let walk = &mut self.walks[at];
-            walk.take(series, &self.filter, &mut pieces)?;
-            if let Some(next) = walk.peek(&self.filter)? {
-                self.heap.push(Reverse((next, at)));
-            }
-        }
-        // Walks of one series come in the order of their sources, groups in the order of the part.
-        for (order, piece) in (0..).zip(&mut pieces) {
-            piece.order = order;
-        }
-        pieces.sort_by_key(|piece| (piece.earliest, piece.age, piece.order));
+        let Some((series, pieces)) = self.walks.next()? else { return Ok(false) };
         self.series = series;
         self.waiting = pieces.into();
         Ok(true)

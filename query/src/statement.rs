@@ -3,6 +3,7 @@
 //! Words of administration (SET, SHOW, BEGIN, VACUUM, CREATE USER …) are read here off the
 //! tokens; everything that plans goes through sqlparser's Postgres dialect.
 
+pub(crate) mod copy;
 mod depth;
 mod own;
 mod prepared;
@@ -138,6 +139,7 @@ pub(crate) enum Kind {
         read_only: Option<bool>,
         session: bool,
     },
+    Copy(Box<copy::Copy>),
     Savepoint(String),
     Release(String),
     RollbackTo(String),
@@ -328,10 +330,6 @@ fn classify(statement: ast::Statement, _sql: &str) -> QueryResult<Kind> {
         ),
         S::Truncate { .. } => Kind::Unsupported(
             QueryError::unsupported("TRUNCATE").with_hint("DROP TABLE and CREATE TABLE again."),
-        ),
-        S::Copy { .. } => Kind::Unsupported(
-            QueryError::unsupported("COPY")
-                .with_hint("Load files with `millrace import`, or use INSERT or POST /write."),
         ),
         S::Merge { .. } => refuse("MERGE"),
         S::CreateView { .. } => refuse("CREATE VIEW"),

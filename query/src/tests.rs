@@ -2,7 +2,7 @@
 
 mod blocks;
 mod catalog;
-mod harness;
+pub(crate) mod harness;
 mod last;
 mod limits;
 mod nanos;

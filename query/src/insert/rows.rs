@@ -24,7 +24,7 @@ const BATCH_ROWS_MAX: usize = 65_536;
 
 /// A value on its way into a column.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Cell {
+pub(crate) enum Cell {
     Absent,
     Null,
     Int(i64),

@@ -65,6 +65,13 @@ impl Session {
                 Some(query) => self.reads(statement, query.as_ref(), &written),
                 None => false,
             },
+            Kind::Copy(copy) => match copy.query() {
+                Some(query) => match query.kind() {
+                    Kind::Query(ast) => self.reads(query, ast.as_ref(), &written),
+                    _ => false,
+                },
+                None => false,
+            },
             kind => kind.stands_alone(),
         };
         match needed {

@@ -121,7 +121,8 @@ fn is_list(statement: &ast::Statement) -> bool {
     }
 }
 
-fn inner(tokens: &[TokenWithSpan], sql: &str) -> QueryResult<Statement> {
+/// A statement of its own out of tokens of another.
+pub(super) fn inner(tokens: &[TokenWithSpan], sql: &str) -> QueryResult<Statement> {
     let kind = parse_piece(tokens, sql)?;
     let (start, end) = extent(tokens, &Lines::new(sql), sql);
     let deep = depth::depth(tokens) > CHAIN_PLAIN_MAX;

@@ -4,8 +4,8 @@
 //! NULL and '' are the missing value. VALUES of literals and parameters are read straight off the
 //! syntax tree; everything else is planned as a query.
 
-mod literal;
-mod rows;
+pub(crate) mod literal;
+pub(crate) mod rows;
 
 use arrow::datatypes::DataType;
 use datafusion::scalar::ScalarValue;
@@ -221,6 +221,29 @@ fn check_required(plan: &Plan<'_>) -> QueryResult<()> {
     match plan.table.fields().find(|f| f.not_null && !is_named(&f.name)) {
         Some(field) => Err(null_in(&field.name, &plan.table.name)),
         None => Ok(()),
+    }
+}
+
+/// Columns that a COPY fills: those named, or all.
+pub(crate) fn targets(table: &TableSchema, names: &[String]) -> QueryResult<Vec<Target>> {
+    let all = targets_of(table);
+    if names.is_empty() {
+        return Ok(all);
+    }
+    let mut out: Vec<Target> = Vec::with_capacity(names.len());
+    for name in names {
+        let target = all.iter().find(|t| t.name == *name);
+        let target = target.ok_or_else(|| QueryError::no_column(name, &table.name))?;
+        if out.iter().any(|t| t.name == *name) {
+            let message = format!("column \"{name}\" specified more than once");
+            return Err(QueryError::new("42701", message));
+        }
+        out.push(target.clone());
+    }
+    let is_named = |name: &str| out.iter().any(|t| t.name == name);
+    match all.iter().find(|t| t.not_null && !is_named(&t.name)) {
+        Some(missing) => Err(null_in(&missing.name, &table.name)),
+        None => Ok(out),
     }
 }
 

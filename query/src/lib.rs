@@ -4,6 +4,7 @@
 
 mod catalog;
 mod change;
+mod copy;
 mod ddl;
 mod engine;
 mod error;
@@ -24,6 +25,7 @@ use std::fmt;
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::execution::SendableRecordBatchStream;
 
+pub use copy::{Format as CopyFormat, Header as CopyHeader, Options as CopyOptions};
 pub use engine::{Engine, QueryOptions};
 pub use error::{QueryError, QueryResult};
 pub use session::{Session, TransactionStatus};
@@ -155,6 +157,22 @@ pub enum Outcome {
         /// Value now.
         value: String,
     },
+    /// COPY FROM STDIN has begun: rows are handed to [`Session::copy_data`].
+    CopyIn {
+        /// Form of the rows.
+        format: CopyFormat,
+        /// Columns of each row.
+        columns: usize,
+    },
+    /// Rows of COPY TO STDOUT, as a stream like that of `Rows`.
+    CopyOut {
+        /// Columns.
+        schema: SchemaRef,
+        /// Batches of that schema.
+        stream: SendableRecordBatchStream,
+        /// How rows are to be written.
+        options: CopyOptions,
+    },
     /// An empty statement.
     Empty,
 }
@@ -168,6 +186,12 @@ impl fmt::Debug for Outcome {
             Outcome::Done { tag } => f.debug_tuple("Done").field(tag).finish(),
             Outcome::Set { tag, name, value } => {
                 f.debug_tuple("Set").field(tag).field(name).field(value).finish()
+            }
+            Outcome::CopyIn { format, columns } => {
+                f.debug_struct("CopyIn").field("format", format).field("columns", columns).finish()
+            }
+            Outcome::CopyOut { schema, options, .. } => {
+                f.debug_struct("CopyOut").field("schema", schema).field("options", options).finish()
             }
             Outcome::Empty => f.write_str("Empty"),
         }

@@ -18,6 +18,8 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tsdb::Snapshot;
 
+use crate::copy::{self, CopyIn};
+
 use crate::engine::Engine;
 use crate::error::{QueryError, QueryResult, place};
 use crate::names::Names;
@@ -46,6 +48,8 @@ struct State {
     config: SessionConfig,
     zone: String,
     transaction: Option<Transaction>,
+    /// A COPY FROM STDIN under way.
+    copy: Option<CopyIn>,
 }
 
 impl Session {
@@ -67,7 +71,7 @@ impl Session {
         Session {
             engine,
             identity: Arc::new(identity),
-            state: Mutex::new(State { settings, config, zone, transaction: None }),
+            state: Mutex::new(State { settings, config, zone, transaction: None, copy: None }),
             cancel: watch::Sender::new(false),
         }
     }
@@ -135,6 +139,8 @@ impl Session {
         params: &[ScalarValue],
     ) -> QueryResult<Outcome> {
         self.cancel.send_replace(false);
+        // A COPY that was never ended is forgotten with what it has not committed.
+        self.state.lock().copy = None;
         let done = self.run(statement, params).await;
         if done.is_err() {
             self.fail();
@@ -170,6 +176,7 @@ impl Session {
             Kind::Delete(ast) => change::delete(self, statement, ast, params).await,
             Kind::Update(ast) => change::update(self, statement, ast, params).await,
             Kind::Truncate(ast) => change::truncate(self, ast).await,
+            Kind::Copy(ast) => copy::run(self, ast, statement.source()).await,
             Kind::Set { name, value, local } => self.set(name, value, *local),
             Kind::Show(name) => self.show(name),
             Kind::ShowAll => self.show_all(),
@@ -273,6 +280,20 @@ impl Session {
             Some((written, true)) => context.after_writes(written),
             None => context,
         }
+    }
+
+    pub(crate) fn keep_copy(&self, copy: CopyIn) {
+        self.state.lock().copy = Some(copy);
+    }
+
+    /// The COPY under way, to go on with it.
+    pub(crate) fn take_copy(&self) -> QueryResult<CopyIn> {
+        let copy = self.state.lock().copy.take();
+        copy.ok_or_else(|| QueryError::new("08P01", "there is no COPY under way"))
+    }
+
+    pub(crate) fn with_copy<T>(&self, look: impl FnOnce(&CopyIn) -> T) -> Option<T> {
+        self.state.lock().copy.as_ref().map(look)
     }
 
     /// Runs work that may block on a thread made for it.

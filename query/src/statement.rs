@@ -3,6 +3,7 @@
 //! Words of administration (SET, SHOW, BEGIN, VACUUM, CREATE USER …) are read here off the
 //! tokens; everything that plans goes through sqlparser's Postgres dialect.
 
+pub(crate) mod copy;
 mod depth;
 mod own;
 mod prepared;
@@ -141,6 +142,7 @@ pub(crate) enum Kind {
         read_only: Option<bool>,
         session: bool,
     },
+    Copy(Box<copy::Copy>),
     Savepoint(String),
     Release(String),
     RollbackTo(String),
@@ -325,10 +327,6 @@ fn classify(statement: ast::Statement, _sql: &str) -> QueryResult<Kind> {
         S::Update(update) => Kind::Update(Box::new(update)),
         S::Delete(delete) => Kind::Delete(Box::new(delete)),
         S::Truncate(truncate) => Kind::Truncate(Box::new(truncate)),
-        S::Copy { .. } => Kind::Unsupported(
-            QueryError::unsupported("COPY")
-                .with_hint("Load files with `millrace import`, or use INSERT or POST /write."),
-        ),
         S::Merge { .. } => refuse("MERGE"),
         S::CreateView { .. } => refuse("CREATE VIEW"),
         S::CreateIndex { .. } => Kind::Unsupported(

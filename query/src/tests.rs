@@ -3,7 +3,7 @@
 mod blocks;
 mod catalog;
 mod changes;
-mod harness;
+pub(crate) mod harness;
 mod last;
 mod limits;
 mod model;

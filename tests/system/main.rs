@@ -1,6 +1,7 @@
 //! Whole-system tests in one binary.
 
 mod commands;
+mod copy;
 mod crash;
 mod hostile;
 mod login;

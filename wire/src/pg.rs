@@ -12,6 +12,7 @@
 mod backend;
 mod cancel;
 mod connection;
+mod copy;
 mod encode;
 mod extended;
 mod message;

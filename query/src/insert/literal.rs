@@ -140,7 +140,7 @@ fn convert(literal: &Literal<'_>, kind: ColumnType, tz: &Tz) -> QueryResult<Cell
 }
 
 /// A text as a value of a type, as Postgres reads it.
-pub(super) fn parse(text: &str, kind: ColumnType, tz: &Tz) -> QueryResult<Cell> {
+pub(crate) fn parse(text: &str, kind: ColumnType, tz: &Tz) -> QueryResult<Cell> {
     let trimmed = text.trim();
     match kind {
         ColumnType::Text => Ok(Cell::Bytes(text.as_bytes().to_vec())),

@@ -76,6 +76,13 @@ impl Session {
             // They look for their rows in what is committed.
             Kind::Delete(delete) => self.reads(statement, delete.as_ref(), &written),
             Kind::Update(update) => self.reads(statement, update.as_ref(), &written),
+            Kind::Copy(copy) => match copy.query() {
+                Some(query) => match query.kind() {
+                    Kind::Query(ast) => self.reads(query, ast.as_ref(), &written),
+                    _ => false,
+                },
+                None => false,
+            },
             kind => kind.stands_alone(),
         };
         match needed {

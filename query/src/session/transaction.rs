@@ -192,7 +192,7 @@ impl Session {
     }
 
     /// Makes the open block fail, if there is one.
-    pub(super) fn fail(&self) {
+    pub(crate) fn fail(&self) {
         if let Some(flag) = self.failure_flag() {
             flag.store(true, Ordering::Release);
         }
@@ -206,6 +206,11 @@ impl Session {
     /// Whether a block is open that BEGIN has opened.
     pub(crate) fn in_block(&self) -> bool {
         self.state.lock().transaction.as_ref().is_some_and(|block| !block.implicit)
+    }
+
+    /// Whether a block of either kind is open.
+    pub(crate) fn in_any_block(&self) -> bool {
+        self.state.lock().transaction.is_some()
     }
 
     /// `25006` where nothing may be written.

@@ -3,7 +3,7 @@
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::words::Words;
-use super::{Kind, SetValue, prepared};
+use super::{Kind, SetValue, copy, prepared};
 use crate::NewRole;
 use crate::error::{QueryError, QueryResult};
 
@@ -31,6 +31,7 @@ pub(super) fn parse(piece: &[TokenWithSpan], sql: &str) -> QueryResult<Option<Ki
             role(&mut words)?
         }
         "CLOSE" | "UNLISTEN" => nothing_or_refused(&mut words)?,
+        "COPY" => copy::parse(&mut words, sql)?,
         "DEALLOCATE" => prepared::deallocate(&mut words)?,
         "PREPARE" => prepared::prepare(&mut words, sql)?,
         "EXECUTE" => prepared::execute(&mut words, sql)?,

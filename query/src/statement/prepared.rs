@@ -60,7 +60,11 @@ pub(super) fn prepare(words: &mut Words<'_>, sql: &str) -> QueryResult<Kind> {
     let unexpected = words.unexpected();
     let statement = inner(&words.rest(), sql)?;
     match statement.kind() {
-        Kind::Query(_) | Kind::Insert(_) | Kind::Unsupported(_) => {}
+        Kind::Query(_)
+        | Kind::Insert(_)
+        | Kind::Delete(_)
+        | Kind::Update(_)
+        | Kind::Unsupported(_) => {}
         _ => return Err(unexpected),
     }
     Ok(Kind::OfPrepared(OfPrepared::Prepare { name, types, statement }))
@@ -121,7 +125,8 @@ fn is_list(statement: &ast::Statement) -> bool {
     }
 }
 
-fn inner(tokens: &[TokenWithSpan], sql: &str) -> QueryResult<Statement> {
+/// A statement of its own out of tokens of another.
+pub(super) fn inner(tokens: &[TokenWithSpan], sql: &str) -> QueryResult<Statement> {
     let kind = parse_piece(tokens, sql)?;
     let (start, end) = extent(tokens, &Lines::new(sql), sql);
     let deep = depth::depth(tokens) > CHAIN_PLAIN_MAX;

@@ -9,97 +9,17 @@ use super::position_of;
 use crate::error::{QueryError, QueryResult};
 
 /// Postgres 15's reserved words, but for those that are values by themselves (`current_user`,
-/// `true`, `default` …), sorted.
-const RESERVED: [&str; 61] = [
-    "all",
-    "analyse",
-    "analyze",
-    "and",
-    "any",
-    "array",
-    "as",
-    "asc",
-    "asymmetric",
-    "both",
-    "case",
-    "cast",
-    "check",
-    "collate",
-    "column",
-    "constraint",
-    "create",
-    "deferrable",
-    "desc",
-    "distinct",
-    "do",
-    "else",
-    "end",
-    "except",
-    "fetch",
-    "for",
-    "foreign",
-    "from",
-    "grant",
-    "group",
-    "having",
-    "in",
-    "initially",
-    "intersect",
-    "into",
-    "lateral",
-    "leading",
-    "limit",
-    "not",
-    "offset",
-    "on",
-    "only",
-    "or",
-    "order",
-    "placing",
-    "primary",
-    "references",
-    "returning",
-    "select",
-    "some",
-    "symmetric",
-    "table",
-    "then",
-    "to",
-    "trailing",
-    "union",
-    "unique",
-    "using",
-    "variadic",
-    "when",
-    "where",
-];
-/// As above; they come last in the alphabet or may name functions and types, so not tables.
-const RESERVED_TOO: [&str; 24] = [
-    "authorization",
-    "binary",
-    "collation",
-    "concurrently",
-    "cross",
-    "freeze",
-    "full",
-    "ilike",
-    "inner",
-    "is",
-    "isnull",
-    "join",
-    "left",
-    "like",
-    "natural",
-    "notnull",
-    "outer",
-    "overlaps",
-    "right",
-    "similar",
-    "tablesample",
-    "verbose",
-    "window",
-    "with",
-];
+/// `true`, `default` …).
+const RESERVED: &str = "\
+    all analyse analyze and any array as asc asymmetric both case cast check collate column \
+    constraint create deferrable desc distinct do else end except fetch for foreign from grant \
+    group having in initially intersect into lateral leading limit not offset on only or order \
+    placing primary references returning select some symmetric table then to trailing union \
+    unique using variadic when where window with";
+/// Words that may name functions and types, but neither tables nor columns.
+const NO_NAMES: &str = "\
+    authorization binary collation concurrently cross freeze full ilike inner is isnull join \
+    left like natural notnull outer overlaps right similar tablesample verbose";
 
 /// `42601` where a bare reserved word stands for a table, an alias of one, or a column.
 pub(super) fn check(statement: &ast::Statement, sql: &str) -> QueryResult<()> {
@@ -169,6 +89,6 @@ fn is_reserved(name: &ast::Ident) -> bool {
     if name.quote_style.is_some() || name.value.len() > 13 {
         return false;
     }
-    let is = |word: &&str| name.value.eq_ignore_ascii_case(word);
-    RESERVED.iter().any(is) || RESERVED_TOO.iter().any(is)
+    let mut words = RESERVED.split(' ').chain(NO_NAMES.split(' '));
+    words.any(|word| name.value.eq_ignore_ascii_case(word))
 }

@@ -103,7 +103,8 @@ fn deep_nesting_is_refused() {
 #[test]
 fn what_is_not_done_says_so() {
     for sql in [
-        "COPY t FROM STDIN",
+        "COPY t FROM '/etc/passwd'",
+        "COPY t TO PROGRAM 'cat'",
         "DECLARE c CURSOR FOR SELECT 1",
         "CREATE VIEW v AS SELECT 1",
         "LISTEN x",

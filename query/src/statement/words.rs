@@ -63,6 +63,27 @@ impl<'a> Words<'a> {
         self.next >= self.tokens.len()
     }
 
+    pub(super) fn peek_token(&self) -> Option<&'a Token> {
+        self.tokens.get(self.next).map(|token| &token.token)
+    }
+
+    /// The tokens up to the parenthesis that closes the one before; both are taken.
+    pub(super) fn until_closed(&mut self) -> QueryResult<Vec<TokenWithSpan>> {
+        let mut open = 0usize;
+        let mut taken = Vec::new();
+        while let Some(token) = self.tokens.get(self.next) {
+            self.next += 1;
+            match token.token {
+                Token::LParen => open += 1,
+                Token::RParen if open == 0 => return Ok(taken),
+                Token::RParen => open -= 1,
+                _ => {}
+            }
+            taken.push((*token).clone());
+        }
+        Err(self.unexpected())
+    }
+
     /// All tokens that are left.
     pub(super) fn rest(&mut self) -> Vec<TokenWithSpan> {
         let rest = self.tokens.get(self.next..).unwrap_or_default();

@@ -14,8 +14,8 @@ use crate::*;
 
 /// Users in memory.
 #[derive(Default)]
-pub(super) struct Users {
-    pub(super) roles: Mutex<Vec<RoleInfo>>,
+pub(crate) struct Users {
+    pub(crate) roles: Mutex<Vec<RoleInfo>>,
 }
 
 impl Directory for Users {
@@ -64,17 +64,17 @@ impl Directory for Users {
 }
 
 /// A database with one session of a superuser.
-pub(super) struct World {
-    pub(super) engine: Arc<Engine>,
-    pub(super) session: Session,
+pub(crate) struct World {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) session: Session,
 }
 
-pub(super) fn identity(user: &str, all: bool) -> Identity {
+pub(crate) fn identity(user: &str, all: bool) -> Identity {
     Identity { user: user.into(), superuser: all, can_write: all, can_define: all }
 }
 
 impl World {
-    pub(super) fn new() -> World {
+    pub(crate) fn new() -> World {
         let options = Options { background: false, shards: 2, ..Options::default() };
         let db = Db::open(Arc::new(MemoryStorage::new()), options).unwrap();
         let users = Users::default();
@@ -93,7 +93,7 @@ impl World {
     }
 
     /// A world with readings of three presses; `press` has two keys.
-    pub(super) fn with_presses() -> World {
+    pub(crate) fn with_presses() -> World {
         let world = World::new();
         world.run(
             "CREATE TABLE press (time timestamptz NOT NULL, device text NOT NULL, site text,
@@ -112,11 +112,11 @@ impl World {
         world
     }
 
-    pub(super) fn run(&self, sql: &str) -> String {
+    pub(crate) fn run(&self, sql: &str) -> String {
         run(&self.session, sql)
     }
 
-    pub(super) fn fails(&self, sql: &str) -> QueryError {
+    pub(crate) fn fails(&self, sql: &str) -> QueryError {
         fails(&self.session, sql)
     }
 
@@ -142,17 +142,17 @@ impl World {
     }
 
     /// Rows as lines, values with ` | ` between them, NULL as ∅.
-    pub(super) fn check(&self, sql: &str, expect: &[&str]) {
+    pub(crate) fn check(&self, sql: &str, expect: &[&str]) {
         assert_eq!(rows(&self.session, sql, &[]), expect, "{sql}");
     }
 }
 
 /// Runs statements; the tag or the number of rows of the last.
-pub(super) fn run(session: &Session, sql: &str) -> String {
+pub(crate) fn run(session: &Session, sql: &str) -> String {
     try_run(session, sql).unwrap_or_else(|e| panic!("{sql}\n{e:?}"))
 }
 
-pub(super) fn fails(session: &Session, sql: &str) -> QueryError {
+pub(crate) fn fails(session: &Session, sql: &str) -> QueryError {
     match try_run(session, sql) {
         Ok(tag) => panic!("{sql} gave {tag}"),
         Err(error) => error,
@@ -172,6 +172,7 @@ pub(super) fn try_run(session: &Session, sql: &str) -> QueryResult<String> {
                 format!("{verb} {count}")
             }
             Outcome::Done { tag } | Outcome::Set { tag, .. } => tag,
+            Outcome::CopyIn { .. } | Outcome::CopyOut { .. } => "COPY".into(),
             Outcome::Empty => String::new(),
         };
     }
@@ -179,11 +180,11 @@ pub(super) fn try_run(session: &Session, sql: &str) -> QueryResult<String> {
 }
 
 /// Rows of one statement as text.
-pub(super) fn rows(session: &Session, sql: &str, params: &[ScalarValue]) -> Vec<String> {
+pub(crate) fn rows(session: &Session, sql: &str, params: &[ScalarValue]) -> Vec<String> {
     try_rows(session, sql, params).unwrap_or_else(|e| panic!("{sql}\n{e:?}"))
 }
 
-pub(super) fn try_rows(
+pub(crate) fn try_rows(
     session: &Session,
     sql: &str,
     params: &[ScalarValue],
@@ -209,7 +210,7 @@ pub(super) fn try_rows(
 }
 
 /// Names of the columns of a query.
-pub(super) fn columns(session: &Session, sql: &str) -> Vec<String> {
+pub(crate) fn columns(session: &Session, sql: &str) -> Vec<String> {
     let statements = session.parse(sql).unwrap();
     let described =
         block_on(session.describe(&statements[0], &[])).unwrap_or_else(|e| panic!("{sql}\n{e:?}"));

@@ -47,6 +47,11 @@ impl FolderRunner {
                     printer.finish()?;
                 }
                 Outcome::Done { tag } | Outcome::Set { tag, .. } => eprintln!("{tag}"),
+                Outcome::CopyIn { .. } | Outcome::CopyOut { .. } => {
+                    return Err(Failure::new(
+                        "COPY needs a server: connect to one, with psql or a driver",
+                    ));
+                }
                 Outcome::Empty => {}
             }
         }

@@ -69,6 +69,12 @@ async fn answer(state: &HttpState, request: Request) -> Result<Response, Refusal
             guard.0 = None;
             done(&tag, format)
         }
+        Outcome::CopyIn { .. } | Outcome::CopyOut { .. } => {
+            let text = "COPY is not supported over HTTP";
+            let hint =
+                "Write with POST /write, read with format=csv, or COPY over the Postgres wire.";
+            Err(Refusal::from_query(error("0A000", text.to_owned()).with_hint(hint)))
+        }
         Outcome::Empty => {
             guard.0 = None;
             done("", format)

@@ -50,6 +50,14 @@ pub trait BackendSession: Send + Sync + 'static {
         statement: &Self::Statement,
         params: &[ScalarValue],
     ) -> impl Future<Output = QueryResult<Outcome>> + Send;
+    /// Takes bytes of a COPY FROM STDIN; waits while the log is behind.
+    fn copy_data(&self, bytes: &[u8]) -> impl Future<Output = QueryResult<()>> + Send;
+    /// Ends it; gives the tag.
+    fn copy_done(&self) -> impl Future<Output = QueryResult<String>> + Send;
+    /// Gives it up; gives the error that says so.
+    fn copy_fail(&self, why: &str) -> QueryError;
+    /// Resolves when it must end; ends it then. May be dropped and called again.
+    fn copy_stopped(&self) -> impl Future<Output = QueryError> + Send;
     fn transaction(&self) -> TransactionStatus;
     /// Opens a block for a statement of a text of several, unless one is open.
     fn begin_implicit(&self);
@@ -121,6 +129,22 @@ impl BackendSession for Session {
 
     fn transaction(&self) -> TransactionStatus {
         Session::transaction(self)
+    }
+
+    async fn copy_data(&self, bytes: &[u8]) -> QueryResult<()> {
+        Session::copy_data(self, bytes).await
+    }
+
+    async fn copy_done(&self) -> QueryResult<String> {
+        Session::copy_done(self).await
+    }
+
+    fn copy_fail(&self, why: &str) -> QueryError {
+        Session::copy_fail(self, why)
+    }
+
+    async fn copy_stopped(&self) -> QueryError {
+        Session::copy_stopped(self).await
     }
 
     fn begin_implicit(&self) {

@@ -115,10 +115,7 @@ where
     /// Reads and answers one message.
     async fn turn(&mut self) -> Result<(), End> {
         self.wait_for_message().await?;
-        let limits = ReadLimits {
-            body_bytes_max: self.shared.options.limits.message_bytes_max,
-            large_bytes: Some(Arc::clone(&self.shared.large_bytes)),
-        };
+        let limits = self.read_limits();
         let frame = self.socket.frame(&limits).await?;
         let kind = frame.kind;
         if self.skipping && !matches!(kind, b'S' | b'X') {
@@ -145,6 +142,13 @@ where
             self.socket.flush().await
         } else {
             self.socket.flush_if_full().await
+        }
+    }
+
+    pub(super) fn read_limits(&self) -> ReadLimits {
+        ReadLimits {
+            body_bytes_max: self.shared.options.limits.message_bytes_max,
+            large_bytes: Some(Arc::clone(&self.shared.large_bytes)),
         }
     }
 
@@ -213,7 +217,8 @@ where
             Message::Password(_) => {
                 Err(fatal("08P01", "unexpected message \"p\" after log-in").into())
             }
-            Message::Copy => Err(error("0A000", "COPY is not supported".to_owned()).into()),
+            // Still on their way from a client whose COPY has failed.
+            Message::CopyData(_) | Message::CopyDone | Message::CopyFail(_) => Ok(()),
             Message::FunctionCall => {
                 Err(error("0A000", "function call messages are not supported".to_owned()).into())
             }
@@ -267,10 +272,14 @@ where
                 out::command_complete(&mut self.socket.out, &cursor.tag(sent.rows));
             }
             other => {
+                let done = self.copy(other).await?;
                 if last {
                     self.session.end_implicit().await?;
                 }
-                self.finish(&other, before);
+                match done {
+                    Ok(tag) => out::command_complete(&mut self.socket.out, &tag),
+                    Err(other) => self.finish(&other, before),
+                }
             }
         }
         Ok(())
@@ -299,7 +308,7 @@ where
             }
             Outcome::Empty => out::bare(&mut self.socket.out, Bare::EmptyQuery),
             // Rows are sent by whoever holds their stream.
-            Outcome::Rows { .. } => {}
+            Outcome::Rows { .. } | Outcome::CopyIn { .. } | Outcome::CopyOut { .. } => {}
         }
     }
 

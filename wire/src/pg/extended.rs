@@ -272,7 +272,10 @@ where
         let running = self.session.execute(&statement, &params);
         let outcome = self.socket.watch(running).await??;
         let Outcome::Rows { schema, stream, verb } = outcome else {
-            self.finish(&outcome, before);
+            match self.copy(outcome).await? {
+                Ok(tag) => out::command_complete(&mut self.socket.out, &tag),
+                Err(outcome) => self.finish(&outcome, before),
+            }
             return Ok(None);
         };
         let zone = self.zone();

@@ -71,8 +71,10 @@ pub enum Message {
     Terminate,
     /// Password and SASL answers, read further by log-in alone.
     Password(Bytes),
-    /// Any of CopyData, CopyDone and CopyFail.
-    Copy,
+    CopyData(Bytes),
+    CopyDone,
+    /// With the client's words.
+    CopyFail(String),
     FunctionCall,
 }
 
@@ -109,7 +111,9 @@ pub fn decode(kind: u8, body: Bytes) -> Result<Message, Malformed> {
         b'X' => Message::Terminate,
         b'p' => return Ok(Message::Password(body.0)),
         b'F' => return Ok(Message::FunctionCall),
-        _ => return Ok(Message::Copy),
+        b'd' => return Ok(Message::CopyData(body.0)),
+        b'f' => Message::CopyFail(body.text()?),
+        _ => Message::CopyDone,
     };
     if body.0.has_remaining() { Err(Malformed::Long) } else { Ok(message) }
 }

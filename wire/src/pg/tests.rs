@@ -2,6 +2,7 @@
 //! client's side is pgwire's codec, which shares no code with this door.
 
 mod client;
+mod copies;
 mod fake;
 
 use std::sync::Arc;
@@ -200,7 +201,6 @@ async fn wrong_order_and_wrong_names() {
         simple("ROLLBACK"),
     ];
     check(&twice, "1 2 C(BEGIN) E(55000) Z(E) C(ROLLBACK) Z(I)").await;
-    check(&[plain(b'd', b"data"), sync()], "E(0A000) Z(I)").await;
     check(&[plain(b'F', b"\0\0\0\x01")], "E(0A000) Z(I)").await;
 }
 

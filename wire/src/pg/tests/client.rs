@@ -254,6 +254,12 @@ fn short(message: &Back) -> String {
         }
         Back::NegotiateProtocolVersion(version) => format!("v({})", version.newest_minor_protocol),
         Back::DataRow(row) => format!("D({})", join(&cells(row.data.clone(), row.field_count))),
+        Back::CopyInResponse(copy) => format!("G({})", join(&copy.column_formats)),
+        Back::CopyOutResponse(copy) => format!("H({})", join(&copy.column_formats)),
+        Back::CopyData(copy) => {
+            format!("d({})", printable(copy.data.strip_suffix(b"\n").unwrap_or(&copy.data)))
+        }
+        Back::CopyDone(_) => "c".into(),
         Back::Authentication(_) => "R()".into(),
         Back::BackendKeyData(_) => "K".into(),
         other => format!("{other:?}"),
@@ -271,16 +277,19 @@ fn cells(mut data: BytesMut, count: i16) -> Vec<String> {
         if length < 0 {
             return "NULL".to_owned();
         }
-        let value = data.split_to(length as usize);
-        match std::str::from_utf8(&value) {
-            Ok(text) if value.iter().all(u8::is_ascii_graphic) => text.to_owned(),
-            _ => value.iter().fold("\\x".to_owned(), |mut text, byte| {
-                write!(text, "{byte:02x}").unwrap();
-                text
-            }),
-        }
+        printable(&data.split_to(length as usize))
     };
     (0..count).map(cell).collect()
+}
+
+fn printable(value: &[u8]) -> String {
+    match std::str::from_utf8(value) {
+        Ok(text) if value.iter().all(u8::is_ascii_graphic) => text.to_owned(),
+        _ => value.iter().fold("\\x".to_owned(), |mut text, byte| {
+            write!(text, "{byte:02x}").unwrap();
+            text
+        }),
+    }
 }
 
 impl Client {

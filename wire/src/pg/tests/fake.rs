@@ -16,7 +16,8 @@ use futures::Stream;
 use management::LoginFailed;
 use parking_lot::Mutex;
 use query::{
-    Description, Identity, OfPrepared, Outcome, QueryError, QueryResult, TransactionStatus,
+    CopyFormat, CopyHeader, CopyOptions, Description, Identity, OfPrepared, Outcome, QueryError,
+    QueryResult, TransactionStatus,
 };
 use tokio::sync::Notify;
 
@@ -48,6 +49,8 @@ pub struct FakeSession {
     wake: Notify,
     asleep: AtomicBool,
     implicit: AtomicBool,
+    /// Bytes of the COPY under way.
+    copied: AtomicUsize,
     status: Mutex<TransactionStatus>,
     /// A setting that RESET changes without saying so.
     application: Mutex<String>,
@@ -94,9 +97,26 @@ impl Backend for Fake {
             wake: Notify::new(),
             asleep: AtomicBool::new(false),
             implicit: AtomicBool::new(false),
+            copied: AtomicUsize::new(0),
             status: Mutex::new(TransactionStatus::Idle),
             application: Mutex::default(),
         }
+    }
+}
+
+fn copy_options(format: Option<&str>) -> CopyOptions {
+    let format = match format {
+        Some("binary") => CopyFormat::Binary,
+        Some("csv") => CopyFormat::Csv,
+        _ => CopyFormat::Text,
+    };
+    CopyOptions {
+        format,
+        delimiter: b',',
+        null: "\\N".into(),
+        header: CopyHeader::No,
+        quote: b'"',
+        escape: b'"',
     }
 }
 
@@ -231,6 +251,11 @@ impl BackendSession for FakeSession {
                 self.sleeping.notify_one();
                 rows(schema("n", DataType::Int64), Hanging(Arc::clone(&self.dropped)))
             }
+            "COPYIN" => Outcome::CopyIn { format: CopyFormat::Text, columns: 2 },
+            "COPYOUT" => {
+                let Outcome::Rows { schema, stream, .. } = self.counted(2) else { unreachable!() };
+                Outcome::CopyOut { schema, stream, options: copy_options(words.next()) }
+            }
             "BEGIN" => self.transact(verb, TransactionStatus::InTransaction),
             "COMMIT" | "ROLLBACK" => self.transact(verb, TransactionStatus::Idle),
             "SET" => Outcome::Set {
@@ -248,6 +273,32 @@ impl BackendSession for FakeSession {
                 return Err(error("42P01", "no such table".into()));
             }
         })
+    }
+
+    async fn copy_data(&self, bytes: &[u8]) -> QueryResult<()> {
+        match bytes.contains(&b'!') {
+            true => Err(error("22P02", "bad row".into())),
+            false => {
+                self.copied.fetch_add(bytes.len(), Ordering::SeqCst);
+                Ok(())
+            }
+        }
+    }
+
+    async fn copy_done(&self) -> QueryResult<String> {
+        Ok(format!("COPY {}", self.copied.swap(0, Ordering::SeqCst)))
+    }
+
+    fn copy_fail(&self, why: &str) -> QueryError {
+        self.copied.store(0, Ordering::SeqCst);
+        error("57014", format!("COPY from stdin failed: {why}"))
+    }
+
+    async fn copy_stopped(&self) -> QueryError {
+        self.asleep.store(true, Ordering::SeqCst);
+        self.sleeping.notify_one();
+        self.wake.notified().await;
+        error("57014", "canceling statement due to user request".into())
     }
 
     fn transaction(&self) -> TransactionStatus {

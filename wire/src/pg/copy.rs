@@ -1,0 +1,254 @@
+//! COPY over the wire: rows in from CopyData messages, rows out as such.
+//!
+//! On the way in one message at a time is read and handed to the session, which waits while the log
+//! is behind: that is the client's back-pressure. What a message holds need not be whole rows. On
+//! the way out a row is a message, and the next batch is made once the socket took this one.
+
+use arrow::datatypes::SchemaRef;
+use datafusion::execution::SendableRecordBatchStream;
+use futures::StreamExt;
+use memchr::memchr;
+use query::{CopyFormat, CopyHeader, CopyOptions, Outcome, QueryError};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::backend::{Backend, BackendSession, error};
+use super::connection::{Connection, Failure};
+use super::encode::RowEncoder;
+use super::message::{self, Message};
+use super::out;
+use super::socket::{End, FLUSH_BYTES};
+
+/// Signature, flags and length of the extension of the binary format.
+const BINARY_HEADER: &[u8; 19] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+
+impl<S, B> Connection<'_, S, B>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+    B: Backend,
+{
+    /// Moves the rows of a COPY in either direction; the tag, or `None` for other outcomes.
+    pub(super) async fn copy(
+        &mut self,
+        outcome: Outcome,
+    ) -> Result<Result<String, Outcome>, Failure> {
+        match outcome {
+            Outcome::CopyIn { format, columns } => Ok(Ok(self.copy_in(format, columns).await?)),
+            Outcome::CopyOut { schema, stream, options } => {
+                let rows = self.copy_out(schema, stream, &options).await?;
+                Ok(Ok(format!("COPY {rows}")))
+            }
+            other => Ok(Err(other)),
+        }
+    }
+
+    async fn copy_in(&mut self, format: CopyFormat, columns: usize) -> Result<String, Failure> {
+        respond(&mut self.socket.out, b'G', format, columns);
+        self.socket.flush().await?;
+        let limits = self.read_limits();
+        loop {
+            // Reading a frame may be dropped and begun again: its bytes stay with the socket.
+            let frame = tokio::select! {
+                biased;
+                error = self.session.copy_stopped() => return Err(error.into()),
+                frame = self.socket.frame(&limits) => frame?,
+            };
+            let kind = frame.kind;
+            match message::decode(kind, frame.body.clone()) {
+                Ok(Message::CopyData(bytes)) => self.session.copy_data(&bytes).await?,
+                Ok(Message::CopyDone) => return Ok(self.session.copy_done().await?),
+                Ok(Message::CopyFail(why)) => return Err(self.session.copy_fail(&why).into()),
+                // Sent ahead by clients that did not wait to see that this is a COPY.
+                Ok(Message::Flush | Message::Sync) => {}
+                Ok(Message::Terminate) => {
+                    self.session.copy_fail("the client left");
+                    return Err(End::Terminated.into());
+                }
+                Ok(_) => {
+                    self.session.copy_fail("another message");
+                    let kind = char::from(kind);
+                    let words =
+                        format!("unexpected message type \"{kind}\" during COPY from stdin");
+                    return Err(error("08P01", words).into());
+                }
+                Err(malformed) => {
+                    self.session.copy_fail("a malformed message");
+                    let (code, words) = malformed.error(kind);
+                    return Err(error(code, words).into());
+                }
+            }
+        }
+    }
+
+    async fn copy_out(
+        &mut self,
+        schema: SchemaRef,
+        mut stream: SendableRecordBatchStream,
+        options: &CopyOptions,
+    ) -> Result<u64, Failure> {
+        let binary = options.format == CopyFormat::Binary;
+        let codes: &[i16] = if binary { &[1] } else { &[] };
+        let encoder = RowEncoder::new(&schema, codes, self.zone())?;
+        respond(&mut self.socket.out, b'H', options.format, schema.fields().len());
+        // As Postgres has it, and drivers expect it: in one message with the first row.
+        let mut header: &[u8] = if binary { BINARY_HEADER } else { &[] };
+        if !binary && options.header != CopyHeader::No {
+            let names = schema.fields().iter().map(|field| Some(field.name().as_bytes()));
+            let alone = schema.fields().len() == 1;
+            put_line(&mut self.socket.out, names, options, alone);
+        }
+        let (mut rows, mut scratch) = (0u64, Vec::new());
+        while let Some(batch) = self.socket.watch(stream.next()).await? {
+            let batch = batch.map_err(QueryError::from)?;
+            let mut next = 0;
+            while next < batch.num_rows() {
+                scratch.clear();
+                let written =
+                    encoder.encode(&batch, next, usize::MAX, FLUSH_BYTES, &mut scratch)?;
+                next += written;
+                rows += written as u64;
+                put_rows(&mut self.socket.out, &scratch, options, &mut header);
+                self.socket.flush_if_full().await?;
+            }
+        }
+        if binary {
+            out::message(&mut self.socket.out, b'd', |out| {
+                out.extend_from_slice(header);
+                out.extend_from_slice(&[0xff, 0xff]);
+            });
+        }
+        out::message(&mut self.socket.out, b'c', |_| {});
+        Ok(rows)
+    }
+}
+
+/// CopyInResponse or CopyOutResponse.
+fn respond(out: &mut Vec<u8>, kind: u8, format: CopyFormat, columns: usize) {
+    let code = u16::from(format == CopyFormat::Binary);
+    out::message(out, kind, |out| {
+        out.push(code as u8);
+        out::put_u16(out, columns as u16);
+        for _ in 0..columns {
+            out::put_u16(out, code);
+        }
+    });
+}
+
+/// Turns DataRow messages into those of COPY. `header` goes before the first, and is used up.
+fn put_rows(out: &mut Vec<u8>, mut rows: &[u8], options: &CopyOptions, header: &mut &[u8]) {
+    // The bytes were written by the encoder: kind, length, count, and cells behind their lengths.
+    while let Some((head, rest)) = rows.split_first_chunk::<5>() {
+        let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
+        let Some((body, next)) = rest.split_at_checked(length.saturating_sub(4)) else { return };
+        rows = next;
+        if options.format == CopyFormat::Binary {
+            out::message(out, b'd', |out| {
+                out.extend_from_slice(std::mem::take(header));
+                out.extend_from_slice(body);
+            });
+        } else {
+            let Some((count, cells)) = body.split_first_chunk::<2>() else { return };
+            let alone = u16::from_be_bytes(*count) == 1;
+            put_line(out, Cells(cells), options, alone);
+        }
+    }
+}
+
+/// The cells of a DataRow; `None` is NULL.
+struct Cells<'a>(&'a [u8]);
+
+impl<'a> Iterator for Cells<'a> {
+    type Item = Option<&'a [u8]>;
+
+    fn next(&mut self) -> Option<Option<&'a [u8]>> {
+        let (length, rest) = self.0.split_first_chunk::<4>()?;
+        match usize::try_from(i32::from_be_bytes(*length)) {
+            Ok(length) => {
+                let (cell, rest) = rest.split_at_checked(length)?;
+                self.0 = rest;
+                Some(Some(cell))
+            }
+            Err(_) => {
+                self.0 = rest;
+                Some(None)
+            }
+        }
+    }
+}
+
+/// A row as a line of text or CSV. `alone`: it has one column.
+fn put_line<'a>(
+    out: &mut Vec<u8>,
+    cells: impl Iterator<Item = Option<&'a [u8]>>,
+    options: &CopyOptions,
+    alone: bool,
+) {
+    out::message(out, b'd', |out| {
+        for (at, cell) in cells.enumerate() {
+            if at > 0 {
+                out.push(options.delimiter);
+            }
+            match cell {
+                None => out.extend_from_slice(options.null.as_bytes()),
+                Some(cell) if options.format == CopyFormat::Csv => {
+                    put_csv(out, cell, options, alone);
+                }
+                Some(cell) => put_text(out, cell, options.delimiter),
+            }
+        }
+        out.push(b'\n');
+    });
+}
+
+fn put_text(out: &mut Vec<u8>, cell: &[u8], delimiter: u8) {
+    let special = |byte: u8| byte < 0x20 || byte == b'\\' || byte == delimiter;
+    if !cell.iter().copied().any(special) {
+        out.extend_from_slice(cell);
+        return;
+    }
+    for byte in cell.iter().copied() {
+        let letter = match byte {
+            8 => b'b',
+            12 => b'f',
+            b'\n' => b'n',
+            b'\r' => b'r',
+            b'\t' => b't',
+            11 => b'v',
+            b'\\' => b'\\',
+            other if other == delimiter => other,
+            other => {
+                out.push(other);
+                continue;
+            }
+        };
+        out.extend_from_slice(&[b'\\', letter]);
+    }
+}
+
+fn put_csv(out: &mut Vec<u8>, cell: &[u8], options: &CopyOptions, alone: bool) {
+    let special = |byte: u8| {
+        matches!(byte, b'\n' | b'\r') || byte == options.delimiter || byte == options.quote
+    };
+    let quoted = cell == options.null.as_bytes()
+        || (alone && cell == b"\\.")
+        || cell.iter().copied().any(special);
+    if !quoted {
+        out.extend_from_slice(cell);
+        return;
+    }
+    out.push(options.quote);
+    let escaped = |byte: u8| byte == options.quote || byte == options.escape;
+    if memchr(options.quote, cell).is_none() && memchr(options.escape, cell).is_none() {
+        out.extend_from_slice(cell);
+    } else {
+        for byte in cell.iter().copied() {
+            if escaped(byte) {
+                out.push(options.escape);
+            }
+            out.push(byte);
+        }
+    }
+    out.push(options.quote);
+}
+
+#[cfg(test)]
+mod tests;

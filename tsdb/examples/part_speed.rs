@@ -1,7 +1,7 @@
 //! Speed and size of part files on synthetic plant data, one core, in memory.
 //!
-//! `cargo run --release -p tsdb --example part_speed [series] [set …]`; times are those that the
-//! thread spent on a core, so that a busy machine disturbs them little.
+//! `cargo run --release -p tsdb --example part_speed [series] [rows=4320] [set …]`; times are those
+//! that the thread spent on a core, so that a busy machine disturbs them little.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,10 +11,13 @@ use std::time::Instant;
 use tsdb::Result;
 use tsdb::codec::Level;
 use tsdb::io::{File, Storage};
-use tsdb::part::{Part, PartSpec, PartWriter};
+use tsdb::part::{GroupRef, Part, PartSpec, PartWriter};
 use tsdb::types::{Column, ColumnId, PhysicalType, Rows, SeriesRows, TimeRange, Values};
 
+/// Rows of a series unless told otherwise: 12 h at 10 s.
 const ROWS: usize = 4320;
+/// Rows of an hour at 10 s.
+const HOUR_ROWS: u32 = 360;
 const COLUMNS: ColumnId = 10;
 /// Series that are generated; more repeat them under other numbers.
 const DISTINCT: usize = 20;
@@ -176,21 +179,24 @@ fn values(set: Set, random: &mut Random, count: usize, out: &mut Values) {
     }
 }
 
-fn data(set: Set) -> Rows {
+fn data(set: Set, count: usize) -> Rows {
     let mut random = Random(7);
     let mut rows = Rows::default();
     let start = 1_451_606_400_000_000_000i64;
     for series in 0..DISTINCT {
-        let run =
-            SeriesRows { series: series as u32, start: (series * ROWS) as u32, rows: ROWS as u32 };
+        let run = SeriesRows {
+            series: series as u32,
+            start: (series * count) as u32,
+            rows: count as u32,
+        };
         rows.series.push(run);
-        rows.times.extend((0..ROWS as i64).map(|i| start + i * 10_000_000_000));
+        rows.times.extend((0..count as i64).map(|i| start + i * 10_000_000_000));
     }
     let kind = kind(set);
     for id in 1..=COLUMNS {
-        let mut column = Values::with_capacity(kind, DISTINCT * ROWS);
+        let mut column = Values::with_capacity(kind, DISTINCT * count);
         for _ in 0..DISTINCT {
-            values(set, &mut random, ROWS, &mut column);
+            values(set, &mut random, count, &mut column);
         }
         let states = (set == Set::Gaps).then(|| {
             let state = |n: f64| {
@@ -202,7 +208,7 @@ fn data(set: Set) -> Rows {
                     2
                 }
             };
-            (0..DISTINCT * ROWS).map(|_| state(random.uniform())).collect::<Vec<_>>()
+            (0..DISTINCT * count).map(|_| state(random.uniform())).collect::<Vec<_>>()
         });
         if let (Some(states), Values::Int(v)) = (&states, &mut column) {
             v.iter_mut().zip(states).filter(|(_, s)| **s == 0).for_each(|(v, _)| *v = 0);
@@ -237,6 +243,27 @@ fn write(storage: &Memory, rows: &mut Rows, series: usize, level: Level, set: Se
     Ok(busy + seconds)
 }
 
+/// Seconds to read an hour of all columns of all groups, in the middle and at the end.
+fn hours(
+    part: &Part,
+    groups: &[GroupRef],
+    wanted: &[(ColumnId, PhysicalType)],
+    rounds: usize,
+) -> Result<(f64, f64)> {
+    let read = |start: fn(u32) -> u32| {
+        let mut all = (0..rounds).flat_map(|_| groups);
+        let (done, seconds) = timed(|| {
+            all.try_for_each(|group| {
+                let from = start(group.rows.saturating_sub(HOUR_ROWS));
+                let rows = from..group.rows.min(from + HOUR_ROWS);
+                part.read_columns_range(group, wanted, rows).map(drop)
+            })
+        });
+        done.map(|()| seconds)
+    };
+    Ok((read(|room| room / 2)?, read(|room| room)?))
+}
+
 fn run(set: Set, level: Level, series: usize, rows: &mut Rows) -> Result<()> {
     let storage = Memory::default();
     let series = series.next_multiple_of(DISTINCT);
@@ -259,6 +286,10 @@ fn run(set: Set, level: Level, series: usize, rows: &mut Rows) -> Result<()> {
         all.try_for_each(|group| part.read_keys(group).map(drop))
     });
     done?;
+    // An hour in the middle of each group, and one at its end.
+    let (middle, last) = hours(&part, &groups, &wanted, rounds)?;
+    let hours = (u64::from(COLUMNS) * groups.len() as u64 * rounds as u64) as f64;
+    let whole = columns / hours * 1e6;
     let (columns, keys) = (columns / rounds as f64, keys / (rounds * 10) as f64);
     let stats = || -> Result<usize> {
         let mut zones = 0;
@@ -279,7 +310,8 @@ fn run(set: Set, level: Level, series: usize, rows: &mut Rows) -> Result<()> {
     println!(
         "{set:?} {level:?}: encode {:.1} M values/s ({:.2} M rows/s), decode {:.0} M values/s, \
          keys {:.0} M rows/s; {:.4} B/value of file, blocks {:.4}, index {:.1} B/block, \
-         keys {:.1} B/group; stats of {} zones: cold {:.2} ms, warm {:.3} ms; cache {} kB",
+         keys {:.1} B/group; a block {whole:.2} µs, an hour of it {:.2} µs in the middle, {:.2} µs \
+         at the end; stats of {} zones: cold {:.2} ms, warm {:.3} ms; cache {} kB",
         count / encode / 1e6,
         meta.rows as f64 / encode / 1e6,
         count / columns / 1e6,
@@ -288,6 +320,8 @@ fn run(set: Set, level: Level, series: usize, rows: &mut Rows) -> Result<()> {
         column_bytes as f64 / count,
         meta.index_bytes as f64 / blocks,
         meta.key_bytes as f64 / f64::from(meta.groups),
+        middle / hours * 1e6,
+        last / hours * 1e6,
         zones,
         cold * 1e3,
         warm * 1e3,
@@ -298,6 +332,9 @@ fn run(set: Set, level: Level, series: usize, rows: &mut Rows) -> Result<()> {
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let count = arguments.iter().find_map(|a| a.strip_prefix("rows=")?.parse().ok());
+    let count: usize = count.unwrap_or(ROWS);
+    let arguments: Vec<_> = arguments.into_iter().filter(|a| !a.starts_with("rows=")).collect();
     let series = arguments.first().and_then(|n| n.parse().ok()).unwrap_or(1000);
     for set in [Set::Ints, Set::Gauges, Set::Fine, Set::Full, Set::Gaps] {
         let name = format!("{set:?}").to_lowercase();
@@ -306,7 +343,7 @@ fn main() -> Result<()> {
             let whole = [name.clone(), level.clone(), format!("{name}-{level}")];
             arguments.len() < 2 || arguments[1..].iter().any(|a| whole.contains(a))
         };
-        let mut rows = data(set);
+        let mut rows = data(set, count);
         for level in [Level::Light, Level::Dense] {
             if asked(level) {
                 run(set, level, series, &mut rows)?;

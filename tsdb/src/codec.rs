@@ -18,12 +18,14 @@ mod states;
 mod tests;
 mod texts;
 
-pub use bools::{decode_bools, encode_bools};
+pub use bools::{decode_bools, decode_bools_range, encode_bools};
 pub(crate) use floats::{decimal, digits_of, nearest_decimal, undo_decimal};
-pub use floats::{decode_floats, encode_floats};
-pub use ints::{decode_ints, encode_ints};
-pub use states::{decode_states, encode_states};
-pub use texts::{decode_texts, encode_texts};
+pub use floats::{decode_floats, decode_floats_range, encode_floats};
+pub use ints::{decode_ints, decode_ints_range, encode_ints};
+pub use states::{decode_states, decode_states_range, encode_states};
+pub use texts::{decode_texts, decode_texts_range, encode_texts};
+
+use std::ops::Range;
 
 use crate::error::{Error, Result};
 use crate::types::{BytesColumn, PhysicalType, Values};
@@ -75,6 +77,8 @@ pub mod number {
     pub const ZSTD: u8 = 9;
     /// Distinct values and codes.
     pub const DICTIONARY: u8 = 10;
+    /// pco, format 4.1, one chunk of several pages that decode alone.
+    pub const PCO_PAGES: u8 = 11;
 
     /// Name of a codec, for people.
     pub fn name(codec: u8) -> &'static str {
@@ -89,6 +93,7 @@ pub mod number {
             BITMAP => "bitmap",
             ZSTD => "zstd",
             DICTIONARY => "dictionary",
+            PCO_PAGES => "pco-pages",
             _ => "unknown",
         }
     }
@@ -214,11 +219,28 @@ pub fn encode_values(values: ValuesRef<'_>, level: Level, out: &mut Vec<u8>) {
 /// # Errors
 /// [`Error::Corrupt`] if the bytes are not such a stream.
 pub fn decode_values(kind: PhysicalType, stream: &[u8], count: usize) -> Result<Values> {
+    decode_values_range(kind, stream, count, 0..count)
+}
+
+/// Values `rows` of a stream of `count`, as [`decode_values`] would give them. What lies outside is
+/// not decoded where that can be helped, and damage there may go unseen.
+///
+/// # Errors
+/// As [`decode_values`].
+///
+/// # Panics
+/// If the rows end past `count`.
+pub fn decode_values_range(
+    kind: PhysicalType,
+    stream: &[u8],
+    count: usize,
+    rows: Range<usize>,
+) -> Result<Values> {
     Ok(match kind {
-        PhysicalType::Int => Values::Int(decode_ints(stream, count)?),
-        PhysicalType::Float => Values::Float(decode_floats(stream, count)?),
-        PhysicalType::Bool => Values::Bool(decode_bools(stream, count)?),
-        PhysicalType::Bytes => Values::Bytes(decode_texts(stream, count)?),
+        PhysicalType::Int => Values::Int(decode_ints_range(stream, count, rows)?),
+        PhysicalType::Float => Values::Float(decode_floats_range(stream, count, rows)?),
+        PhysicalType::Bool => Values::Bool(decode_bools_range(stream, count, rows)?),
+        PhysicalType::Bytes => Values::Bytes(decode_texts_range(stream, count, rows)?),
     })
 }
 

@@ -1,5 +1,7 @@
 //! Bit-packing: values of one width end to end, low bits first, in whole bytes.
 
+use std::ops::Range;
+
 use super::corrupt;
 use crate::error::Result;
 
@@ -39,8 +41,8 @@ pub fn pack(values: impl IntoIterator<Item = u64>, width: u32, out: &mut Vec<u8>
     out.extend_from_slice(&word.to_le_bytes()[..filled.div_ceil(8) as usize]);
 }
 
-/// Reads `count` values of `width` bits, each given to `map`; the bytes must be exactly as many
-/// as needed.
+/// Reads values `rows` of `count` values of `width` bits, each given to `map`; the bytes must be
+/// exactly as many as all of them need.
 ///
 /// # Errors
 /// [`crate::Error::Corrupt`] on a wrong length or a width over 64.
@@ -48,15 +50,20 @@ pub fn unpack<T: Copy + Default>(
     bytes: &[u8],
     count: usize,
     width: u32,
+    rows: Range<usize>,
     map: impl Fn(u64) -> T,
 ) -> Result<Vec<T>> {
     check_len(bytes, count, width)?;
-    let mut values = vec![T::default(); count];
-    unpack_into(bytes, width, &mut values, &map);
+    debug_assert!(rows.start <= rows.end && rows.end <= count);
+    // Eight values fill whole bytes: the values before the first one wanted are few.
+    let from = rows.start / 8 * 8;
+    let mut values = vec![T::default(); rows.end - from];
+    unpack_into(stretch(bytes, width, from, rows.end), width, &mut values, &map);
+    values.drain(..rows.start - from);
     Ok(values)
 }
 
-/// As [`unpack`], behind a first value that is given.
+/// As [`unpack`] from the first value on, behind one that is given.
 ///
 /// # Errors
 /// As [`unpack`].
@@ -65,13 +72,43 @@ pub fn unpack_after<T: Copy + Default>(
     bytes: &[u8],
     count: usize,
     width: u32,
+    end: usize,
     map: impl Fn(u64) -> T,
 ) -> Result<Vec<T>> {
     check_len(bytes, count, width)?;
-    let mut values = vec![T::default(); count + 1];
+    debug_assert!(end <= count);
+    let mut values = vec![T::default(); end + 1];
     values[0] = first;
-    unpack_into(bytes, width, &mut values[1..], &map);
+    unpack_into(stretch(bytes, width, 0, end), width, &mut values[1..], &map);
     Ok(values)
+}
+
+/// The sum of the first `end` of `count` values, wrapped to 64 bits.
+///
+/// # Errors
+/// As [`unpack`].
+pub fn sum(bytes: &[u8], count: usize, width: u32, end: usize) -> Result<u64> {
+    check_len(bytes, count, width)?;
+    debug_assert!(end <= count);
+    let mut buffer = [0u64; SUM_VALUES];
+    let mut sum = 0u64;
+    for from in (0..end).step_by(SUM_VALUES) {
+        let to = end.min(from + SUM_VALUES);
+        let values = &mut buffer[..to - from];
+        unpack_into(stretch(bytes, width, from, to), width, values, &|word| word);
+        sum = values.iter().fold(sum, |sum, value| sum.wrapping_add(*value));
+    }
+    Ok(sum)
+}
+
+/// Values that are summed at once; a multiple of eight.
+const SUM_VALUES: usize = 256;
+
+/// The bytes of values `from..to`, of bytes that hold them; `from` is a multiple of eight.
+fn stretch(bytes: &[u8], width: u32, from: usize, to: usize) -> &[u8] {
+    debug_assert!(from.is_multiple_of(8) && from <= to);
+    let start = from / 8 * width as usize;
+    &bytes[start..start + packed_len(to - from, width)]
 }
 
 fn check_len(bytes: &[u8], count: usize, width: u32) -> Result<()> {

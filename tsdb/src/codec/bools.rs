@@ -1,8 +1,10 @@
 //! Boolean streams.
 
+use std::ops::Range;
+
 use super::bits;
 use super::bytes::{Reader, put_varint};
-use super::ints::{decode_ints, encode_ints, run_length};
+use super::ints::{decode_ints, encode_ints, spread_runs};
 use super::{Level, corrupt, number};
 use crate::error::Result;
 
@@ -32,6 +34,15 @@ pub fn encode_bools(values: &[bool], level: Level, out: &mut Vec<u8>) {
 /// # Errors
 /// [`crate::Error::Corrupt`] if the bytes are not such a stream.
 pub fn decode_bools(stream: &[u8], count: usize) -> Result<Vec<bool>> {
+    decode_bools_range(stream, count, 0..count)
+}
+
+/// Booleans `rows` of a stream of `count`, as [`decode_bools`] would give them.
+///
+/// # Errors
+/// As [`decode_bools`].
+pub fn decode_bools_range(stream: &[u8], count: usize, rows: Range<usize>) -> Result<Vec<bool>> {
+    assert!(rows.start <= rows.end && rows.end <= count, "rows {rows:?} of {count}");
     let mut reader = Reader::new(stream);
     if count == 0 {
         reader.finish()?;
@@ -41,24 +52,16 @@ pub fn decode_bools(stream: &[u8], count: usize) -> Result<Vec<bool>> {
         number::CONSTANT => {
             let value = read_bool(&mut reader)?;
             reader.finish()?;
-            Ok(vec![value; count])
+            Ok(vec![value; rows.len()])
         }
         number::RUN_LENGTH => {
-            let mut value = read_bool(&mut reader)?;
+            let first = read_bool(&mut reader)?;
             let runs = reader.varint_max(count)?;
             let lengths = decode_ints(reader.rest(), runs)?;
-            let mut values = Vec::with_capacity(count);
-            for length in lengths {
-                let length = run_length(length, count - values.len())?;
-                values.resize(values.len() + length, value);
-                value = !value;
-            }
-            if values.len() != count {
-                return Err(corrupt("runs that are too short"));
-            }
-            Ok(values)
+            let heads = (0..runs).map(|run| first ^ (run % 2 == 1));
+            spread_runs(heads, &lengths, count, rows)
         }
-        number::BITMAP => bits::unpack(reader.rest(), count, 1, |bit| bit != 0),
+        number::BITMAP => bits::unpack(reader.rest(), count, 1, rows, |bit| bit != 0),
         codec => Err(corrupt(format_args!("codec {codec} for booleans"))),
     }
 }

@@ -1,9 +1,10 @@
 //! Float streams. Equality is that of bits throughout.
 
 use std::cmp::Ordering::Less;
+use std::ops::Range;
 
 use super::bytes::{Reader, put_nested, put_varint};
-use super::ints::{decode_ints, encode_ints, plain_len, run_length};
+use super::ints::{decode_ints, decode_ints_range, encode_ints, plain_len, spread_runs};
 use super::{Level, corrupt, number, pcodec};
 use crate::error::Result;
 
@@ -57,10 +58,10 @@ fn encode(values: &[f64], level: Level, may_run: bool, out: &mut Vec<u8>) {
     if level == Level::Dense
         && best_len > 24
         && (decimal.is_none() || best_len > values.len() * DECIMAL_ENOUGH_BYTES)
-        && let Some(payload) = pcodec::compress(values)
+        && let Some((codec, payload)) = pcodec::compress(values)
         && payload.len() + payload.len() / 32 + 1 < best_len
     {
-        let mut stream = vec![number::PCO];
+        let mut stream = vec![codec];
         stream.extend_from_slice(&payload);
         best = Some(stream);
     }
@@ -177,52 +178,57 @@ pub(super) fn from_decimal(ints: Vec<i64>, power: f64) -> Vec<f64> {
 /// # Errors
 /// [`crate::Error::Corrupt`] if the bytes are not such a stream.
 pub fn decode_floats(stream: &[u8], count: usize) -> Result<Vec<f64>> {
-    decode(stream, count, true)
+    decode(stream, count, 0..count, true)
 }
 
-fn decode(stream: &[u8], count: usize, may_run: bool) -> Result<Vec<f64>> {
+/// Floats `rows` of a stream of `count`, as [`decode_floats`] would give them; the rest is not
+/// looked at where that can be helped.
+///
+/// # Errors
+/// As [`decode_floats`].
+pub fn decode_floats_range(stream: &[u8], count: usize, rows: Range<usize>) -> Result<Vec<f64>> {
+    decode(stream, count, rows, true)
+}
+
+fn decode(stream: &[u8], count: usize, rows: Range<usize>, may_run: bool) -> Result<Vec<f64>> {
+    assert!(rows.start <= rows.end && rows.end <= count, "rows {rows:?} of {count}");
     let mut reader = Reader::new(stream);
     if count == 0 {
         reader.finish()?;
+        return Ok(Vec::new());
+    }
+    if rows.is_empty() {
         return Ok(Vec::new());
     }
     match reader.u8()? {
         number::CONSTANT => {
             let value = f64::from_bits(reader.u64()?);
             reader.finish()?;
-            Ok(vec![value; count])
+            Ok(vec![value; rows.len()])
         }
-        number::RUN_LENGTH if may_run => decode_runs(reader, count),
+        number::RUN_LENGTH if may_run => {
+            let runs = reader.varint_max(count)?;
+            let heads = decode(reader.nested()?, runs, 0..runs, false)?;
+            let lengths = decode_ints(reader.rest(), runs)?;
+            spread_runs(heads.into_iter(), &lengths, count, rows)
+        }
         number::DECIMAL => {
             let digits = reader.u8()?;
             let Some(power) = POWERS.get(usize::from(digits)) else {
                 return Err(corrupt(format_args!("{digits} digits behind the point")));
             };
-            let ints = decode_ints(reader.rest(), count)?;
+            let ints = decode_ints_range(reader.rest(), count, rows)?;
             Ok(from_decimal(ints, *power))
         }
-        number::PCO => pcodec::decompress::<f64>(reader.rest(), count),
+        codec @ (number::PCO | number::PCO_PAGES) => {
+            pcodec::Pages::read(codec, reader, count)?.decompress(rows)
+        }
         number::PLAIN => {
             let bytes = reader.take(plain_len(count)?)?;
             reader.finish()?;
             let (words, _) = bytes.as_chunks::<8>();
-            Ok(words.iter().map(|w| f64::from_bits(u64::from_le_bytes(*w))).collect())
+            Ok(words[rows].iter().map(|w| f64::from_bits(u64::from_le_bytes(*w))).collect())
         }
         codec => Err(corrupt(format_args!("codec {codec} for floats"))),
     }
-}
-
-fn decode_runs(mut reader: Reader<'_>, count: usize) -> Result<Vec<f64>> {
-    let runs = reader.varint_max(count)?;
-    let heads = decode(reader.nested()?, runs, false)?;
-    let lengths = decode_ints(reader.rest(), runs)?;
-    let mut values = Vec::with_capacity(count);
-    for (head, length) in heads.iter().zip(&lengths) {
-        let length = run_length(*length, count - values.len())?;
-        values.resize(values.len() + length, *head);
-    }
-    if values.len() != count {
-        return Err(corrupt("runs that are too short"));
-    }
-    Ok(values)
 }

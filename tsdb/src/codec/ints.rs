@@ -1,5 +1,7 @@
 //! Integer streams.
 
+use std::ops::Range;
+
 use super::bits::{self, packed_len, width_of};
 use super::bytes::{Reader, put_nested, put_varint, put_zigzag, varint_len, zigzag};
 use super::{Level, corrupt, number, pcodec};
@@ -158,13 +160,13 @@ fn encode_runs(values: &[i64], runs: usize, level: Level, depth: u32) -> Vec<u8>
 /// least, divided, and as narrow as that allows.
 fn encode_pco(values: &[i64], packing: &Packing) -> Option<Vec<u8>> {
     let (base, divisor) = (packing.base, packing.divisor);
-    let (width, payload) = match packing.width {
+    let (width, (codec, payload)) = match packing.width {
         0..=8 => (8u8, pcodec::compress(&narrow(values, base, divisor, |w| w as u8))?),
         9..=16 => (16, pcodec::compress(&narrow(values, base, divisor, |w| w as u16))?),
         17..=32 => (32, pcodec::compress(&narrow(values, base, divisor, |w| w as u32))?),
         _ => (64, pcodec::compress(&narrow(values, base, divisor, |w| w))?),
     };
-    let mut out = vec![number::PCO];
+    let mut out = vec![codec];
     put_zigzag(&mut out, base);
     put_varint(&mut out, divisor);
     out.push(width);
@@ -184,31 +186,45 @@ fn narrow<T>(values: &[i64], base: i64, divisor: u64, cut: impl Fn(u64) -> T) ->
 /// # Errors
 /// [`crate::Error::Corrupt`] if the bytes are not such a stream.
 pub fn decode_ints(stream: &[u8], count: usize) -> Result<Vec<i64>> {
-    decode(stream, count, DEPTH_MAX)
+    decode(stream, count, 0..count, DEPTH_MAX)
 }
 
-fn decode(stream: &[u8], count: usize, depth: u32) -> Result<Vec<i64>> {
+/// Integers `rows` of a stream of `count`, as [`decode_ints`] would give them; the rest is not
+/// looked at where that can be helped.
+///
+/// # Errors
+/// As [`decode_ints`].
+pub fn decode_ints_range(stream: &[u8], count: usize, rows: Range<usize>) -> Result<Vec<i64>> {
+    decode(stream, count, rows, DEPTH_MAX)
+}
+
+fn decode(stream: &[u8], count: usize, rows: Range<usize>, depth: u32) -> Result<Vec<i64>> {
+    assert!(rows.start <= rows.end && rows.end <= count, "rows {rows:?} of {count}");
     let mut reader = Reader::new(stream);
     if count == 0 {
         reader.finish()?;
+        return Ok(Vec::new());
+    }
+    if rows.is_empty() {
         return Ok(Vec::new());
     }
     match reader.u8()? {
         number::CONSTANT => {
             let value = reader.zigzag()?;
             reader.finish()?;
-            Ok(vec![value; count])
+            Ok(vec![value; rows.len()])
         }
-        number::RUN_LENGTH if depth > 0 => decode_runs(reader, count, depth),
-        number::PACKED => decode_packed(reader, None, count),
+        number::RUN_LENGTH if depth > 0 => decode_runs(reader, count, rows, depth),
+        number::PACKED => {
+            let packed = Packed::read(reader)?;
+            packed.decode(count, rows)
+        }
         number::PACKED_DELTA => {
             let first = reader.zigzag()?;
-            let mut values = decode_packed(reader, Some(first), count)?;
-            prefix_sum(&mut values);
-            Ok(values)
+            Packed::read(reader)?.decode_deltas(first, count, rows)
         }
-        number::PCO => decode_pco(reader, count),
-        number::PLAIN => decode_plain(reader, count),
+        codec @ (number::PCO | number::PCO_PAGES) => decode_pco(codec, reader, count, rows),
+        number::PLAIN => decode_plain(reader, count, rows),
         codec => Err(corrupt(format_args!("codec {codec} for integers"))),
     }
 }
@@ -221,19 +237,58 @@ fn prefix_sum(values: &mut [i64]) {
     }
 }
 
-/// Reads `count` packed values; `first` takes the place of the first of them.
-fn decode_packed(mut reader: Reader<'_>, first: Option<i64>, count: usize) -> Result<Vec<i64>> {
-    let base = reader.zigzag()?;
-    let divisor = reader.varint()?;
-    let width = u32::from(reader.u8()?);
-    let bytes = reader.rest();
-    let one = |w: u64| base.wrapping_add(w as i64);
-    let many = |w: u64| base.wrapping_add(w.wrapping_mul(divisor) as i64);
-    match (first, divisor) {
-        (None, 1) => bits::unpack(bytes, count, width, one),
-        (None, _) => bits::unpack(bytes, count, width, many),
-        (Some(first), 1) => bits::unpack_after(first, bytes, count - 1, width, one),
-        (Some(first), _) => bits::unpack_after(first, bytes, count - 1, width, many),
+/// Packed values as they were read.
+struct Packed<'a> {
+    base: i64,
+    divisor: u64,
+    width: u32,
+    bytes: &'a [u8],
+}
+
+impl<'a> Packed<'a> {
+    fn read(mut reader: Reader<'a>) -> Result<Packed<'a>> {
+        let base = reader.zigzag()?;
+        let divisor = reader.varint()?;
+        let width = u32::from(reader.u8()?);
+        Ok(Packed { base, divisor, width, bytes: reader.rest() })
+    }
+
+    /// Values `rows` of `count`.
+    fn decode(&self, count: usize, rows: Range<usize>) -> Result<Vec<i64>> {
+        let &Packed { base, divisor, width, bytes } = self;
+        let one = |w: u64| base.wrapping_add(w as i64);
+        let many = |w: u64| base.wrapping_add(w.wrapping_mul(divisor) as i64);
+        match divisor {
+            1 => bits::unpack(bytes, count, width, rows, one),
+            _ => bits::unpack(bytes, count, width, rows, many),
+        }
+    }
+
+    /// Values `rows` of `count`, of which these are the differences behind `first`.
+    fn decode_deltas(&self, first: i64, count: usize, rows: Range<usize>) -> Result<Vec<i64>> {
+        let &Packed { base, divisor, width, bytes } = self;
+        let mut values = if rows.start == 0 {
+            let one = |w: u64| base.wrapping_add(w as i64);
+            let many = |w: u64| base.wrapping_add(w.wrapping_mul(divisor) as i64);
+            match divisor {
+                1 => bits::unpack_after(first, bytes, count - 1, width, rows.end - 1, one)?,
+                _ => bits::unpack_after(first, bytes, count - 1, width, rows.end - 1, many)?,
+            }
+        } else {
+            // What lies before is summed without being kept; of a constant step that is nothing.
+            let words = match width {
+                0 => 0,
+                _ => bits::sum(bytes, count - 1, width, rows.start - 1)?,
+            };
+            let steps = base.wrapping_mul((rows.start - 1) as i64);
+            let before = first.wrapping_add(steps);
+            let before = before.wrapping_add(words.wrapping_mul(divisor) as i64);
+            let mut deltas = self.decode(count - 1, rows.start - 1..rows.end - 1)?;
+            deltas[0] = deltas[0].wrapping_add(before);
+            deltas
+        };
+        prefix_sum(&mut values);
+        Ok(values)
     }
 }
 
@@ -245,48 +300,71 @@ fn scale<T: Copy + Into<u64>>(words: &[T], base: i64, divisor: u64) -> Vec<i64> 
     words.iter().map(scaled).collect()
 }
 
-fn decode_runs(mut reader: Reader<'_>, count: usize, depth: u32) -> Result<Vec<i64>> {
+fn decode_runs(
+    mut reader: Reader<'_>,
+    count: usize,
+    rows: Range<usize>,
+    depth: u32,
+) -> Result<Vec<i64>> {
     let runs = reader.varint_max(count)?;
-    let heads = decode(reader.nested()?, runs, depth - 1)?;
-    let lengths = decode(reader.rest(), runs, depth - 1)?;
-    let mut values = Vec::with_capacity(count);
-    for (head, length) in heads.iter().zip(&lengths) {
-        let length = run_length(*length, count - values.len())?;
-        values.resize(values.len() + length, *head);
+    let heads = decode(reader.nested()?, runs, 0..runs, depth - 1)?;
+    let lengths = decode(reader.rest(), runs, 0..runs, depth - 1)?;
+    spread_runs(heads.into_iter(), &lengths, count, rows)
+}
+
+/// Values `rows` of `count` in runs.
+pub(super) fn spread_runs<T: Copy>(
+    heads: impl Iterator<Item = T>,
+    lengths: &[i64],
+    count: usize,
+    rows: Range<usize>,
+) -> Result<Vec<T>> {
+    let mut values = Vec::with_capacity(rows.len());
+    let mut end = 0;
+    for (head, length) in heads.zip(lengths) {
+        let from = end;
+        end += run_length(*length, count - from)?;
+        let (from, to) = (from.max(rows.start), end.min(rows.end));
+        values.resize(values.len() + to.saturating_sub(from), head);
     }
-    if values.len() != count {
+    if end != count {
         return Err(corrupt("runs that are too short"));
     }
     Ok(values)
 }
 
 /// Checks the length of a run against the values still missing.
-pub(super) fn run_length(length: i64, left: usize) -> Result<usize> {
+fn run_length(length: i64, left: usize) -> Result<usize> {
     match usize::try_from(length) {
         Ok(length) if length >= 1 && length <= left => Ok(length),
         _ => Err(corrupt(format_args!("a run of {length} where {left} values are left"))),
     }
 }
 
-fn decode_pco(mut reader: Reader<'_>, count: usize) -> Result<Vec<i64>> {
+fn decode_pco(
+    codec: u8,
+    mut reader: Reader<'_>,
+    count: usize,
+    rows: Range<usize>,
+) -> Result<Vec<i64>> {
     let base = reader.zigzag()?;
     let divisor = reader.varint()?;
     let width = reader.u8()?;
-    let bytes = reader.rest();
+    let pages = pcodec::Pages::read(codec, reader, count)?;
     Ok(match width {
-        8 => scale(&pcodec::decompress::<u8>(bytes, count)?, base, divisor),
-        16 => scale(&pcodec::decompress::<u16>(bytes, count)?, base, divisor),
-        32 => scale(&pcodec::decompress::<u32>(bytes, count)?, base, divisor),
-        64 => scale(&pcodec::decompress::<u64>(bytes, count)?, base, divisor),
+        8 => scale(&pages.decompress::<u8>(rows)?, base, divisor),
+        16 => scale(&pages.decompress::<u16>(rows)?, base, divisor),
+        32 => scale(&pages.decompress::<u32>(rows)?, base, divisor),
+        64 => scale(&pages.decompress::<u64>(rows)?, base, divisor),
         _ => return Err(corrupt(format_args!("pco of {width} bits"))),
     })
 }
 
-fn decode_plain(mut reader: Reader<'_>, count: usize) -> Result<Vec<i64>> {
+fn decode_plain(mut reader: Reader<'_>, count: usize, rows: Range<usize>) -> Result<Vec<i64>> {
     let bytes = reader.take(plain_len(count)?)?;
     reader.finish()?;
     let (words, _) = bytes.as_chunks::<8>();
-    Ok(words.iter().map(|w| i64::from_le_bytes(*w)).collect())
+    Ok(words[rows].iter().map(|w| i64::from_le_bytes(*w)).collect())
 }
 
 /// Bytes of `count` plain words.

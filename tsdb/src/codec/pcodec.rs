@@ -1,47 +1,169 @@
-//! pco in its wrapped form: one chunk of one page, without pco's own header.
+//! pco in its wrapped form, without pco's own header: one chunk of one page, or of several that
+//! decode alone (FORMAT.md, "Codecs", 5 and 11).
 
-use pco::ChunkConfig;
+use std::ops::Range;
+
 use pco::data_types::Number;
-use pco::wrapped::{FileCompressor, FileDecompressor};
+use pco::wrapped::{ChunkDecompressor, FileCompressor, FileDecompressor};
+use pco::{ChunkConfig, FULL_BATCH_N, PagingSpec};
 
-use super::corrupt;
+use super::bytes::{Reader, put_zigzag};
+use super::{corrupt, number};
 use crate::error::Result;
 
-/// pco's format version that the codec number stands for; its header would be these bytes.
+/// pco's format version that the codec numbers stand for; its header would be these bytes.
 const HEADER: [u8; 2] = [4, 1];
 /// Compression level. 8, pco's own choice, takes two to three times as long on floats and wide
 /// integers and wins 0.3 % or less on plant data; its larger tables also decode slower.
 const LEVEL: usize = 6;
-/// pco would cut more values than this into pages.
+/// Values of a page, about. A page costs some six bytes; the tables are shared.
+const PAGE_VALUES: usize = 2048;
+/// More values are not compressed, which keeps pages to the 255 that a byte counts.
 const COUNT_MAX: usize = 1 << 18;
+const _: () = assert!(COUNT_MAX / PAGE_VALUES < 255);
 
-/// Compresses values; `None` if pco declines or would write another format version.
-pub fn compress<T: Number>(values: &[T]) -> Option<Vec<u8>> {
-    if values.is_empty() || values.len() > COUNT_MAX {
+/// First value of page `page` of `pages` over `count` values: `count * page / pages`, without
+/// leaving 64 bits.
+fn page_start(count: usize, pages: usize, page: usize) -> usize {
+    count / pages * page + count % pages * page / pages
+}
+
+/// Compresses values, in pages where there are enough of them: the codec number and the payload;
+/// `None` if pco declines or would write another format version.
+pub fn compress<T: Number>(values: &[T]) -> Option<(u8, Vec<u8>)> {
+    let count = values.len();
+    if values.is_empty() || count > COUNT_MAX {
         return None;
     }
-    let config = ChunkConfig::default().with_compression_level(LEVEL).with_enable_8_bit(true);
+    let pages = ((count + PAGE_VALUES / 2) / PAGE_VALUES).max(1);
+    let rows = |page| page_start(count, pages, page + 1) - page_start(count, pages, page);
+    let config = ChunkConfig::default()
+        .with_compression_level(LEVEL)
+        .with_enable_8_bit(true)
+        .with_paging_spec(PagingSpec::Exact((0..pages).map(rows).collect()));
     let file = FileCompressor::default();
     if file.write_header(Vec::new()).ok()? != HEADER {
         return None;
     }
     let mut chunk = file.chunk_compressor(values, &config).ok()?;
-    let mut out = Vec::with_capacity(chunk.meta_size_hint() + chunk.page_size_hint(0));
+    let hint: usize = (0..pages).map(|page| chunk.page_size_hint(page)).sum();
+    let mut body = Vec::with_capacity(hint);
+    let mut ends = Vec::with_capacity(pages);
+    for page in 0..pages {
+        chunk.write_page(page, &mut body).ok()?;
+        ends.push(body.len());
+    }
+    let mut out = Vec::with_capacity(chunk.meta_size_hint() + body.len() + 2 * pages);
+    if pages > 1 {
+        out.push(pages as u8);
+        for (page, end) in (1..pages).zip(&ends) {
+            put_zigzag(&mut out, *end as i64 - page_start(body.len(), pages, page) as i64);
+        }
+    }
     chunk.write_meta(&mut out).ok()?;
-    chunk.write_page(0, &mut out).ok()?;
-    Some(out)
+    out.extend_from_slice(&body);
+    let codec = if pages > 1 { number::PCO_PAGES } else { number::PCO };
+    Some((codec, out))
 }
 
-/// Reads `count` values that fill `bytes`.
-pub fn decompress<T: Number + Default>(bytes: &[u8], count: usize) -> Result<Vec<T>> {
-    let wrong = |e: pco::errors::PcoError| corrupt(format_args!("pco: {e}"));
-    let (file, _) = FileDecompressor::new(&HEADER[..]).map_err(wrong)?;
-    let (mut chunk, rest) = file.chunk_decompressor::<T, _>(bytes).map_err(wrong)?;
-    let mut values = vec![T::default(); count];
-    let mut page = chunk.page_decompressor(rest, count).map_err(wrong)?;
-    let progress = page.read(&mut values).map_err(wrong)?;
-    if !progress.finished || progress.n_processed != count || !page.into_src().is_empty() {
+/// Compressed values in pages.
+pub struct Pages<'a> {
+    count: usize,
+    /// Where pages end, but the last: bytes past an even share of them.
+    ends: Vec<i64>,
+    /// Chunk metadata and the pages.
+    bytes: &'a [u8],
+}
+
+impl<'a> Pages<'a> {
+    /// Reads the table of pages of `count` values, at least one, that fill the reader.
+    pub fn read(codec: u8, mut reader: Reader<'a>, count: usize) -> Result<Pages<'a>> {
+        let mut ends = Vec::new();
+        if codec == number::PCO_PAGES {
+            let pages = usize::from(reader.u8()?);
+            if pages < 2 || pages > count {
+                return Err(corrupt(format_args!("pco: {pages} pages of {count} values")));
+            }
+            for _ in 1..pages {
+                ends.push(reader.zigzag()?);
+            }
+        }
+        Ok(Pages { count, ends, bytes: reader.rest() })
+    }
+
+    /// Where pages begin in a body of `len` bytes, and where the last ends.
+    fn starts(&self, len: usize) -> Result<Vec<usize>> {
+        let pages = self.ends.len() + 1;
+        let mut starts = Vec::with_capacity(pages + 1);
+        starts.push(0);
+        for (page, past) in (1..).zip(&self.ends) {
+            let start = (page_start(len, pages, page) as i64).checked_add(*past);
+            let start = start.and_then(|start| usize::try_from(start).ok());
+            let before = starts.last().copied().unwrap_or_default();
+            match start {
+                Some(start) if before <= start && start <= len => starts.push(start),
+                _ => return Err(corrupt("pco: pages out of order")),
+            }
+        }
+        starts.push(len);
+        Ok(starts)
+    }
+
+    /// Values `rows`; pages that hold none of them are passed over.
+    pub fn decompress<T: Number + Default>(&self, rows: Range<usize>) -> Result<Vec<T>> {
+        let (file, _) = FileDecompressor::new(&HEADER[..]).map_err(wrong)?;
+        let (mut chunk, body) = file.chunk_decompressor::<T, _>(self.bytes).map_err(wrong)?;
+        let starts = self.starts(body.len())?;
+        let pages = self.ends.len() + 1;
+        let mut values = vec![T::default(); rows.len()];
+        let mut left = &mut values[..];
+        for (page, bytes) in starts.windows(2).enumerate() {
+            let first = page_start(self.count, pages, page);
+            let end = page_start(self.count, pages, page + 1);
+            let (from, to) = (rows.start.max(first), rows.end.min(end));
+            if from >= to {
+                continue;
+            }
+            let (out, rest) = left.split_at_mut(to - from);
+            left = rest;
+            // The bytes of later pages come along: pco copies the last bytes that it gets.
+            let bytes = Range { start: bytes[0], end: bytes[1] };
+            let source = body.get(bytes.start..).unwrap_or_default();
+            read_page(&mut chunk, source, bytes.len(), end - first, from - first, out)?;
+        }
+        Ok(values)
+    }
+}
+
+fn wrong(error: pco::errors::PcoError) -> crate::error::Error {
+    corrupt(format_args!("pco: {error}"))
+}
+
+/// Reads values from `skip` on of a page that has `count` values in the first `len` bytes of
+/// `source`. A page is read from its start up to the last value wanted.
+fn read_page<T: Number + Default>(
+    chunk: &mut ChunkDecompressor<T>,
+    source: &[u8],
+    len: usize,
+    count: usize,
+    skip: usize,
+    out: &mut [T],
+) -> Result<()> {
+    let mut page = chunk.page_decompressor(source, count).map_err(wrong)?;
+    let reach = (skip + out.len()).next_multiple_of(FULL_BATCH_N).min(count);
+    let progress = if out.len() == count {
+        page.read(out).map_err(wrong)?
+    } else {
+        let mut values = vec![T::default(); reach];
+        let progress = page.read(&mut values).map_err(wrong)?;
+        let wanted = values.get(skip..skip + out.len());
+        out.copy_from_slice(wanted.ok_or_else(|| corrupt("pco: too few values"))?);
+        progress
+    };
+    let left = page.into_src().len();
+    let whole = progress.finished && source.len().checked_sub(left) == Some(len);
+    if progress.n_processed != reach || (reach == count && !whole) {
         return Err(corrupt("pco: another number of values"));
     }
-    Ok(values)
+    Ok(())
 }

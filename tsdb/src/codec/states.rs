@@ -1,7 +1,9 @@
 //! Streams of cell states. A column in which every cell is a good value stores none.
 
+use std::ops::Range;
+
 use super::bytes::Reader;
-use super::ints::{decode_ints, encode_ints};
+use super::ints::{decode_ints_range, encode_ints};
 use super::{Level, corrupt, number};
 use crate::error::Result;
 use crate::types::CellState;
@@ -33,6 +35,16 @@ pub fn encode_states(states: &[u8], level: Level, out: &mut Vec<u8>) {
 /// # Errors
 /// [`crate::Error::Corrupt`] if the bytes are not such a stream.
 pub fn decode_states(stream: &[u8], count: usize) -> Result<Vec<u8>> {
+    decode_states_range(stream, count, 0..count)
+}
+
+/// States `rows` of a stream of `count`, as [`decode_states`] would give them; the rest is not
+/// looked at.
+///
+/// # Errors
+/// As [`decode_states`].
+pub fn decode_states_range(stream: &[u8], count: usize, rows: Range<usize>) -> Result<Vec<u8>> {
+    assert!(rows.start <= rows.end && rows.end <= count, "rows {rows:?} of {count}");
     let mut reader = Reader::new(stream);
     if count == 0 {
         reader.finish()?;
@@ -43,13 +55,13 @@ pub fn decode_states(stream: &[u8], count: usize) -> Result<Vec<u8>> {
             let state = reader.u8()?;
             reader.finish()?;
             check(state)?;
-            Ok(vec![state; count])
+            Ok(vec![state; rows.len()])
         }
         number::DICTIONARY => {
             let len = usize::from(reader.u8()?);
             let entries = reader.take(len)?;
             entries.iter().try_for_each(|state| check(*state))?;
-            let codes = decode_ints(reader.rest(), count)?;
+            let codes = decode_ints_range(reader.rest(), count, rows)?;
             // One look-up a cell; codes beyond the table are found by their greatest.
             let beyond = codes.iter().fold(0u64, |most, code| most.max(*code as u64));
             if beyond >= len as u64 {

@@ -129,7 +129,7 @@ proptest! {
         pack(values.iter().copied(), width, &mut bytes);
         prop_assert_eq!(bytes.len(), packed_len(values.len(), width));
         prop_assert_eq!(&unpack_scalar(&bytes, values.len(), width), &values);
-        prop_assert_eq!(&unpack(&bytes, values.len(), width, |w| w).expect("unpacks"), &values);
+        prop_assert_eq!(&unpack(&bytes, values.len(), width, 0..values.len(), |w| w).expect("unpacks"), &values);
     }
 
     #[test]
@@ -139,8 +139,8 @@ proptest! {
         let mask = if width == 0 { 0 } else { u64::MAX >> (64 - width) };
         let mut bytes = Vec::new();
         pack(values.iter().map(|v| v & mask), width, &mut bytes);
-        let plain = unpack(&bytes, values.len(), width, |w| w).expect("unpacks");
-        let after = unpack_after(7, &bytes, values.len(), width, |w| w).expect("unpacks");
+        let plain = unpack(&bytes, values.len(), width, 0..values.len(), |w| w).expect("unpacks");
+        let after = unpack_after(7, &bytes, values.len(), width, values.len(), |w| w).expect("unpacks");
         prop_assert_eq!(after, [&[7], &plain[..]].concat());
     }
 

@@ -1,9 +1,11 @@
 //! Streams of byte strings.
 
+use std::ops::Range;
+
 use hashbrown::HashMap;
 
 use super::bytes::{Reader, put_nested, put_varint};
-use super::ints::{decode_ints, encode_ints};
+use super::ints::{decode_ints, decode_ints_range, encode_ints};
 use super::{Level, TEXT_BYTES_MAX, TextsRef, corrupt, number};
 use crate::error::Result;
 use crate::types::BytesColumn;
@@ -97,6 +99,16 @@ fn encode_whole(values: TextsRef<'_>, level: Level) -> Vec<u8> {
 /// # Errors
 /// [`crate::Error::Corrupt`] if the bytes are not such a stream, or over [`TEXT_BYTES_MAX`].
 pub fn decode_texts(stream: &[u8], count: usize) -> Result<BytesColumn> {
+    decode_texts_range(stream, count, 0..count)
+}
+
+/// Byte strings `rows` of a stream of `count`, as [`decode_texts`] would give them. A zstd frame is
+/// undone whole.
+///
+/// # Errors
+/// As [`decode_texts`].
+pub fn decode_texts_range(stream: &[u8], count: usize, rows: Range<usize>) -> Result<BytesColumn> {
+    assert!(rows.start <= rows.end && rows.end <= count, "rows {rows:?} of {count}");
     let mut reader = Reader::new(stream);
     if count == 0 {
         reader.finish()?;
@@ -106,11 +118,11 @@ pub fn decode_texts(stream: &[u8], count: usize) -> Result<BytesColumn> {
         number::CONSTANT => {
             let value = reader.rest();
             check_bytes(value.len().saturating_mul(count))?;
-            let offsets = (0..=count).map(|i| (i * value.len()) as u32).collect();
-            Ok(BytesColumn { offsets, data: value.repeat(count) })
+            let offsets = (0..=rows.len()).map(|i| (i * value.len()) as u32).collect();
+            Ok(BytesColumn { offsets, data: value.repeat(rows.len()) })
         }
-        number::DICTIONARY => decode_dictionary(reader, count),
-        codec => decode_whole(codec, reader, count),
+        number::DICTIONARY => decode_dictionary(reader, count, rows),
+        codec => decode_whole(codec, reader, count, rows),
     }
 }
 
@@ -121,7 +133,12 @@ fn check_bytes(bytes: usize) -> Result<()> {
     Ok(())
 }
 
-fn decode_whole(codec: u8, mut reader: Reader<'_>, count: usize) -> Result<BytesColumn> {
+fn decode_whole(
+    codec: u8,
+    mut reader: Reader<'_>,
+    count: usize,
+    rows: Range<usize>,
+) -> Result<BytesColumn> {
     let lengths = decode_ints(reader.nested()?, count)?;
     let mut offsets = Vec::with_capacity(count + 1);
     offsets.push(0u32);
@@ -132,24 +149,40 @@ fn decode_whole(codec: u8, mut reader: Reader<'_>, count: usize) -> Result<Bytes
         check_bytes(end)?;
         offsets.push(end as u32);
     }
+    let wrong = |len: usize| corrupt(format_args!("{len} bytes of text for {end}"));
+    let (from, to) = (offsets[rows.start], offsets[rows.end]);
+    let wanted = from as usize..to as usize;
     let data = match codec {
-        number::PLAIN => reader.rest().to_vec(),
-        number::ZSTD => zstd::bulk::decompress(reader.rest(), end)
-            .map_err(|e| corrupt(format_args!("zstd: {e}")))?,
+        number::PLAIN if reader.rest().len() != end => return Err(wrong(reader.rest().len())),
+        number::PLAIN => reader.rest()[wanted].to_vec(),
+        number::ZSTD => {
+            let mut data = zstd::bulk::decompress(reader.rest(), end)
+                .map_err(|e| corrupt(format_args!("zstd: {e}")))?;
+            if data.len() != end {
+                return Err(wrong(data.len()));
+            }
+            data.truncate(wanted.end);
+            data.drain(..wanted.start);
+            data
+        }
         codec => return Err(corrupt(format_args!("codec {codec} for texts"))),
     };
-    if data.len() != end {
-        return Err(corrupt(format_args!("{} bytes of text for {end}", data.len())));
+    if rows != (0..count) {
+        offsets = offsets[rows.start..=rows.end].iter().map(|offset| offset - from).collect();
     }
     Ok(BytesColumn { offsets, data })
 }
 
-fn decode_dictionary(mut reader: Reader<'_>, count: usize) -> Result<BytesColumn> {
+fn decode_dictionary(
+    mut reader: Reader<'_>,
+    count: usize,
+    rows: Range<usize>,
+) -> Result<BytesColumn> {
     let entries = reader.varint_max(count)?;
     let mut nested = Reader::new(reader.nested()?);
     let codec = nested.u8()?;
-    let entries = decode_whole(codec, nested, entries)?;
-    let codes = decode_ints(reader.rest(), count)?;
+    let entries = decode_whole(codec, nested, entries, 0..entries)?;
+    let codes = decode_ints_range(reader.rest(), count, rows)?;
     let mut bytes = 0usize;
     for code in &codes {
         match usize::try_from(*code) {
@@ -161,7 +194,7 @@ fn decode_dictionary(mut reader: Reader<'_>, count: usize) -> Result<BytesColumn
         check_bytes(bytes)?;
     }
     let mut out = BytesColumn::default();
-    out.offsets.reserve_exact(count);
+    out.offsets.reserve_exact(codes.len());
     out.data.reserve_exact(bytes);
     for code in codes {
         out.push(entries.get(code as usize));

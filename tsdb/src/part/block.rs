@@ -1,12 +1,15 @@
 //! Blocks: one column of a row group, or its keys, in pages (FORMAT.md, "Blocks").
 //!
 //! A block begins with the number of its pages and, where there is more than one, a table of
-//! where each starts. Writers make one page today; readers take any number.
+//! where each starts. Writers make one page, since codecs have pages of their own where that pays;
+//! readers take any number.
+
+use std::ops::Range;
 
 use crate::codec::bytes::{Reader, put_nested, put_varint};
 use crate::codec::{
-    Level, ValuesRef, corrupt, decode_ints, decode_states, decode_values, encode_ints,
-    encode_states, encode_values,
+    Level, ValuesRef, corrupt, decode_ints, decode_ints_range, decode_states_range,
+    decode_values_range, encode_ints, encode_states, encode_values,
 };
 use crate::error::Result;
 use crate::types::{CellState, Column, ColumnBuilder, PhysicalType, SeriesRows, Values};
@@ -69,28 +72,59 @@ pub fn encode_column(
 
 /// Decodes a column of `rows` cells.
 pub fn decode_column(block: &[u8], rows: usize, kind: PhysicalType) -> Result<Column> {
+    decode_column_range(block, rows, 0..rows, kind)
+}
+
+/// Decodes cells `range` of a column of `rows` cells, and little else.
+///
+/// # Panics
+/// If the range ends past `rows`.
+pub fn decode_column_range(
+    block: &[u8],
+    rows: usize,
+    range: Range<usize>,
+    kind: PhysicalType,
+) -> Result<Column> {
+    assert!(range.start <= range.end && range.end <= rows, "rows {range:?} of {rows}");
     let pages = pages(block, rows)?;
     if let [page] = &pages[..] {
-        return decode_column_page(page, kind);
+        return decode_column_page(page, range, kind);
     }
-    let mut builder = ColumnBuilder::new(kind, rows);
+    let mut builder = ColumnBuilder::new(kind, range.len());
+    let mut start = 0;
     for page in pages {
-        let column = decode_column_page(&page, kind)?;
-        builder.extend_range(&column, 0, page.rows);
+        let cells = within(&range, start, page.rows);
+        start += page.rows;
+        if !cells.is_empty() {
+            let column = decode_column_page(&page, cells.clone(), kind)?;
+            builder.extend_range(&column, 0, cells.len());
+        }
     }
     Ok(builder.finish())
 }
 
-fn decode_column_page(page: &Page<'_>, kind: PhysicalType) -> Result<Column> {
+/// The rows of `range` among `rows` rows from `start` on, counted from there.
+fn within(range: &Range<usize>, start: usize, rows: usize) -> Range<usize> {
+    let from = range.start.saturating_sub(start).min(rows);
+    from..range.end.saturating_sub(start).clamp(from, rows)
+}
+
+fn decode_column_page(page: &Page<'_>, cells: Range<usize>, kind: PhysicalType) -> Result<Column> {
     let mut reader = Reader::new(page.bytes);
     let states = reader.nested()?;
     if states.is_empty() {
-        return Ok(Column::good(decode_values(kind, reader.rest(), page.rows)?));
+        return Ok(Column::good(decode_values_range(kind, reader.rest(), page.rows, cells)?));
     }
-    let states = decode_states(states, page.rows)?;
-    let present = states.iter().filter(|s| CellState(**s).is_value()).count();
-    let values = decode_values(kind, reader.rest(), present)?;
-    let values = if present == page.rows { values } else { scatter(values, &states) };
+    // Which value is the first depends on the states before, how many there are on all of them.
+    let mut states = decode_states_range(states, page.rows, 0..page.rows)?;
+    let values_in = |states: &[u8]| states.iter().filter(|s| CellState(**s).is_value()).count();
+    let before = values_in(&states[..cells.start]);
+    let present = values_in(&states[cells.clone()]);
+    let count = before + present + values_in(&states[cells.end..]);
+    states.truncate(cells.end);
+    states.drain(..cells.start);
+    let values = decode_values_range(kind, reader.rest(), count, before..before + present)?;
+    let values = if present == states.len() { values } else { scatter(values, &states) };
     Ok(Column { values, states: Some(states) })
 }
 
@@ -180,4 +214,38 @@ pub fn decode_keys(block: &[u8], rows: usize) -> Result<(Vec<SeriesRows>, Vec<i6
         }
     }
     Ok((series, times))
+}
+
+/// Decodes the times of rows `range` of a group of `rows` rows, of one series, and checks their
+/// order.
+///
+/// # Panics
+/// If the range ends past `rows`.
+pub fn decode_times_range(
+    block: &[u8],
+    rows: usize,
+    series: u32,
+    range: Range<usize>,
+) -> Result<Vec<i64>> {
+    assert!(range.start <= range.end && range.end <= rows, "rows {range:?} of {rows}");
+    let mut times = Vec::new();
+    let mut start = 0;
+    for page in pages(block, rows)? {
+        let mut reader = Reader::new(page.bytes);
+        let count = reader.varint_max(page.rows)?;
+        let numbers = decode_ints(reader.nested()?, count)?;
+        let counts = decode_ints(reader.nested()?, count)?;
+        if numbers != [i64::from(series)] || counts != [page.rows as i64] {
+            return Err(corrupt("rows of another series"));
+        }
+        let wanted = within(&range, start, page.rows);
+        start += page.rows;
+        if !wanted.is_empty() {
+            times.extend(decode_ints_range(reader.rest(), page.rows, wanted)?);
+        }
+    }
+    if !times.is_sorted() {
+        return Err(corrupt("times fall"));
+    }
+    Ok(times)
 }

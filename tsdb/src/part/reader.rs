@@ -1,9 +1,9 @@
 //! Reading a part.
 
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
-use super::block::{decode_column, decode_keys};
+use super::block::{decode_column_range, decode_keys, decode_times_range};
 use super::cache::{Cache, Decoded, SectionKey};
 use super::format::{Footer, HEADER_BYTES, Header, PageEntry, TRAILER_BYTES, Trailer};
 use super::index::{
@@ -226,6 +226,33 @@ impl Part {
         Ok(GroupKeys { series, times })
     }
 
+    /// Times (ns) of rows `rows` of a group, whose rows are all of one series.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the group has no such rows or several series; [`Error::Corrupt`] if
+    /// block or index are damaged, else errors of the storage. Damage of rows outside may go
+    /// unseen only where the block's crc does not see it.
+    pub fn read_times_range(&self, group: &GroupRef, rows: Range<u32>) -> Result<Vec<i64>> {
+        let (number, at_page) = self.locate(group)?;
+        let lead = self.lead(number)?;
+        let entry = self.entry(&lead, at_page)?;
+        let rows = self.check_rows(entry, rows)?;
+        if entry.series_first != entry.series_last {
+            return Err(Error::Invalid(format!("{}: a group of several series", self.path)));
+        }
+        let block = self.read_checked(entry.offset, entry.keys_len, entry.keys_crc)?;
+        decode_times_range(&block, entry.rows as usize, entry.series_first, rows)
+            .map_err(|e| at(&self.path, entry.offset, e))
+    }
+
+    fn check_rows(&self, entry: &GroupEntry, rows: Range<u32>) -> Result<Range<usize>> {
+        if rows.start > rows.end || rows.end > entry.rows {
+            let all = entry.rows;
+            return Err(Error::Invalid(format!("{}: rows {rows:?} of {all}", self.path)));
+        }
+        Ok(rows.start as usize..rows.end as usize)
+    }
+
     /// One column of a group; `None` if the part does not have it or every cell is absent.
     /// Integers widen if `expected` is float.
     ///
@@ -248,9 +275,25 @@ impl Part {
         group: &GroupRef,
         columns: &[(ColumnId, PhysicalType)],
     ) -> Result<Vec<Option<Column>>> {
+        self.read_columns_range(group, columns, 0..group.rows)
+    }
+
+    /// Rows `rows` of several columns of a group, as [`Part::read_columns`]: cell 0 is that of the
+    /// first of these rows. Little else is decoded; a column of which the group has a block is
+    /// given even if these cells of it are all absent.
+    ///
+    /// # Errors
+    /// Also [`Error::Invalid`] if the group has no such rows.
+    pub fn read_columns_range(
+        &self,
+        group: &GroupRef,
+        columns: &[(ColumnId, PhysicalType)],
+        rows: Range<u32>,
+    ) -> Result<Vec<Option<Column>>> {
         let (number, at_page) = self.locate(group)?;
         let lead = self.lead(number)?;
         let entry = self.entry(&lead, at_page)?;
+        let rows = self.check_rows(entry, rows)?;
         let mut wanted = Vec::new();
         for (slot, (id, expected)) in columns.iter().enumerate() {
             let Some(index) = self.column_index(*id) else {
@@ -280,7 +323,9 @@ impl Part {
                 self.check(*offset, bytes, block.crc)?;
                 let (id, expected) = columns[*slot];
                 let kind = self.column_index(id).map(|i| self.footer.columns[i].physical);
-                let column = decode_column(bytes, entry.rows as usize, kind.unwrap_or(expected))
+                let kind = kind.unwrap_or(expected);
+                let all = entry.rows as usize;
+                let column = decode_column_range(bytes, all, rows.clone(), kind)
                     .map_err(|e| at(&self.path, *offset, e))?;
                 out[*slot] = Some(Column { values: column.values.widen_to(expected), ..column });
             }
@@ -298,6 +343,25 @@ impl Part {
         let entry = self.entry(&lead, at_page)?;
         Ok(lead.zones[entry.zone_start as usize..(entry.zone_start + entry.zones) as usize]
             .to_vec())
+    }
+
+    /// Rows of a group from the first to the last zone that may have rows in `times`; all rows
+    /// where zones are not in the order of times.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if the index is damaged, else errors of the storage.
+    pub(crate) fn rows_in(&self, group: &GroupRef, times: &TimeRange) -> Result<Range<u32>> {
+        if !group.own_series || times.encloses(&group.times) {
+            return Ok(0..group.rows);
+        }
+        let (number, at_page) = self.locate(group)?;
+        let lead = self.lead(number)?;
+        let entry = self.entry(&lead, at_page)?;
+        let zones = entry.zone_start as usize..(entry.zone_start + entry.zones) as usize;
+        let mut meet = lead.zones[zones].iter().filter(|zone| zone.times.overlaps(times));
+        let Some(first) = meet.next() else { return Ok(0..0) };
+        let last = meet.next_back().unwrap_or(first);
+        Ok(first.start..last.start + last.rows)
     }
 
     /// Statistics of a column, one for each zone of the group; `None` if the part does not have

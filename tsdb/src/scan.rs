@@ -8,12 +8,14 @@
 
 pub mod aggregate;
 mod filter;
+mod group;
 mod piece;
 mod source;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod walks;
+mod window;
 
 pub use filter::{Comparison, FieldFilter, FieldTest, Literal};
 pub use source::{PartHandle, Source};
@@ -107,6 +109,8 @@ pub struct ScanStats {
     pub groups_read: AtomicU64,
     /// Row groups of which the columns that filters look at were decoded, perhaps alone.
     pub groups_tested: AtomicU64,
+    /// Rows of these that were decoded, of some columns or all.
+    pub rows_decoded: AtomicU64,
 }
 
 impl ScanStats {

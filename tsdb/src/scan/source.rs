@@ -14,7 +14,8 @@ use crate::series::Bitmap;
 use crate::types::TimeRange;
 
 use super::ScanStats;
-use super::piece::{Group, Piece};
+use super::group::Group;
+use super::piece::Piece;
 
 /// An open part that a version names. Once a merge or drop has taken it out of the version, the
 /// file goes when the last reader does.
@@ -247,7 +248,7 @@ impl PartWalk {
             if found.own_series {
                 return Ok(Some(found.series_first));
             }
-            self.current = Some((Group::new(&self.handle, *found), 0));
+            self.current = Some((Group::new(&self.handle, *found, filter.times), 0));
         }
     }
 
@@ -261,7 +262,7 @@ impl PartWalk {
                 *next += 1;
             }
             None => {
-                let group = Group::new(&self.handle, self.groups[self.at]);
+                let group = Group::new(&self.handle, self.groups[self.at], filter.times);
                 out.extend(Piece::of_own(&group, age, filter.times));
                 self.at += 1;
             }

@@ -1,6 +1,7 @@
 //! One stream of a scan: series after series, pieces merged by time.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::Result;
@@ -11,6 +12,7 @@ use crate::types::{
 };
 
 use super::filter::FieldFilter;
+use super::group::Group;
 use super::piece::{Piece, Place, Span};
 use super::source::{Filter, Source};
 use super::walks::{Walks, sort};
@@ -137,7 +139,7 @@ impl ScanStream {
             }
             let Some(piece) = self.waiting.pop_front() else { return Ok(()) };
             if let Some(((at, end), rest)) = piece.spans(self.series, self.spec.times)? {
-                let next = piece.place.times()?[at];
+                let next = piece.place.time(at)?;
                 self.active.push(Cursor { piece, at, end, next, rest });
             }
         }
@@ -160,8 +162,7 @@ impl ScanStream {
             return Ok(());
         };
         let cursor = &mut self.active[which];
-        let times = cursor.piece.place.times()?;
-        let rest = &times[cursor.at..cursor.end];
+        let rest = cursor.piece.place.times(cursor.at..cursor.end)?;
         let mut len = limit.map_or(rest.len(), |limit| rest.partition_point(|t| *t < limit));
         len = len.min(room).max(1);
         let (start, end) = (cursor.at, cursor.at + len);
@@ -180,7 +181,7 @@ impl ScanStream {
         let mut rows: Vec<(&Place, usize, usize)> = Vec::with_capacity(meeting.len());
         for at in &meeting {
             let cursor = &self.active[*at];
-            let times = &cursor.piece.place.times()?[cursor.at..cursor.end];
+            let times = cursor.piece.place.times(cursor.at..cursor.end)?;
             let same = times.partition_point(|t| *t <= time);
             rows.push((&cursor.piece.place, cursor.at, cursor.at + same));
         }
@@ -221,7 +222,7 @@ fn advance(active: &mut Vec<Cursor>, which: usize, to: usize) -> Result<()> {
         };
         (cursor.at, cursor.end) = (at, end);
     }
-    cursor.next = cursor.piece.place.times()?[cursor.at];
+    cursor.next = cursor.piece.place.time(cursor.at)?;
     Ok(())
 }
 
@@ -271,9 +272,11 @@ fn passing(
             }
         }
         Place::Group(group) => {
-            let columns = group.tested(&spec.columns, &spec.filters, stats)?;
-            for ((_, filter), (_, column)) in spec.filters.iter().zip(columns) {
-                filter.test.apply(column.as_ref(), start, &mut keep);
+            let left = reach(group, start..end, spec, stats)?;
+            let window = group.tested(&left, &spec.columns, &spec.filters, stats)?;
+            let first = window.at(&(start..end)).start;
+            for ((_, filter), (_, column)) in spec.filters.iter().zip(window.held()) {
+                filter.test.apply(column.as_ref(), first, &mut keep);
             }
         }
     }
@@ -289,6 +292,21 @@ fn passing(
     Ok(())
 }
 
+/// Rows to decode where `rows` of a group are wanted: all that the stream may want of it, so that
+/// it is decoded once. Rows that meet those of other pieces are read whatever zones say.
+fn reach(
+    group: &Group,
+    rows: Range<usize>,
+    spec: &StreamSpec,
+    stats: &ScanStats,
+) -> Result<Range<usize>> {
+    let left = group.left(&spec.bounds, &spec.filters, stats)?;
+    if left.start <= rows.start && rows.end <= left.end {
+        return Ok(left);
+    }
+    group.scope()
+}
+
 fn append(
     place: &Place,
     start: usize,
@@ -297,7 +315,7 @@ fn append(
     stats: &ScanStats,
     out: &mut Output,
 ) -> Result<()> {
-    out.times.extend_from_slice(&place.times()?[start..end]);
+    out.times.extend_from_slice(place.times(start..end)?);
     match place {
         Place::Run(data) => {
             for ((id, _), builder) in spec.columns.iter().zip(&mut out.columns) {
@@ -308,10 +326,12 @@ fn append(
             }
         }
         Place::Group(group) => {
-            let columns = group.columns(&spec.columns, stats)?;
-            for (column, builder) in columns.iter().zip(&mut out.columns) {
+            let left = reach(group, start..end, spec, stats)?;
+            let window = group.columns(&left, &spec.columns, stats)?;
+            let at = window.at(&(start..end));
+            for (column, builder) in window.held().iter().zip(&mut out.columns) {
                 match column {
-                    Some(column) => builder.extend_range(column, start, end),
+                    Some(column) => builder.extend_range(column, at.start, at.end),
                     None => builder.push_absent(end - start),
                 }
             }
@@ -352,12 +372,19 @@ fn newest_cell<'a>(
     stats: &ScanStats,
 ) -> Result<(CellState, ValueRef<'a>)> {
     for (place, start, end) in rows.iter().rev() {
-        let column = match place {
-            Place::Run(data) => data.column(spec.columns[nth].0),
-            Place::Group(group) => group.columns(&spec.columns, stats)?[nth].as_ref(),
+        let (column, at) = match place {
+            Place::Run(data) => (data.column(spec.columns[nth].0), *start..*end),
+            Place::Group(group) => {
+                let rows = *start..*end;
+                let window = match group.held(&rows) {
+                    Some(window) => window,
+                    None => group.columns(&group.scope()?, &spec.columns, stats)?,
+                };
+                (window.held()[nth].as_ref(), window.at(&rows))
+            }
         };
         let Some(column) = column else { continue };
-        if let Some(row) = (*start..*end).rev().find(|row| !column.state(*row).is_absent()) {
+        if let Some(row) = at.rev().find(|row| !column.state(*row).is_absent()) {
             return Ok(column.cell(row));
         }
     }

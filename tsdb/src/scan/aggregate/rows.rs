@@ -1,5 +1,7 @@
 //! Adding rows: of a piece that is alone, or merged ones.
 
+use std::ops::Range;
+
 use crate::error::Result;
 use crate::types::{Column, PhysicalType, TimeRange, ValueRef};
 
@@ -32,45 +34,51 @@ impl AggregateStream {
             Place::Group(_) if self.zones_help(piece) => self.zoned(piece, range, group),
             Place::Group(_) => {
                 let (start, end) = piece.cut(range)?;
-                self.decoded(piece, start, end, group)
+                self.decoded(piece, start..end, &(start..end), group)
             }
         }
     }
 
-    /// Adds rows `start..end` of a piece in a part, decoding what is needed.
+    /// Adds rows of a piece in a part; what is not decoded yet is decoded for all of `reach`, in
+    /// which they lie.
     pub(super) fn decoded(
         &mut self,
         piece: &Piece,
-        start: usize,
-        end: usize,
+        rows: Range<usize>,
+        reach: &Range<usize>,
         group: u32,
     ) -> Result<()> {
         let Place::Group(place) = &piece.place else { return Ok(()) };
-        if start >= end {
+        if rows.is_empty() {
             return Ok(());
         }
         let shared = self.shared.clone();
         // Times take as long to decode as a column: only where they matter.
         let times = match shared.needs_times() {
-            true => Some(&place.keys()?.times[start..end]),
+            true => {
+                let (from, to) = (rows.start - reach.start, rows.end - reach.start);
+                Some(&place.times(reach.clone())?[from..to])
+            }
             false => None,
         };
         let mut keep = None;
         if !shared.filters.is_empty() {
             // The columns that filters look at are decoded alone first.
-            let tested = place.tested(&shared.columns, &shared.filters, &self.stats)?;
-            let mut mask = vec![true; end - start];
-            for ((_, filter), (_, column)) in shared.filters.iter().zip(tested) {
-                filter.test.apply(column.as_ref(), start, &mut mask);
+            let tested = place.tested(reach, &shared.columns, &shared.filters, &self.stats)?;
+            let mut mask = vec![true; rows.len()];
+            let first = tested.at(&rows).start;
+            for ((_, filter), (_, column)) in shared.filters.iter().zip(tested.held()) {
+                filter.test.apply(column.as_ref(), first, &mut mask);
             }
             if !mask.contains(&true) {
                 return Ok(());
             }
             keep = Some(mask);
         }
-        let columns = place.columns(&shared.columns, &self.stats)?;
-        let columns: Vec<_> = columns.iter().map(Option::as_ref).collect();
-        self.add_kept(group, times, &columns, (start, end), keep.as_deref());
+        let window = place.columns(reach, &shared.columns, &self.stats)?;
+        let columns: Vec<_> = window.held().iter().map(Option::as_ref).collect();
+        let at = window.at(&rows);
+        self.add_kept(group, times, &columns, (at.start, at.end), keep.as_deref());
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! Adding zones by their statistics.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::Result;
@@ -8,7 +9,8 @@ use crate::types::{TimeRange, ValueRef};
 
 use super::super::ScanStats;
 use super::super::filter::Verdict;
-use super::super::piece::{Group, Piece, Place};
+use super::super::group::Group;
+use super::super::piece::{Piece, Place};
 use super::AggregateStream;
 
 /// Rows of a zone, about; buckets much shorter than that hold no zone.
@@ -44,8 +46,8 @@ impl AggregateStream {
     pub(super) fn zoned(&mut self, piece: &Piece, range: TimeRange, group: u32) -> Result<()> {
         let Place::Group(place) = &piece.place else { return Ok(()) };
         let (page, at_page) = self.page(place)?;
-        // Rows to decode, gathered while zones follow one another.
-        let mut pending: Option<(usize, usize)> = None;
+        // Rows to decode, those of zones that follow one another together.
+        let mut spans: Vec<Range<usize>> = Vec::new();
         let (first, last) = piece.bounds(place.found().rows);
         let (mut seen, mut used) = (0u64, 0u64);
         for (nth, zone) in page.zones(at_page).iter().enumerate() {
@@ -60,42 +62,48 @@ impl AggregateStream {
                 Verdict::All if whole && self.add_stats(&page, at_page, nth, zone, group)? => {
                     used += 1;
                 }
-                _ => match &mut pending {
-                    Some((_, to)) if *to == start => *to = end,
-                    _ => {
-                        if let Some((from, to)) = pending.replace((start, end)) {
-                            self.rows_within(piece, (from, to), (first, last), range, group)?;
-                        }
+                _ => {
+                    let (start, end) = (start.max(first), end.min(last));
+                    match spans.last_mut() {
+                        Some(span) if span.end == start => span.end = end,
+                        _ => spans.push(start..end),
                     }
-                },
+                }
             }
         }
-        if let Some((from, to)) = pending {
-            self.rows_within(piece, (from, to), (first, last), range, group)?;
+        // Two spans, as at the ends of a range of times, are decoded each for itself.
+        let hull = match &spans[..] {
+            [start, _, .., end] if spans.len() > 2 => Some(start.start..end.end),
+            _ => None,
+        };
+        for span in spans {
+            let reach = hull.clone().unwrap_or_else(|| span.clone());
+            self.rows_within(piece, span, &reach, range, group)?;
         }
         ScanStats::add(&self.stats.zones, seen);
         ScanStats::add(&self.stats.zones_pruned, used);
         Ok(())
     }
 
-    /// Adds the rows of a span of zones that lie in the piece and the range.
+    /// Adds the rows of a span of zones that lie in the piece and the range; `reach` is what is
+    /// decoded for them.
     fn rows_within(
         &mut self,
         piece: &Piece,
-        (from, to): (usize, usize),
-        (first, last): (usize, usize),
+        span: Range<usize>,
+        reach: &Range<usize>,
         range: TimeRange,
         group: u32,
     ) -> Result<()> {
-        let (from, to) = (from.max(first), to.min(last));
         if range.encloses(&piece.span()) && piece.is_whole() {
-            return self.decoded(piece, from, to, group);
+            return self.decoded(piece, span, reach, group);
         }
-        let times = piece.place.times()?;
-        let own = &times[from..to];
-        let start = from + own.partition_point(|time| *time < range.min);
-        let end = from + own.partition_point(|time| *time <= range.max);
-        self.decoded(piece, start, end.max(start), group)
+        let first = span.start;
+        let times = piece.place.times(reach.clone())?;
+        let own = &times[span.start - reach.start..span.end - reach.start];
+        let start = first + own.partition_point(|time| *time < range.min);
+        let end = first + own.partition_point(|time| *time <= range.max);
+        self.decoded(piece, start..end.max(start), reach, group)
     }
 
     /// What the statistics of a zone say of the filters together.

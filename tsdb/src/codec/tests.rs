@@ -1,5 +1,7 @@
 //! Round trips, size, and damage.
 
+use std::ops::Range;
+
 use proptest::prelude::*;
 
 use super::bits::{pack, packed_len, unpack, unpack_after};
@@ -17,6 +19,38 @@ fn same(a: &Values, b: &Values) -> bool {
     }
 }
 
+/// Ranges of rows that begin and end at, before and behind all kinds of borders.
+fn ranges(count: usize) -> Vec<Range<usize>> {
+    let mut borders = vec![0, 1, 7, 8, count / 3, count / 2, count.saturating_sub(1), count];
+    borders.extend([256, 2048, 2049, 2050, 4098]);
+    borders.retain(|border| *border <= count);
+    let ends = |from: usize| borders.iter().copied().filter(move |to| from <= *to);
+    borders.iter().flat_map(|from| ends(*from).map(|to| *from..to)).collect()
+}
+
+/// Every range equals that of the whole.
+fn check_ranges(values: &Values, stream: &[u8]) {
+    for rows in ranges(values.len()) {
+        let part = decode_values_range(values.physical(), stream, values.len(), rows.clone());
+        let mut expected = Values::with_capacity(values.physical(), 0);
+        expected.extend_range(values, rows.start, rows.end);
+        let part = part.expect("decodes");
+        assert!(same(&part, &expected), "{rows:?} of {values:?} became {part:?}");
+    }
+}
+
+/// Decodes a damaged stream: an error, or as many values as asked for.
+fn survive(kind: PhysicalType, stream: &[u8], count: usize) {
+    let rows = [0..count, count / 2..count / 2 + 1, count / 3..count, 0..count / 3];
+    for rows in rows.into_iter().filter(|rows| rows.end <= count) {
+        match decode_values_range(kind, stream, count, rows.clone()) {
+            // Without a crc some damage goes unseen, as the cut of a constant text.
+            Ok(got) => assert_eq!(got.len(), rows.len()),
+            Err(error) => assert!(matches!(error, Error::Corrupt(_)), "{error}"),
+        }
+    }
+}
+
 /// Encodes at both levels, decodes, and gives the lengths.
 fn check(values: &Values) -> [usize; 2] {
     LEVELS.map(|level| {
@@ -24,6 +58,7 @@ fn check(values: &Values) -> [usize; 2] {
         encode_values(ValuesRef::all(values), level, &mut stream);
         let back = decode_values(values.physical(), &stream, values.len()).expect("decodes");
         assert!(same(values, &back), "{level:?}: {values:?} became {back:?}");
+        check_ranges(values, &stream);
         stream.len()
     })
 }
@@ -116,6 +151,10 @@ proptest! {
             let mut stream = Vec::new();
             encode_states(&values, level, &mut stream);
             prop_assert_eq!(&decode_states(&stream, values.len()).expect("decodes"), &values);
+            for rows in ranges(values.len()) {
+                let part = decode_states_range(&stream, values.len(), rows.clone());
+                prop_assert_eq!(&part.expect("decodes")[..], &values[rows]);
+            }
         }
     }
 
@@ -177,13 +216,11 @@ proptest! {
 
     #[test]
     fn noise_is_an_error_or_values(stream in proptest::collection::vec(any::<u8>(), 0..80),
-                                   codec in 0u8..12, count in 0usize..300) {
+                                   codec in 0u8..13, count in 0usize..300) {
         let stream = [&[codec][..], &stream].concat();
         for kind in 1..=4 {
             let kind = PhysicalType::from_number(kind).expect("a type");
-            if let Ok(values) = decode_values(kind, &stream, count) {
-                prop_assert_eq!(values.len(), count);
-            }
+            survive(kind, &stream, count);
         }
         if let Ok(states) = decode_states(&stream, count) {
             prop_assert_eq!(states.len(), count);
@@ -222,6 +259,8 @@ fn samples() -> Vec<Values> {
             Some(*at)
         })
         .collect();
+    let long: Vec<i64> =
+        (0..3100i64).map(|i| (random() % 7 * random() % 5) as i64 + i / 9).collect();
     let scrambled = (0..20u64).map(|_| (random() << 33 ^ random()) as i64).collect();
     vec![
         Values::Int(vec![7; 40]),
@@ -239,6 +278,8 @@ fn samples() -> Vec<Values> {
         texts((0..60).map(|i| format!("state {}", i % 3))),
         texts((0..60).map(|i| format!("a line of text number {i}, much like the others"))),
         texts((0..5).map(|i| format!("{i}"))),
+        Values::Float(long.iter().map(|v| (*v as f64).sqrt()).collect()),
+        Values::Int(long),
     ]
 }
 
@@ -250,12 +291,7 @@ fn samples_come_back_and_cut_streams_do_not() {
             let mut stream = Vec::new();
             encode_values(ValuesRef::all(&values), level, &mut stream);
             for len in 0..stream.len() {
-                match decode_values(values.physical(), &stream[..len], values.len()) {
-                    // Without a crc some cuts go unseen, as that of a constant text; never
-                    // another number of values.
-                    Ok(got) => assert_eq!(got.len(), values.len()),
-                    Err(error) => assert!(matches!(error, Error::Corrupt(_)), "{error}"),
-                }
+                survive(values.physical(), &stream[..len], values.len());
             }
         }
     }
@@ -268,10 +304,7 @@ fn flipped_bits_never_panic() {
         encode_values(ValuesRef::all(&values), Level::Dense, &mut stream);
         for bit in 0..stream.len() * 8 {
             stream[bit / 8] ^= 1 << (bit % 8);
-            match decode_values(values.physical(), &stream, values.len()) {
-                Ok(got) => assert_eq!(got.len(), values.len()),
-                Err(error) => assert!(matches!(error, Error::Corrupt(_)), "{error}"),
-            }
+            survive(values.physical(), &stream, values.len());
             stream[bit / 8] ^= 1 << (bit % 8);
         }
     }
@@ -306,9 +339,80 @@ fn each_codec_is_chosen_where_it_belongs() {
         [DICTIONARY; 2],
         [PLAIN, ZSTD],
         [PLAIN; 2],
+        [PLAIN, PCO_PAGES],
+        [PACKED_DELTA, PCO_PAGES],
     ];
     let names = |c: &[[u8; 2]]| c.iter().map(|c| c.map(name)).collect::<Vec<_>>();
     assert_eq!(names(&chosen), names(&expected));
+}
+
+/// Walks of `count` values in steps of `scale`, so that pco gets words of all widths.
+fn walk(count: usize, scale: i64) -> Vec<i64> {
+    let mut seed = scale as u64;
+    let mut at = 0i64;
+    let step = |_| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let step = (seed >> 33) % 9 * ((seed >> 50) % 5);
+        at += (step as i64 - 7) * scale + 1;
+        at
+    };
+    (0..count).map(step).collect()
+}
+
+#[test]
+fn long_streams_have_pages_and_short_ones_do_not() {
+    for count in [3000, 3073, 3074, 5122, 5123, 8192, 20_000] {
+        for scale in [1, 1000, 1 << 20, 1 << 44] {
+            let ints = walk(count, scale);
+            let mut stream = Vec::new();
+            encode_ints(&ints, Level::Dense, &mut stream);
+            let pages = if count < 3074 { number::PCO } else { number::PCO_PAGES };
+            assert_eq!(number::name(stream[0]), number::name(pages), "{count} times {scale}");
+            check(&Values::Float(ints.iter().map(|v| (*v as f64).sqrt()).collect()));
+            check(&Values::Float(ints.iter().map(|v| *v as f64 / 100.0).collect()));
+            check(&Values::Int(ints));
+        }
+    }
+}
+
+/// Tables of pages that no writer makes, in front of good pages.
+#[test]
+fn wrong_tables_of_pages_are_refused() {
+    let ints = walk(5000, 1);
+    let mut good = Vec::new();
+    encode_ints(&ints, Level::Dense, &mut good);
+    let mut reader = bytes::Reader::new(&good[1..]);
+    reader.zigzag().expect("a base");
+    reader.varint().expect("a divisor");
+    reader.u8().expect("a width");
+    let head = good.len() - reader.rest().len();
+    assert_eq!(reader.u8().expect("pages"), 2);
+    assert_eq!(reader.varint().expect("values of a page"), 2049);
+    let start = reader.zigzag().expect("a start");
+    let tables: [(u8, u64, &[i64]); 10] = [
+        (0, 2049, &[]),
+        (1, 2049, &[]),
+        (2, 0, &[start]),
+        (2, 5000, &[start]),
+        (2, u64::MAX, &[start]),
+        (255, 2049, &[start; 254]),
+        (2, 2048, &[start]),
+        (2, 2049, &[start + 1]),
+        (2, 2049, &[i64::MIN]),
+        (2, 2049, &[i64::MAX]),
+    ];
+    let stream = |(pages, values, starts): (u8, u64, &[i64])| {
+        let mut stream = good[..head].to_vec();
+        stream.push(pages);
+        bytes::put_varint(&mut stream, values);
+        starts.iter().for_each(|start| bytes::put_zigzag(&mut stream, *start));
+        [&stream[..], reader.rest()].concat()
+    };
+    assert_eq!(stream((2, 2049, &[start])), good);
+    for table in tables {
+        let error = decode_ints(&stream(table), ints.len());
+        assert!(matches!(error, Err(Error::Corrupt(_))), "{table:?}: {error:?}");
+    }
 }
 
 #[test]

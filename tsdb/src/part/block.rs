@@ -70,11 +70,6 @@ pub fn encode_column(
     }
 }
 
-/// Decodes a column of `rows` cells.
-pub fn decode_column(block: &[u8], rows: usize, kind: PhysicalType) -> Result<Column> {
-    decode_column_range(block, rows, 0..rows, kind)
-}
-
 /// Decodes cells `range` of a column of `rows` cells, and little else.
 ///
 /// # Panics

@@ -125,8 +125,10 @@ fn damage_under_valid_crcs_never_panics() {
     block::encode_column(values, states, Level::Dense, &mut block);
     for bit in 0..block.len() * 8 {
         block[bit / 8] ^= 1 << (bit % 8);
-        if let Ok(column) = block::decode_column(&block, rows.len(), PhysicalType::Float) {
-            assert_eq!(column.len(), rows.len());
+        for range in [0..rows.len(), 30..50] {
+            let got =
+                block::decode_column_range(&block, rows.len(), range.clone(), PhysicalType::Float);
+            assert!(got.is_err() || got.is_ok_and(|column| column.len() == range.len()));
         }
         block[bit / 8] ^= 1 << (bit % 8);
     }
@@ -149,8 +151,17 @@ fn blocks_of_several_pages_are_read() {
         pages.extend_from_slice(&page[1..]);
     }
     let block = [table, pages].concat();
-    let got = block::decode_column(&block, rows.len(), PhysicalType::Float).expect("decodes");
-    assert_eq!(&got, column);
+    let got = |range: std::ops::Range<usize>| {
+        block::decode_column_range(&block, rows.len(), range, PhysicalType::Float)
+    };
+    assert_eq!(&got(0..rows.len()).expect("decodes"), column);
+    for range in [0..40, 40..95, 30..50, 39..40, 40..41, 7..7] {
+        let got = got(range.clone()).expect("decodes");
+        assert_eq!(got.len(), range.len());
+        for row in range.clone() {
+            assert_eq!(got.cell(row - range.start), column.cell(row), "{range:?}");
+        }
+    }
 }
 
 #[test]

@@ -158,11 +158,45 @@ fn read_back(part: &Part, columns: &[(ColumnId, PhysicalType)]) -> Vec<(u32, i64
         let got = part.read_columns(&group, columns).expect("columns");
         let refs: Vec<_> = got.iter().map(Option::as_ref).collect();
         flatten(&keys.series, &keys.times, &refs, &mut out);
+        check_ranges(part, &group, columns, &keys, &refs);
         for (index, (id, kind)) in columns.iter().enumerate() {
             check_stats(part, &group, *id, *kind, refs[index]);
         }
     }
     out
+}
+
+/// Rows of a group read apart equal those of the whole.
+fn check_ranges(
+    part: &Part,
+    group: &GroupRef,
+    columns: &[(ColumnId, PhysicalType)],
+    keys: &GroupKeys,
+    whole: &[Option<&Column>],
+) {
+    let mut random = Random(u64::from(group.rows));
+    for _ in 0..6 {
+        let from = random.next(u64::from(group.rows) + 1) as u32;
+        let to = from + random.next(u64::from(group.rows - from) + 1) as u32;
+        let got = part.read_columns_range(group, columns, from..to).expect("columns");
+        for (got, whole) in got.iter().zip(whole) {
+            assert_eq!(got.is_some(), whole.is_some());
+            assert!(got.as_ref().is_none_or(|column| column.len() == (to - from) as usize));
+            for row in from..to {
+                let part = cell(got.as_ref(), (row - from) as usize);
+                assert_eq!(part, cell(*whole, row as usize), "row {row} of {from}..{to}");
+            }
+        }
+        let times = part.read_times_range(group, from..to);
+        if group.own_series {
+            assert_eq!(times.expect("times"), keys.times[from as usize..to as usize]);
+        } else {
+            assert!(times.is_err());
+        }
+    }
+    let beyond = 0..group.rows + 1;
+    assert!(part.read_columns_range(group, columns, beyond.clone()).is_err());
+    assert!(part.read_times_range(group, beyond).is_err());
 }
 
 /// Statistics against a recomputation that shares no code with the writer's.
@@ -261,6 +295,17 @@ fn check_pruning(part: &Part, expected: &[(u32, i64, Vec<Cell>)]) {
             })
         });
         assert!(holds, "series {} at {} is not found", row.0, row.1);
+    }
+}
+
+/// Blocks with pages inside: a series that fills its groups, in every type and style.
+#[test]
+fn full_groups_come_back() {
+    for (seed, level) in (0..8).zip([Level::Dense, Level::Light].into_iter().cycle()) {
+        let step = [HOUR / 360, HOUR / 7, 0, 1][seed as usize / 2];
+        let kinds = (1..=4).chain(1..=4).chain(1..=4);
+        let kinds = kinds.map(|n| PhysicalType::from_number(n).expect("a type")).collect();
+        check_plan(&Plan { kinds, series: vec![(1, 9000), (1, 40)], step, calls: 2, seed, level });
     }
 }
 

@@ -1,7 +1,7 @@
 //! Speed and size of part files on synthetic plant data, one core, in memory.
 //!
-//! `cargo run --release -p tsdb --example part_speed [series] [rows=4320] [set …]`; times are those
-//! that the thread spent on a core, so that a busy machine disturbs them little.
+//! `cargo run --release -p tsdb --example part_speed [series] [rows=4320] [set …]`; times are
+//! those that the thread spent on a core, so that a busy machine disturbs them little.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -1,9 +1,10 @@
-//! Reading a part.
+//! Reading a part: opening it, its index. Its rows are read in `rows`.
+
+mod rows;
 
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
-use super::block::{decode_column_range, decode_keys, decode_times_range};
 use super::cache::{Cache, Decoded, SectionKey};
 use super::format::{Footer, HEADER_BYTES, Header, PageEntry, TRAILER_BYTES, Trailer};
 use super::index::{
@@ -14,12 +15,7 @@ use super::zones::{ZoneRows, ZoneStats};
 use super::{PartMeta, TextRange};
 use crate::error::{Error, Result};
 use crate::io::{File, Storage};
-use crate::types::{Column, ColumnId, PhysicalType, SeriesRows, TimeRange};
-
-/// Blocks that lie no further apart are read together.
-const READ_GAP_BYTES: u64 = 16 << 10;
-/// Most bytes of one read over several blocks.
-const READ_BYTES_MAX: u64 = 8 << 20;
+use crate::types::{ColumnId, PhysicalType, SeriesRows, TimeRange};
 
 /// An open part. Header, footer and the table of index pages are resident; the pages themselves
 /// are read when asked for and cached until [`Part::trim`].
@@ -206,131 +202,6 @@ impl Part {
             }
         }
         Ok(found)
-    }
-
-    /// Series and times of a group.
-    ///
-    /// # Errors
-    /// [`Error::Corrupt`] if block or index are damaged, else errors of the storage.
-    pub fn read_keys(&self, group: &GroupRef) -> Result<GroupKeys> {
-        let (number, at_page) = self.locate(group)?;
-        let lead = self.lead(number)?;
-        let entry = self.entry(&lead, at_page)?;
-        let block = self.read_checked(entry.offset, entry.keys_len, entry.keys_crc)?;
-        let (series, times) = decode_keys(&block, entry.rows as usize)
-            .map_err(|e| at(&self.path, entry.offset, e))?;
-        let ends = (series.first().map(|r| r.series), series.last().map(|r| r.series));
-        if ends != (Some(entry.series_first), Some(entry.series_last)) {
-            return Err(Error::corrupt(&self.path, entry.offset, "series of another group"));
-        }
-        Ok(GroupKeys { series, times })
-    }
-
-    /// Times (ns) of rows `rows` of a group, whose rows are all of one series.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] if the group has no such rows or several series; [`Error::Corrupt`] if
-    /// block or index are damaged, else errors of the storage. Damage of rows outside may go
-    /// unseen only where the block's crc does not see it.
-    pub fn read_times_range(&self, group: &GroupRef, rows: Range<u32>) -> Result<Vec<i64>> {
-        let (number, at_page) = self.locate(group)?;
-        let lead = self.lead(number)?;
-        let entry = self.entry(&lead, at_page)?;
-        let rows = self.check_rows(entry, rows)?;
-        if entry.series_first != entry.series_last {
-            return Err(Error::Invalid(format!("{}: a group of several series", self.path)));
-        }
-        let block = self.read_checked(entry.offset, entry.keys_len, entry.keys_crc)?;
-        decode_times_range(&block, entry.rows as usize, entry.series_first, rows)
-            .map_err(|e| at(&self.path, entry.offset, e))
-    }
-
-    fn check_rows(&self, entry: &GroupEntry, rows: Range<u32>) -> Result<Range<usize>> {
-        if rows.start > rows.end || rows.end > entry.rows {
-            let all = entry.rows;
-            return Err(Error::Invalid(format!("{}: rows {rows:?} of {all}", self.path)));
-        }
-        Ok(rows.start as usize..rows.end as usize)
-    }
-
-    /// One column of a group; `None` if the part does not have it or every cell is absent.
-    /// Integers widen if `expected` is float.
-    ///
-    /// # Errors
-    /// [`Error::TypeMismatch`] if the part holds another type; [`Error::Corrupt`] if block or
-    /// index are damaged, else errors of the storage.
-    pub fn read_column(
-        &self,
-        group: &GroupRef,
-        column: ColumnId,
-        expected: PhysicalType,
-    ) -> Result<Option<Column>> {
-        Ok(self.read_columns(group, &[(column, expected)])?.pop().flatten())
-    }
-
-    /// Several columns of a group, as [`Part::read_column`], with neighbouring blocks read at
-    /// once.
-    pub fn read_columns(
-        &self,
-        group: &GroupRef,
-        columns: &[(ColumnId, PhysicalType)],
-    ) -> Result<Vec<Option<Column>>> {
-        self.read_columns_range(group, columns, 0..group.rows)
-    }
-
-    /// Rows `rows` of several columns of a group, as [`Part::read_columns`]: cell 0 is that of the
-    /// first of these rows. Little else is decoded; a column of which the group has a block is
-    /// given even if these cells of it are all absent.
-    ///
-    /// # Errors
-    /// Also [`Error::Invalid`] if the group has no such rows.
-    pub fn read_columns_range(
-        &self,
-        group: &GroupRef,
-        columns: &[(ColumnId, PhysicalType)],
-        rows: Range<u32>,
-    ) -> Result<Vec<Option<Column>>> {
-        let (number, at_page) = self.locate(group)?;
-        let lead = self.lead(number)?;
-        let entry = self.entry(&lead, at_page)?;
-        let rows = self.check_rows(entry, rows)?;
-        let mut wanted = Vec::new();
-        for (slot, (id, expected)) in columns.iter().enumerate() {
-            let Some(index) = self.column_index(*id) else {
-                continue;
-            };
-            let kind = self.footer.columns[index].physical;
-            if kind != *expected && (kind, *expected) != (PhysicalType::Int, PhysicalType::Float) {
-                return Err(Error::TypeMismatch(format!(
-                    "column {id} is {kind:?} in {}, not {expected:?}",
-                    self.path
-                )));
-            }
-            let block = self.block(number, &lead, index, at_page)?;
-            if block.len > 0 {
-                wanted.push((entry.offset.saturating_add(u64::from(block.offset)), block, slot));
-            }
-        }
-        wanted.sort_unstable_by_key(|(offset, ..)| *offset);
-        let mut out: Vec<Option<Column>> = vec![None; columns.len()];
-        for run in runs(&wanted) {
-            let Some((from, bytes)) = self.read_run(run)? else {
-                continue;
-            };
-            for (offset, block, slot) in run {
-                let start = (offset - from) as usize;
-                let bytes = &bytes[start..start + block.len as usize];
-                self.check(*offset, bytes, block.crc)?;
-                let (id, expected) = columns[*slot];
-                let kind = self.column_index(id).map(|i| self.footer.columns[i].physical);
-                let kind = kind.unwrap_or(expected);
-                let all = entry.rows as usize;
-                let column = decode_column_range(bytes, all, rows.clone(), kind)
-                    .map_err(|e| at(&self.path, *offset, e))?;
-                out[*slot] = Some(Column { values: column.values.widen_to(expected), ..column });
-            }
-        }
-        Ok(out)
     }
 
     /// Zones of a group, shared by all columns.
@@ -534,16 +405,6 @@ impl Part {
         Ok(stats)
     }
 
-    /// Reads the bytes that a run of blocks spans; `None` for no block.
-    fn read_run(&self, run: &[(u64, BlockEntry, usize)]) -> Result<Option<(u64, Vec<u8>)>> {
-        let Some((from, ..)) = run.first() else {
-            return Ok(None);
-        };
-        let end = run.iter().map(|(offset, block, _)| offset.saturating_add(u64::from(block.len)));
-        let end = end.max().unwrap_or(*from);
-        Ok(Some((*from, self.read(*from, end - from)?)))
-    }
-
     fn read(&self, offset: u64, len: u64) -> Result<Vec<u8>> {
         if offset.checked_add(len).is_none_or(|end| end > self.meta.bytes) {
             return Err(Error::corrupt(&self.path, offset, "a block beyond the end"));
@@ -579,25 +440,6 @@ fn group_ref(index: u32, entry: &GroupEntry) -> GroupRef {
         zones: entry.zones,
         own_series: entry.series_first == entry.series_last,
     }
-}
-
-/// Splits blocks, ascending, into runs that are read at once.
-fn runs(wanted: &[(u64, BlockEntry, usize)]) -> Vec<&[(u64, BlockEntry, usize)]> {
-    let mut out = Vec::new();
-    let mut start = 0;
-    for index in 1..=wanted.len() {
-        let (from, before) = (wanted[start].0, &wanted[index - 1]);
-        let end = before.0.saturating_add(u64::from(before.1.len));
-        let joins = wanted.get(index).is_some_and(|(offset, block, _)| {
-            offset.saturating_sub(end) <= READ_GAP_BYTES
-                && offset.saturating_add(u64::from(block.len)) - from <= READ_BYTES_MAX
-        });
-        if !joins {
-            out.push(&wanted[start..index]);
-            start = index;
-        }
-    }
-    out
 }
 
 /// Says where a stream was found corrupt.

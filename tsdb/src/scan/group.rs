@@ -12,6 +12,9 @@ use super::source::PartHandle;
 use super::window::{Window, Windows};
 use super::{FieldBound, ScanStats};
 
+/// Columns that filters look at, in the order of the filters; `None` where all cells are absent.
+type Tested = Vec<(ColumnId, Option<Column>)>;
+
 /// A row group, decoded as far as it was needed. Rows are counted from its start throughout.
 #[derive(Debug)]
 pub(super) struct Group {
@@ -26,8 +29,7 @@ pub(super) struct Group {
     /// Times, of groups of one series.
     times: Windows<Vec<i64>>,
     columns: Windows<Vec<Option<Column>>>,
-    /// Columns that filters look at, in the order of the filters.
-    tested: Windows<Vec<(ColumnId, Option<Column>)>>,
+    tested: Windows<Tested>,
     /// Rows that bounds rule out, by zone.
     skips: OnceLock<Vec<(ZoneRows, bool)>>,
     /// Rows of the scope that these leave.
@@ -157,7 +159,7 @@ impl Group {
         columns: &[(ColumnId, PhysicalType)],
         filters: &[(usize, FieldFilter)],
         stats: &ScanStats,
-    ) -> Result<&Window<Vec<(ColumnId, Option<Column>)>>> {
+    ) -> Result<&Window<Tested>> {
         if let Some(window) = self.tested.find(rows) {
             return Ok(window);
         }
@@ -174,8 +176,8 @@ impl Group {
         })
     }
 
-    /// Rows of the scope from the first to the last zone that bounds and filters leave; those of the
-    /// one stream that the group serves.
+    /// Rows of the scope from the first to the last zone that bounds and filters leave: those of
+    /// the one stream that the group serves.
     pub fn left(
         &self,
         bounds: &[FieldBound],
@@ -196,7 +198,7 @@ impl Group {
             let kept = zones.iter().filter(|(_, skip)| !skip).map(|(zone, _)| rows(zone));
             let mut kept = kept.filter(|rows| !rows.is_empty());
             let first = kept.next().unwrap_or(scope.start..scope.start);
-            left = first.start..kept.last().map_or(first.end, |last| last.end);
+            left = first.start..kept.next_back().map_or(first.end, |last| last.end);
         }
         Ok(self.left.get_or_init(|| left).clone())
     }

@@ -24,6 +24,8 @@ const SERIES: [(&str, usize, i64); 5] =
 
 /// An integer, a decimal and a float with gaps: what a row holds.
 type Cells = (i64, f64, Option<f64>);
+/// Series, time and cells.
+type Row = ((u32, i64), Cells);
 type Model = BTreeMap<(u32, i64), Cells>;
 
 fn create(db: &Db) -> TableId {
@@ -127,7 +129,7 @@ fn expected(
     series: Option<u32>,
     times: TimeRange,
     filters: &[FieldFilter],
-) -> Vec<((u32, i64), Cells)> {
+) -> Vec<Row> {
     let wanted = |(key, cells): &(&(u32, i64), &Cells)| {
         series.is_none_or(|series| key.0 == series)
             && (times.min..=times.max).contains(&key.1)
@@ -136,7 +138,7 @@ fn expected(
     model.iter().filter(wanted).map(|(key, cells)| (*key, *cells)).collect()
 }
 
-fn scanned(table: &Table, request: ScanRequest) -> (Vec<((u32, i64), Cells)>, u64) {
+fn scanned(table: &Table, request: ScanRequest) -> (Vec<Row>, u64) {
     let mut found = Vec::new();
     let scan = table.scan(request).unwrap();
     for mut stream in scan.streams {

@@ -135,6 +135,38 @@ fn damage_under_valid_crcs_never_panics() {
 }
 
 #[test]
+fn damaged_times_never_panic() {
+    let jitter = (0..4000i64).map(|i| i * 10_000_000 + i * i % 97);
+    let regular = (0..300i64).map(|i| i * 10_000_000);
+    for (times, level) in [
+        (jitter.clone().take(300).collect::<Vec<_>>(), Level::Light),
+        (jitter.collect(), Level::Dense),
+        (regular.collect(), Level::Light),
+    ] {
+        let rows = times.len();
+        let mut block = Vec::new();
+        block::encode_keys(&[(7, rows as u32)], &times, level, &mut block);
+        for range in [0..rows, 100..200, rows - 1..rows] {
+            let got = block::decode_times_range(&block, rows, 7, range.clone());
+            assert_eq!(got.expect("decodes"), times[range]);
+        }
+        assert!(block::decode_times_range(&block, rows, 8, 0..1).is_err());
+        let survive = |block: &[u8]| {
+            for range in [100..200, rows - 1..rows] {
+                let got = block::decode_times_range(block, rows, 7, range.clone());
+                assert!(got.is_err() || got.is_ok_and(|times| times.len() == range.len()));
+            }
+        };
+        (0..block.len()).for_each(|len| survive(&block[..len]));
+        for bit in 0..block.len() * 8 {
+            block[bit / 8] ^= 1 << (bit % 8);
+            survive(&block);
+            block[bit / 8] ^= 1 << (bit % 8);
+        }
+    }
+}
+
+#[test]
 fn blocks_of_several_pages_are_read() {
     let rows = small_rows();
     let column = &rows.columns[1].1;

@@ -12,6 +12,7 @@ pub mod part;
 pub mod rows;
 pub mod scan;
 pub mod series;
+pub mod tier;
 pub mod types;
 
 pub use deletes::Selection;

@@ -18,6 +18,7 @@ use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
 pub(crate) use session::of_session;
 pub(crate) use simple::{Fixed, Lookup};
+pub(crate) use time_bucket::MONDAY;
 
 /// Adds the functions that every session shares.
 pub(crate) fn register(state: &mut SessionState) -> Result<()> {

@@ -17,6 +17,7 @@ mod order;
 mod rewrite;
 mod rows;
 mod run;
+mod size;
 mod spec;
 mod syntax;
 mod where_clause;

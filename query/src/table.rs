@@ -32,6 +32,38 @@ use predicate::Meaning;
 
 pub(crate) use exec::{SeriesScanExec, ShownTime};
 
+/// What an operator says that has no operator below it and holds no expression.
+macro_rules! leaf {
+    () => {
+        fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+            Vec::new()
+        }
+
+        fn apply_expressions(
+            &self,
+            _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+        ) -> Result<TreeNodeRecursion> {
+            Ok(TreeNodeRecursion::Continue)
+        }
+
+        fn replace_children(
+            self: Arc<Self>,
+            _: Vec<Arc<dyn ExecutionPlan>>,
+            _: ReplaceChildrenOptions,
+        ) -> Result<Arc<dyn ExecutionPlan>> {
+            Ok(self)
+        }
+
+        fn with_new_children(
+            self: Arc<Self>,
+            _: Vec<Arc<dyn ExecutionPlan>>,
+        ) -> Result<Arc<dyn ExecutionPlan>> {
+            Ok(self)
+        }
+    };
+}
+pub(crate) use leaf;
+
 /// Rows a batch.
 pub(crate) const BATCH_ROWS: usize = 8192;
 
@@ -112,6 +144,19 @@ impl SeriesTable {
         }
         let schema = Arc::new(Schema::new(fields));
         SeriesTable { table, schema, sources: sources.into() }
+    }
+
+    /// The fields that a projection of columns is made of, each once.
+    pub(crate) fn fields(&self, projection: &[usize]) -> Vec<ColumnId> {
+        let mut fields = Vec::new();
+        for index in projection {
+            if let Source::Field(id, _) | Source::Quality(id) = self.sources[*index]
+                && !fields.contains(&id)
+            {
+                fields.push(id);
+            }
+        }
+        fields
     }
 
     /// The source of a column by its name.
@@ -210,14 +255,7 @@ impl TableProvider for SeriesTable {
         let selection = predicate::select(filters, self, &table, state)?;
         let projection: Vec<usize> =
             projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
-        let mut columns = Vec::new();
-        for index in &projection {
-            if let Source::Field(id, _) | Source::Quality(id) = self.sources[*index]
-                && !columns.contains(&id)
-            {
-                columns.push(id);
-            }
-        }
+        let columns = self.fields(&projection);
         // Skipping rows by their values would count the others wrongly.
         let counts = projection.iter().any(|index| self.sources[*index] == Source::Nth);
         let (bounds, filters) = match counts {

@@ -19,7 +19,7 @@ use datafusion::logical_expr::{
 use crate::error::QueryError;
 
 /// 2000-01-03T00:00:00Z, a Monday, s.
-const MONDAY: i64 = 946_857_600;
+pub(crate) const MONDAY: i64 = 946_857_600;
 /// 2000-01-01T00:00:00Z, s.
 const NEW_YEAR: i64 = 946_684_800;
 

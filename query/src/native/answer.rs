@@ -7,20 +7,15 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, SchemaRef};
 use datafusion::execution::memory_pool::MemoryPool;
 use parking_lot::Mutex;
-use tsdb::scan::aggregate::Aggregates;
+use tsdb::scan::aggregate::{AggregateRequest, AggregateStream, Aggregates};
 use tsdb::series::Bitmap;
 use tsdb::types::{TimeRange, ValueRef};
 use tsdb::{Comparison, ScanStats, Table};
 
 use super::order::{Order, sorted};
-use super::run;
 use super::spec::{AggregateSpec, GroupBy, Keys};
+use super::{run, size};
 use crate::error::{QueryError, QueryResult};
-
-/// Cells that one thread reads before another would have started.
-const CELLS_AT_ONCE: f64 = 400_000.0;
-/// Rows of a block, about: less of a series cannot be read.
-const BLOCK_ROWS: f64 = 4_096.0;
 
 /// A condition of HAVING: a measure against a number.
 #[derive(Clone, Copy, Debug)]
@@ -52,23 +47,9 @@ pub(crate) struct NativeAggregate {
 impl NativeAggregate {
     /// Whether the answer is there before another thread would have taken over.
     pub(crate) fn is_small(&self) -> bool {
-        let columns = (self.spec.measures.len() + self.spec.filters.len()).max(1) as f64;
-        self.top_rows().is_none() && self.rows() * columns <= CELLS_AT_ONCE
-    }
-
-    /// Rows that must be read, about; at least a block of each series.
-    fn rows(&self) -> f64 {
-        let stats = self.table.stats();
-        let all = f64::from(self.table.series_count()).max(1.0);
-        let series = self.series.as_ref().map_or(all, |s| s.cardinality() as f64);
-        let span = (stats.times.max as f64 - stats.times.min as f64).max(1.0);
-        let cut = self.spec.times.intersect(&stats.times);
-        if cut.is_empty() {
-            return 0.0;
-        }
-        let share = ((cut.max as f64 - cut.min as f64) / span).clamp(0.0, 1.0);
-        let each = stats.rows as f64 / all;
-        series * (each * share).max(BLOCK_ROWS.min(each))
+        let columns = (self.spec.measures.len() + self.spec.filters.len()).max(1);
+        let (series, times) = (self.series.as_ref(), &self.spec.times);
+        self.top_rows().is_none() && size::is_small(&self.table, series, times, columns)
     }
 
     /// Rows wanted of an answer in order of time, where reading may stop early.
@@ -83,16 +64,26 @@ impl NativeAggregate {
         (bucket && one).then_some(self.limit?.saturating_add(self.offset))
     }
 
+    /// What is asked of the engine, in so many streams, and how its groups are to be read.
+    fn request(&self, streams: usize, zones: bool) -> QueryResult<(AggregateRequest, Keys)> {
+        self.spec.request(&self.table, self.series.clone(), streams, zones)
+    }
+
+    /// Plans a reading and notes what it will have read.
+    fn streams(&self, request: AggregateRequest) -> QueryResult<Vec<AggregateStream>> {
+        let planned = self.table.aggregate(request)?;
+        self.told.lock().push(planned.stats);
+        Ok(planned.streams)
+    }
+
     /// Answers on this thread.
     pub(crate) fn answer_at_once(
         &self,
         pool: &Arc<dyn MemoryPool>,
         zones: bool,
     ) -> QueryResult<RecordBatch> {
-        let (request, keys) = self.spec.request(&self.table, self.series.clone(), 1, zones)?;
-        let planned = self.table.aggregate(request)?;
-        self.told.lock().push(planned.stats);
-        let found = run::at_once(planned.streams, pool)?;
+        let (request, keys) = self.request(1, zones)?;
+        let found = run::at_once(self.streams(request)?, pool)?;
         self.batch(found, &keys)
     }
 
@@ -103,44 +94,28 @@ impl NativeAggregate {
         zones: bool,
         threads: usize,
     ) -> QueryResult<RecordBatch> {
-        match self.top_rows() {
-            Some(rows) => self.answer_top(pool, zones, threads, rows).await,
-            None => {
-                let (found, keys) = self.read(self.spec.times, pool, zones, threads).await?;
-                self.batch(found, &keys)
-            }
-        }
-    }
-
-    async fn read(
-        &self,
-        times: TimeRange,
-        pool: &Arc<dyn MemoryPool>,
-        zones: bool,
-        threads: usize,
-    ) -> QueryResult<(Option<Aggregates>, Keys)> {
-        let spec = AggregateSpec { times, ..self.spec.clone() };
-        let (request, keys) = spec.request(&self.table, self.series.clone(), threads, zones)?;
-        let planned = self.table.aggregate(request)?;
-        self.told.lock().push(planned.stats);
-        Ok((run::beside(planned.streams, pool).await?, keys))
+        let (request, keys) = self.request(threads, zones)?;
+        let found = match self.top_rows() {
+            Some(rows) => self.read_top(request, pool, rows).await?,
+            None => run::beside(self.streams(request)?, pool).await?,
+        };
+        self.batch(found, &keys)
     }
 
     /// Reads spans of whole buckets from the wanted end of time, each longer than the one before,
     /// until there are rows enough.
-    async fn answer_top(
+    async fn read_top(
         &self,
+        request: AggregateRequest,
         pool: &Arc<dyn MemoryPool>,
-        zones: bool,
-        threads: usize,
         rows: usize,
-    ) -> QueryResult<RecordBatch> {
-        let finest = self.spec.finest().ok().flatten();
-        let buckets = finest.ok_or_else(|| QueryError::internal("an order by time without one"))?;
+    ) -> QueryResult<Option<Aggregates>> {
+        let buckets = request.buckets;
+        let buckets =
+            buckets.ok_or_else(|| QueryError::internal("an order by time without one"))?;
         let newest_first = self.order.first().is_some_and(|o| o.descending);
         let mut left = self.spec.times.intersect(&self.table.stats().times);
         let mut all: Option<Aggregates> = None;
-        let mut all_keys = Keys::None;
         let mut count = (rows as i64).clamp(1, 1 << 40);
         while !left.is_empty() && all.as_ref().map_or(0, Aggregates::len) < rows {
             let span = if newest_first {
@@ -150,12 +125,9 @@ impl NativeAggregate {
                 let end = buckets.index(left.min).saturating_add(count);
                 TimeRange::new(left.min, left.max.min(buckets.start(end).saturating_sub(1)))
             };
-            let (found, keys) = self.read(span, pool, zones, threads).await?;
-            all_keys = keys;
-            match (&mut all, found) {
-                (Some(all), Some(found)) => all.merge(&found),
-                (all @ None, found) => *all = found,
-                (_, None) => {}
+            let request = AggregateRequest { times: span, ..request.clone() };
+            if let Some(found) = run::beside(self.streams(request)?, pool).await? {
+                run::gather(&mut all, found);
             }
             left = match newest_first {
                 true if span.min > left.min => TimeRange::new(left.min, span.min - 1),
@@ -164,7 +136,7 @@ impl NativeAggregate {
             };
             count = count.saturating_mul(4).min(1 << 40);
         }
-        self.batch(all, &all_keys)
+        Ok(all)
     }
 
     fn batch(&self, found: Option<Aggregates>, keys: &Keys) -> QueryResult<RecordBatch> {

@@ -18,9 +18,7 @@ use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{
     Boundedness, EmissionType, ReplaceChildrenOptions,
 };
-use datafusion::physical_plan::metrics::{
-    Count, ExecutionPlanMetricsSet, Metric, MetricValue, MetricsSet,
-};
+use datafusion::physical_plan::metrics::{Count, Metric, MetricValue, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
@@ -56,7 +54,6 @@ pub(super) struct AggregateExec {
     streams: Mutex<Vec<Option<AggregateStream>>>,
     stats: Mutex<Vec<Arc<ScanStats>>>,
     properties: Arc<PlanProperties>,
-    metrics: ExecutionPlanMetricsSet,
 }
 
 impl AggregateExec {
@@ -85,7 +82,6 @@ impl AggregateExec {
             streams: Mutex::new(planned.streams.into_iter().map(Some).collect()),
             stats: Mutex::new(vec![planned.stats]),
             properties: Arc::new(properties),
-            metrics: ExecutionPlanMetricsSet::new(),
         })
     }
 
@@ -193,31 +189,7 @@ impl ExecutionPlan for AggregateExec {
         &self.properties
     }
 
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        Vec::new()
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        _: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(self)
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        _: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(self)
-    }
+    crate::table::leaf!();
 
     fn execute(
         &self,
@@ -240,7 +212,7 @@ impl ExecutionPlan for AggregateExec {
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
-        let mut set = self.metrics.clone_inner();
+        let mut set = MetricsSet::new();
         let told = self.stats.lock();
         for (name, counter) in COUNTERS {
             let count = Count::new();

@@ -194,11 +194,11 @@ impl Reader<'_> {
 
     /// An interval that is a fixed number of ns: no months, and days where they have 24 hours.
     pub(super) fn width(&self, expr: &Expr) -> Option<i64> {
-        let IntervalMonthDayNano { months, days, nanoseconds } = self.interval(expr)?;
-        if months != 0 || (days != 0 && !is_utc(self.zone)) {
+        let interval = self.interval(expr)?;
+        if interval.days != 0 && !is_utc(self.zone) {
             return None;
         }
-        i64::from(days).checked_mul(86_400_000_000_000)?.checked_add(nanoseconds)
+        nanoseconds(interval)
     }
 
     fn interval(&self, expr: &Expr) -> Option<IntervalMonthDayNano> {
@@ -234,12 +234,20 @@ impl Reader<'_> {
             Some(text) => self.interval_text(&text)?,
             None => self.interval(expr)?,
         };
-        let IntervalMonthDayNano { months: 0, days, nanoseconds } = interval else { return None };
-        // Buckets are cut in UTC, whatever the session's zone is.
-        let width = i64::from(days).checked_mul(86_400_000_000_000)?.checked_add(nanoseconds)?;
-        // SQL's times are µs; a width that is none would cut otherwise.
-        (width > 0 && width % 1_000 == 0).then_some(width)
+        fixed_width(interval)
     }
+}
+
+/// An interval without months, ns, where days have 24 hours.
+fn nanoseconds(interval: IntervalMonthDayNano) -> Option<i64> {
+    let IntervalMonthDayNano { months: 0, days, nanoseconds } = interval else { return None };
+    i64::from(days).checked_mul(86_400_000_000_000)?.checked_add(nanoseconds)
+}
+
+/// The width of a bucket, ns. Buckets are cut in UTC, whatever the session's zone is; SQL's times
+/// are µs, and a width that is no number of them would cut otherwise.
+pub(super) fn fixed_width(interval: IntervalMonthDayNano) -> Option<i64> {
+    nanoseconds(interval).filter(|width| *width > 0 && width % 1_000 == 0)
 }
 
 fn is_cast(kind: &CastKind) -> bool {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, IntervalMonthDayNano, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
@@ -16,8 +16,8 @@ use tsdb::types::{ColumnId, ColumnType, TableId, TimeRange};
 use tsdb::{FieldFilter, Snapshot};
 
 use super::exec::AggregateExec;
-use super::literal::is_utc;
-use super::spec::{AggregateSpec, Case, Function, GroupBy, Measure};
+use super::literal::{fixed_width, is_utc};
+use super::spec::{AggregateSpec, Case, Function, GroupBy, Measure, is_number};
 use super::syntax::{MONDAY, truncated};
 use crate::error::QueryResult;
 use crate::plan::PlanContext;
@@ -212,16 +212,7 @@ impl Reader<'_> {
     }
 
     fn plain(&self, name: &str, args: &[Expr]) -> Option<Measure> {
-        let function = match name {
-            "count" => Function::Count,
-            "sum" => Function::Sum,
-            "avg" => Function::Avg,
-            "min" => Function::Min,
-            "max" => Function::Max,
-            "first" => Function::First,
-            "last" => Function::Last,
-            _ => return None,
-        };
+        let function = Function::named(name)?;
         match (function, args) {
             (Function::Count, [Expr::Literal(value, _)]) if !value.is_null() => {
                 Measure::new(function, None)
@@ -263,18 +254,10 @@ impl Reader<'_> {
     }
 }
 
-/// Whether rows can be grouped by the field's values.
-pub(super) fn is_number(kind: ColumnType) -> bool {
-    use ColumnType as T;
-    matches!(kind, T::Int16 | T::Int32 | T::Int64 | T::Float32 | T::Float64)
-}
-
-/// A width of days and less, ns.
+/// The width of a bucket, ns.
 fn fixed(width: &ScalarValue) -> Option<i64> {
     let ScalarValue::IntervalMonthDayNano(Some(width)) = width else { return None };
-    let IntervalMonthDayNano { months: 0, days, nanoseconds } = *width else { return None };
-    let width = i64::from(days).checked_mul(86_400_000_000_000)?.checked_add(nanoseconds)?;
-    (width > 0 && width % 1_000 == 0).then_some(width)
+    fixed_width(*width)
 }
 
 /// A table of what an aggregation gives.
@@ -297,12 +280,7 @@ impl AggregatedRows {
         let stats = table.stats();
         let series = table.series_count();
         let keys = predicate::share(&self.keys, &self.spec.provider, &stats.times, series);
-        let cut = self.spec.times.intersect(&stats.times);
-        if cut.is_empty() {
-            return 0;
-        }
-        let span = (stats.times.max as f64 - stats.times.min as f64).max(1.0);
-        let times = ((cut.max as f64 - cut.min as f64) / span).clamp(0.0, 1.0);
+        let times = predicate::time_share(&self.spec.times, &stats.times).unwrap_or(0.0);
         (stats.rows as f64 * keys * times) as usize
     }
 }

@@ -7,19 +7,16 @@ use arrow::compute::{SortOptions, concat_batches, sort_to_indices, take_record_b
 use arrow::datatypes::SchemaRef;
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
-use tsdb::types::{ColumnId, TimeRange};
+use tsdb::types::TimeRange;
 use tsdb::{ScanRequest, Table};
 
+use super::size;
 use super::syntax::Scope;
 use super::where_clause::Selection;
 use crate::error::{QueryError, QueryResult};
 use crate::plan::PlanContext;
 use crate::table::{BATCH_ROWS, SeriesScanExec, SeriesTable, Source};
 
-/// Cells that one thread reads before another would have taken over.
-const CELLS_AT_ONCE: f64 = 400_000.0;
-/// Rows of a block, about: less of a series cannot be read.
-const BLOCK_ROWS: f64 = 4_096.0;
 /// Rows of an ordered answer that are gathered here; more are left to the operators that spill.
 const ORDERED_ROWS_MAX: usize = 10_000;
 
@@ -62,9 +59,8 @@ impl NativeRows {
         if offset > 0 || projection.is_empty() || (sorts && limit? > ORDERED_ROWS_MAX) {
             return None;
         }
-        let time = scope.provider.source(&scope.provider.table.time_name)?;
         // Rows are sorted by a column of the answer.
-        if sorts && !projection.iter().any(|at| scope.provider.sources[*at] == time) {
+        if sorts && !projection.iter().any(|at| scope.provider.sources[*at] == Source::Time) {
             return None;
         }
         let schema = Arc::new(scope.provider.schema.project(&projection).ok()?);
@@ -87,33 +83,15 @@ impl NativeRows {
 
     /// Whether the answer is there before another thread would have taken over.
     pub(crate) fn is_small(&self) -> bool {
-        let stats = self.table.stats();
-        let all = f64::from(self.table.series_count()).max(1.0);
-        let series = self.selection.series.as_ref().map_or(all, |s| s.cardinality() as f64);
-        let cut = self.selection.times.intersect(&stats.times);
-        if cut.is_empty() {
-            return true;
-        }
-        let span = (stats.times.max as f64 - stats.times.min as f64).max(1.0);
-        let share = ((cut.max as f64 - cut.min as f64) / span).clamp(0.0, 1.0);
-        let each = stats.rows as f64 / all;
-        let rows = series * (each * share).max(BLOCK_ROWS.min(each));
-        rows * self.projection.len() as f64 <= CELLS_AT_ONCE
+        let (series, times) = (self.selection.series.as_ref(), &self.selection.times);
+        size::is_small(&self.table, series, times, self.projection.len())
     }
 
     fn scan(&self, times: TimeRange, streams: usize) -> QueryResult<SeriesScanExec> {
-        let mut columns: Vec<ColumnId> = Vec::new();
-        for at in &self.projection {
-            if let Source::Field(id, _) = self.provider.sources[*at]
-                && !columns.contains(&id)
-            {
-                columns.push(id);
-            }
-        }
         let request = ScanRequest {
             series: self.selection.series.clone(),
             times,
-            columns,
+            columns: self.provider.fields(&self.projection),
             bounds: Vec::new(),
             filters: self.selection.filters.clone(),
             streams,

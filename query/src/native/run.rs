@@ -50,7 +50,8 @@ pub(crate) async fn beside(
     Ok(all)
 }
 
-fn gather(all: &mut Option<Aggregates>, part: Aggregates) {
+/// Adds what one stream or reading gave to what others did.
+pub(super) fn gather(all: &mut Option<Aggregates>, part: Aggregates) {
     match all {
         None => *all = Some(part),
         Some(all) => all.merge(&part),

@@ -42,6 +42,28 @@ pub(crate) enum Function {
     Last,
 }
 
+impl Function {
+    /// The function of this name.
+    pub(crate) fn named(name: &str) -> Option<Function> {
+        Some(match name {
+            "count" => Function::Count,
+            "sum" => Function::Sum,
+            "avg" => Function::Avg,
+            "min" => Function::Min,
+            "max" => Function::Max,
+            "first" => Function::First,
+            "last" => Function::Last,
+            _ => return None,
+        })
+    }
+}
+
+/// Whether values of a type are numbers, of which there are sums and which rows are grouped by.
+pub(crate) fn is_number(kind: ColumnType) -> bool {
+    use ColumnType as T;
+    matches!(kind, T::Int16 | T::Int32 | T::Int64 | T::Float32 | T::Float64)
+}
+
 /// An aggregate; `count(*)` has no column.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Measure {
@@ -69,9 +91,7 @@ impl Measure {
         let fits = match (function, column.map(|c| c.1)) {
             (Function::Count, _) => true,
             (_, None) => false,
-            (Function::Sum | Function::Avg, Some(kind)) => {
-                matches!(kind, T::Int16 | T::Int32 | T::Int64 | T::Float32 | T::Float64)
-            }
+            (Function::Sum | Function::Avg, Some(kind)) => is_number(kind),
             (_, Some(kind)) => !matches!(kind, T::Bool | T::Text | T::Bytes),
         };
         fits.then_some(Measure { function, column, case: None })

@@ -19,20 +19,19 @@ use tsdb::{Literal, Table};
 use super::answer::{Having, NativeAggregate};
 use super::literal::{Reader, call, is_utc, plain_args};
 use super::order::Order;
-use super::rewrite::is_number;
 use super::rows::{NativeRows, TimeOrder};
-use super::spec::{AggregateSpec, Function, GroupBy, Measure};
+use super::spec::{AggregateSpec, Function, GroupBy, Measure, is_number};
 use super::where_clause::{Selection, comparison};
-use crate::catalog;
 use crate::names::folded;
 use crate::plan::PlanContext;
 use crate::plan::names::SCHEMA;
 use crate::table::{Extra, SeriesTable, Source};
+use crate::{catalog, functions};
 
 const SECOND: i64 = 1_000_000_000;
 const DAY: i64 = 86_400 * SECOND;
-/// 2000-01-03T00:00:00Z, a Monday, from which `time_bucket` counts.
-pub(super) const MONDAY: i64 = 946_857_600 * SECOND;
+/// The Monday from which `time_bucket` counts, ns.
+pub(super) const MONDAY: i64 = functions::MONDAY * SECOND;
 
 /// A statement that the engine's own streams answer.
 pub(crate) enum Native {
@@ -536,25 +535,18 @@ fn measure(expr: &Expr, scope: &Scope<'_>) -> Option<Measure> {
         Source::Field(id, kind) => Some((id, kind)),
         _ => None,
     };
-    match (&name[..], &args[..]) {
-        ("count", [time]) if scope.column(time) == Some(Source::Time) => {
-            Measure::new(Function::Count, None)
+    let function = Function::named(&name)?;
+    match (function, &args[..]) {
+        (Function::Count, [time]) if scope.column(time) == Some(Source::Time) => {
+            Measure::new(function, None)
         }
-        ("first" | "last", [value, time]) if scope.column(time) == Some(Source::Time) => {
-            let function = if name == "first" { Function::First } else { Function::Last };
+        (Function::First | Function::Last, [value, time])
+            if scope.column(time) == Some(Source::Time) =>
+        {
             Measure::new(function, Some(field(value)?))
         }
-        (_, [value]) => {
-            let function = match &name[..] {
-                "count" => Function::Count,
-                "sum" => Function::Sum,
-                "avg" => Function::Avg,
-                "min" => Function::Min,
-                "max" => Function::Max,
-                _ => return None,
-            };
-            Measure::new(function, Some(field(value)?))
-        }
+        (Function::First | Function::Last, _) => None,
+        (_, [value]) => Measure::new(function, Some(field(value)?)),
         _ => None,
     }
 }

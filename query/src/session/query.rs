@@ -36,39 +36,21 @@ impl Session {
         params: &[ScalarValue],
     ) -> QueryResult<Outcome> {
         let names = Names::of(ast);
-        let tree = Tree::of(statement);
-        let (schema, stream) = match self.native(statement, ast, params, &names).await? {
-            Some(rows) => rows,
-            None => self.start(tree, params, names).await?,
+        let context = self.context(statement.text());
+        let (schema, stream) = match recognise(statement, ast, params, &context) {
+            Some(Native::Rows(rows)) => self.native_rows(rows, &names).await?,
+            Some(Native::Aggregate(native)) => self.native_aggregate(native, &names).await?,
+            None => self.start_in(context, Tree::of(statement), params, names).await?,
         };
         Ok(Outcome::Rows { schema, stream, verb: "SELECT" })
     }
 
-    /// The statement as one that the engine's own streams answer, without planning it.
-    fn recognise(
+    /// Groups and measures of one table.
+    async fn native_aggregate(
         &self,
-        statement: &Statement,
-        ast: &ast::Statement,
-        params: &[ScalarValue],
-    ) -> Option<Native> {
-        if statement.is_deep() || !self.settings().is_on("millrace.use_native") {
-            return None;
-        }
-        native::recognise(ast, &self.context(statement.text()), params)
-    }
-
-    async fn native(
-        &self,
-        statement: &Statement,
-        ast: &ast::Statement,
-        params: &[ScalarValue],
+        native: NativeAggregate,
         names: &Names,
-    ) -> QueryResult<Option<(SchemaRef, SendableRecordBatchStream)>> {
-        let native = match self.recognise(statement, ast, params) {
-            None => return Ok(None),
-            Some(Native::Rows(rows)) => return self.native_rows(rows, names).await.map(Some),
-            Some(Native::Aggregate(native)) => native,
-        };
+    ) -> QueryResult<(SchemaRef, SendableRecordBatchStream)> {
         let schema = names.rename(&native.schema);
         let batch = self.answer(Arc::new(native)).await?;
         let batch = run::relabel(batch, &schema)?;
@@ -76,7 +58,7 @@ impl Session {
         let batches = starts
             .map(|from| batch.slice(from, table::BATCH_ROWS.min(batch.num_rows() - from)))
             .collect();
-        Ok(Some((schema.clone(), run::ready(schema, batches))))
+        Ok((schema.clone(), run::ready(schema, batches)))
     }
 
     /// Rows of one table: here where they are few, else as a stream out of the query runtime.
@@ -94,7 +76,9 @@ impl Session {
             return Ok((schema.clone(), run::ready(schema, batches?)));
         }
         if let Some((order, limit)) = rows.top() {
-            let (mut stop, looked) = (self.stop(), self.stop());
+            // Clones belong to one statement: when one ends it, the others know.
+            let mut stop = self.stop();
+            let looked = stop.clone();
             let work = self.blocking(move || rows.read_top(order, limit, || looked.check()));
             let batch = stop.guard(work).await?;
             drop(running);
@@ -150,7 +134,17 @@ impl Session {
         params: &[ScalarValue],
         names: Names,
     ) -> QueryResult<(SchemaRef, SendableRecordBatchStream)> {
-        let mut context = self.context(tree.statement.text());
+        let context = self.context(tree.statement.text());
+        self.start_in(context, tree, params, names).await
+    }
+
+    async fn start_in(
+        &self,
+        mut context: PlanContext,
+        tree: Tree,
+        params: &[ScalarValue],
+        names: Names,
+    ) -> QueryResult<(SchemaRef, SendableRecordBatchStream)> {
         let mut stop = self.stop();
         let mut caller_stop = stop.clone();
         let running = self.engine.enter();
@@ -238,15 +232,15 @@ impl Session {
         analyze: bool,
         verbose: bool,
     ) -> QueryResult<Outcome> {
+        let mut context = self.context(statement.text());
         if let Kind::Explain { statement: ast, .. } = statement.kind()
-            && let Some(Native::Aggregate(native)) = self.recognise(statement, ast, params)
+            && let Some(Native::Aggregate(native)) = recognise(statement, ast, params, &context)
         {
             let batch = self.explain_native(native, analyze).await?;
             let schema = explain::schema();
             let stream = run::ready(schema.clone(), vec![batch]);
             return Ok(Outcome::Rows { schema, stream, verb: "EXPLAIN" });
         }
-        let mut context = self.context(statement.text());
         let mut stop = self.stop();
         let mut caller_stop = stop.clone();
         let running = self.engine.enter();
@@ -297,6 +291,19 @@ impl Session {
             Err(error) => Err(QueryError::internal(format!("describing: {error}"))),
         }
     }
+}
+
+/// The statement as one that the engine's own streams answer, without planning it.
+fn recognise(
+    statement: &Statement,
+    ast: &ast::Statement,
+    params: &[ScalarValue],
+    context: &PlanContext,
+) -> Option<Native> {
+    if statement.is_deep() || !context.settings.is_on("millrace.use_native") {
+        return None;
+    }
+    native::recognise(ast, context, params)
 }
 
 /// A task that ends with its reader.

@@ -33,7 +33,7 @@ use tsdb::types::TimeRange;
 use tsdb::{ScanRequest, ScanStats, ScanStream, Table};
 
 use super::arrays::{BatchBuilder, micros};
-use super::{SeriesTable, Source};
+use super::{SeriesTable, Source, predicate};
 use crate::error::QueryError;
 
 /// Reads one table. It is described by its table, position, columns and predicate alone, so that
@@ -236,31 +236,7 @@ impl ExecutionPlan for SeriesScanExec {
         &self.properties
     }
 
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        Vec::new()
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        _: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(self)
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        _: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(self)
-    }
+    crate::table::leaf!();
 
     fn execute(&self, partition: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let mut stream = self.stream(partition)?;
@@ -357,12 +333,8 @@ impl ExecutionPlan for SeriesScanExec {
         } else {
             let of = u64::from(self.table.series_count()).max(1);
             let series = self.request.series.as_ref().map_or(of, |s| s.cardinality());
-            let span = (stats.times.max as f64 - stats.times.min as f64).max(1.0);
-            let cut = self.request.times.intersect(&stats.times);
-            let share = match cut.is_empty() {
-                true => 0.0,
-                false => ((cut.max as f64 - cut.min as f64) / span).clamp(0.0, 1.0),
-            };
+            let times = &self.request.times;
+            let share = predicate::time_share(times, &stats.times).unwrap_or(0.0);
             Precision::Inexact((all as f64 * share * series as f64 / of as f64) as usize)
         };
         let parts = self.properties.partitioning.partition_count();

@@ -242,14 +242,7 @@ struct LastRowsExec {
 impl LastRowsExec {
     /// Newest row of each group, as rows of ascending series.
     fn rows(&self) -> tsdb::Result<Rows> {
-        let mut columns = Vec::new();
-        for index in &self.projection {
-            if let Source::Field(id, _) | Source::Quality(id) = self.provider.sources[*index]
-                && !columns.contains(&id)
-            {
-                columns.push(id);
-            }
-        }
+        let columns = self.provider.fields(&self.projection);
         let times = self.table.last_rows(&self.series, &[])?;
         let groups = self.table.series().groups(&self.on, &self.series);
         let mut best: Vec<Option<(i64, u32)>> = vec![None; groups.count as usize];
@@ -316,31 +309,7 @@ impl ExecutionPlan for LastRowsExec {
         &self.properties
     }
 
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        Vec::new()
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        _: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(self)
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        _: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(self)
-    }
+    crate::table::leaf!();
 
     fn execute(&self, _: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let rows = self.rows().map_err(|e| QueryError::from(e).into_datafusion())?;

@@ -100,6 +100,13 @@ pub(crate) fn select(
     Ok(out)
 }
 
+/// Share (0 to 1) of a span that lies in a range of times; `None` if they do not meet.
+pub(crate) fn time_share(range: &TimeRange, span: &TimeRange) -> Option<f64> {
+    let cut = range.intersect(span);
+    let length = |range: &TimeRange| range.max as f64 - range.min as f64;
+    (!cut.is_empty()).then(|| (length(&cut) / length(span).max(1.0)).clamp(0.0, 1.0))
+}
+
 /// Share of the rows (0 to 1) that filters may leave, guessed from their form.
 pub(crate) fn share(
     filters: &[Expr],
@@ -111,12 +118,8 @@ pub(crate) fn share(
     for filter in filters {
         match analyze(filter, provider) {
             Meaning::Times(range) | Meaning::TimesAtMost(range) => {
-                let cut = range.intersect(span);
-                if cut.is_empty() {
-                    return 0.0;
-                }
-                let whole = (span.max as f64 - span.min as f64).max(1.0);
-                share *= ((cut.max as f64 - cut.min as f64) / whole).clamp(1e-9, 1.0);
+                let Some(part) = time_share(&range, span) else { return 0.0 };
+                share *= part.max(1e-9);
             }
             Meaning::Keys(keys) => share *= keys.share(series),
             Meaning::Field { .. } | Meaning::Nothing => {}

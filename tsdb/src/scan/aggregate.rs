@@ -27,7 +27,7 @@ use crate::types::{ColumnId, MergeMode, PhysicalType, TimeRange};
 
 use super::filter::FieldFilter;
 use super::piece::Piece;
-use super::source::{Filter, Source};
+use super::source::Source;
 use super::walks::Walks;
 use super::{ScanStats, ScanStream, StreamSpec};
 
@@ -190,13 +190,7 @@ impl AggregateStream {
         shared: Arc<Shared>,
         stats: Arc<ScanStats>,
     ) -> Result<AggregateStream> {
-        let filter = Filter {
-            first: spec.series.0,
-            last: spec.series.1,
-            set: spec.set.clone(),
-            times: spec.times,
-        };
-        let walks = Walks::new(sources, filter, &stats)?;
+        let walks = Walks::new(sources, &spec, &stats)?;
         let mode = spec.mode;
         let merger = ScanStream::new(&[], spec, Arc::clone(&stats))?;
         let table = shared.table();

@@ -56,48 +56,32 @@ pub(super) struct Piece {
 
 impl Piece {
     pub fn of_run(run: &Arc<Run>, rows: SeriesRows, age: u64, times: TimeRange) -> Option<Piece> {
-        let first = run.data.times[rows.start as usize];
-        let last = run.data.times[(rows.start + rows.rows - 1) as usize];
-        let meets = TimeRange::new(first, last).overlaps(&times);
-        let place = Place::Run(Arc::clone(&run.data));
-        let (earliest, latest) = (first.max(times.min), last.min(times.max));
-        meets.then_some(Piece {
-            place,
-            age,
-            order: 0,
-            earliest,
-            latest,
-            hides: None,
-            rows: Some(rows),
-        })
+        let span = ends(&run.data.times, rows);
+        Piece::new(Place::Run(Arc::clone(&run.data)), span, Some(rows), age, times)
     }
 
     pub fn of_shared(group: &Arc<Group>, nth: usize, age: u64, times: TimeRange) -> Option<Piece> {
         let keys = group.known_keys()?;
         let rows = *keys.series.get(nth)?;
-        let first = keys.times[rows.start as usize];
-        let last = keys.times[(rows.start + rows.rows - 1) as usize];
-        let meets = TimeRange::new(first, last).overlaps(&times);
-        let place = Place::Group(Arc::clone(group));
-        let (earliest, latest) = (first.max(times.min), last.min(times.max));
-        meets.then_some(Piece {
-            place,
-            age,
-            order: 0,
-            earliest,
-            latest,
-            hides: None,
-            rows: Some(rows),
-        })
+        let span = ends(&keys.times, rows);
+        Piece::new(Place::Group(Arc::clone(group)), span, Some(rows), age, times)
     }
 
     pub fn of_own(group: &Arc<Group>, age: u64, times: TimeRange) -> Option<Piece> {
-        let all = group.found().times;
-        let span = all.intersect(&times);
-        let (earliest, latest) = (span.min, span.max);
-        let meets = all.overlaps(&times);
-        let place = Place::Group(Arc::clone(group));
-        meets.then_some(Piece { place, age, order: 0, earliest, latest, hides: None, rows: None })
+        Piece::new(Place::Group(Arc::clone(group)), group.found().times, None, age, times)
+    }
+
+    /// A piece whose rows have times in `span`; `None` if none of those is asked for.
+    fn new(
+        place: Place,
+        span: TimeRange,
+        rows: Option<SeriesRows>,
+        age: u64,
+        times: TimeRange,
+    ) -> Option<Piece> {
+        let TimeRange { min: earliest, max: latest } = span.intersect(&times);
+        let meets = span.overlaps(&times);
+        meets.then_some(Piece { place, age, order: 0, earliest, latest, hides: None, rows })
     }
 
     /// Times that its rows may have.
@@ -108,9 +92,7 @@ impl Piece {
     /// Whether the times asked for cut nothing of the rows: they lie within its span.
     pub fn is_whole(&self) -> bool {
         match &self.place {
-            Place::Group(group) => {
-                TimeRange::new(self.earliest, self.latest).encloses(&group.found().times)
-            }
+            Place::Group(group) => self.span().encloses(&group.found().times),
             Place::Run(_) => false,
         }
     }
@@ -158,4 +140,9 @@ impl Piece {
         rest.reverse();
         Ok(rest.pop().map(|first| (first, rest)))
     }
+}
+
+/// First and last time of the rows of a series.
+fn ends(times: &[i64], rows: SeriesRows) -> TimeRange {
+    TimeRange::new(times[rows.start as usize], times[(rows.start + rows.rows - 1) as usize])
 }

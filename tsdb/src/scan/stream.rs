@@ -14,7 +14,7 @@ use crate::types::{
 use super::filter::FieldFilter;
 use super::group::Group;
 use super::piece::{Piece, Place, Span};
-use super::source::{Filter, Source};
+use super::source::Source;
 use super::walks::{Walks, sort};
 use super::{FieldBound, ScanStats};
 
@@ -72,13 +72,7 @@ impl ScanStream {
     /// # Errors
     /// Those of reading part indexes.
     pub fn new(sources: &[Source], spec: StreamSpec, stats: Arc<ScanStats>) -> Result<ScanStream> {
-        let filter = Filter {
-            first: spec.series.0,
-            last: spec.series.1,
-            set: spec.set.clone(),
-            times: spec.times,
-        };
-        let walks = Walks::new(sources, filter, &stats)?;
+        let walks = Walks::new(sources, &spec, &stats)?;
         let out = Output::new(&spec.columns[..spec.shown], spec.batch_rows);
         let (waiting, active) = (VecDeque::new(), Vec::new());
         Ok(ScanStream { spec, walks, series: 0, waiting, active, out, stats })

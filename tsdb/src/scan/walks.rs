@@ -5,21 +5,28 @@ use std::collections::BinaryHeap;
 
 use crate::error::Result;
 
-use super::ScanStats;
 use super::piece::Piece;
 use super::source::{Filter, Source, Walk};
+use super::{ScanStats, StreamSpec};
 
 /// Walks over sources, in step.
 #[derive(Debug)]
 pub(super) struct Walks {
-    pub filter: Filter,
+    filter: Filter,
     walks: Vec<Walk>,
     /// Walks by their next series.
     heap: BinaryHeap<Reverse<(u32, usize)>>,
 }
 
 impl Walks {
-    pub fn new(sources: &[Source], filter: Filter, stats: &ScanStats) -> Result<Walks> {
+    /// Begins the walks of what a stream reads.
+    pub fn new(sources: &[Source], spec: &StreamSpec, stats: &ScanStats) -> Result<Walks> {
+        let filter = Filter {
+            first: spec.series.0,
+            last: spec.series.1,
+            set: spec.set.clone(),
+            times: spec.times,
+        };
         let mut walks = Vec::new();
         let mut heap = BinaryHeap::new();
         for source in sources {

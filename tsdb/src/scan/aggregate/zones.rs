@@ -8,7 +8,7 @@ use crate::part::{PageStats, ZoneRows, ZoneStats, ZoneValues};
 use crate::types::{TimeRange, ValueRef};
 
 use super::super::ScanStats;
-use super::super::filter::Verdict;
+use super::super::filter::{FieldFilter, Verdict};
 use super::super::group::Group;
 use super::super::piece::{Piece, Place};
 use super::AggregateStream;
@@ -109,9 +109,8 @@ impl AggregateStream {
     /// What the statistics of a zone say of the filters together.
     fn judge(&self, page: &PageStats, at_page: usize, nth: usize, zone: &ZoneRows) -> Verdict {
         let mut all = true;
-        for (at, filter) in &self.shared.filters {
-            let stats = page.stats(at_page, *at).and_then(|zones| zones.get(nth));
-            match filter.test.verdict(stats, zone.rows) {
+        for filter in &self.shared.filters {
+            match verdict(filter, page, at_page, nth, zone) {
                 Verdict::None => return Verdict::None,
                 Verdict::Some => all = false,
                 Verdict::All => {}
@@ -181,9 +180,8 @@ impl AggregateStream {
         nth: usize,
         zone: &ZoneRows,
     ) -> Option<Vec<u32>> {
-        let counts = self.shared.counted.iter().map(|(at, filter)| {
-            let stats = page.stats(at_page, *at).and_then(|zones| zones.get(nth));
-            match filter.test.verdict(stats, zone.rows) {
+        let counts = self.shared.counted.iter().map(|filter| {
+            match verdict(filter, page, at_page, nth, zone) {
                 Verdict::None => Some(0),
                 Verdict::All => Some(zone.rows),
                 Verdict::Some => None,
@@ -205,6 +203,18 @@ impl AggregateStream {
         self.pages.insert(part.meta().id, (number, Arc::clone(&page)));
         Ok((page, at_page))
     }
+}
+
+/// What the statistics of a zone say of a test of the column at some place.
+fn verdict(
+    (at, filter): &(usize, FieldFilter),
+    page: &PageStats,
+    at_page: usize,
+    nth: usize,
+    zone: &ZoneRows,
+) -> Verdict {
+    let stats = page.stats(at_page, *at).and_then(|zones| zones.get(nth));
+    filter.test.verdict(stats, zone.rows)
 }
 
 /// The value that every row of a zone has: none in any, or the same in all.

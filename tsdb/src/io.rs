@@ -39,6 +39,11 @@ pub trait Storage: Send + Sync + std::fmt::Debug {
     fn lock(&self) -> io::Result<Box<dyn std::any::Any + Send + Sync>>;
     /// Bytes free on the device, as far as known.
     fn free_bytes(&self) -> io::Result<u64>;
+    /// The storage whose bytes are as on the device, where this one seals them: what is copied
+    /// away (archive, backup) is copied from there. `None`: this one.
+    fn stored(&self) -> Option<Arc<dyn Storage>> {
+        None
+    }
 }
 
 /// An open file.

@@ -1,6 +1,9 @@
 //! Settings of an engine: one definition each, with default and bounds.
 
+use std::sync::Arc;
+
 use crate::error::{Error, Result};
+use crate::tier::{Connector, FolderConnector};
 use crate::types::TimeRange;
 
 use super::prepare::BATCH_ROWS_MAX;
@@ -42,6 +45,8 @@ pub struct Options {
     pub merge_fan_in: usize,
     /// Whether flush and merge run on a thread of their own (off in some tests).
     pub background: bool,
+    /// Opens the object stores that archives and backups name by URL. Default: folders only.
+    pub connector: Arc<dyn Connector>,
 }
 
 impl Default for Options {
@@ -64,6 +69,7 @@ impl Default for Options {
             delete_points_max: 4 << 20,
             merge_fan_in: 8,
             background: true,
+            connector: Arc::new(FolderConnector),
         }
     }
 }

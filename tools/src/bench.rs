@@ -6,6 +6,7 @@ mod data;
 mod load;
 mod queries;
 mod report;
+mod rows;
 mod tsbs;
 
 use clap::{Args, Subcommand};
@@ -23,6 +24,8 @@ pub struct BenchArgs {
 enum What {
     /// Load and query data of the Time Series Benchmark Suite.
     Tsbs(tsbs::TsbsArgs),
+    /// Read many whole rows, beside the same bytes sent raw.
+    Rows(rows::RowsArgs),
     /// Kill a server in the middle of a load, again and again, and account for every row.
     Crash(crash::CrashArgs),
 }
@@ -31,6 +34,7 @@ enum What {
 pub fn run(args: &BenchArgs) -> Result<()> {
     match &args.what {
         What::Tsbs(args) => tsbs::run(args),
+        What::Rows(args) => rows::run(args),
         What::Crash(args) => crash::run(args),
     }
 }

@@ -1,15 +1,16 @@
 //! Rows to bytes: DataRow messages straight from Arrow arrays, text or binary by column.
 //!
-//! A writer per column is chosen once per chunk of a batch; the cell loop then makes one indirect
-//! call a cell and touches no type again. Nothing here allocates per cell but lists and decimals.
+//! A chunk of rows is written a column at a time, common types into slots of fixed width, and put
+//! together row by row (`slots`). Nothing here allocates per cell but lists and decimals.
 
 pub mod number;
 pub mod time;
 
 mod cell;
+mod digits;
+mod slots;
 
-use arrow::array::{Array, RecordBatch};
-use arrow::buffer::NullBuffer;
+use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 use query::{QueryError, QueryResult};
 
@@ -17,9 +18,14 @@ use super::backend::error;
 use super::out;
 use super::types::{oid_of_field, size_of};
 use super::zone::Zone;
+use slots::Filler;
 
 /// Bytes one row may take on the wire; clients refuse larger messages.
 const ROW_BYTES_MAX: usize = 0x3fff_ffff;
+/// Kind, length and number of columns of a DataRow, bytes.
+const ROW_HEADER: usize = 7;
+/// Rows that are written before it is known how long they are.
+const FIRST_ROWS: usize = 16;
 
 /// How a value travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,21 +134,23 @@ impl RowEncoder {
         if batch.num_columns() != self.columns.len() {
             return Err(self.misshapen(batch));
         }
-        let mut writers = Vec::with_capacity(self.columns.len());
+        let mut fillers = Vec::with_capacity(self.columns.len());
         for (column, array) in self.columns.iter().zip(batch.columns()) {
-            writers.push(ColumnWriter {
-                nulls: array.logical_nulls(),
-                write: cell::writer(array.as_ref(), column.oid, column.format, &self.zone)?,
-            });
+            fillers.push(slots::filler(array.as_ref(), column.oid, column.format, &self.zone)?);
         }
         let end = batch.num_rows().min(start.saturating_add(rows_max));
         let mut row = start;
+        // Of the first rows it is seen how long rows are, so that few are written in vain.
+        let mut ahead = FIRST_ROWS;
         while row < end {
-            put_row(&writers, row, out)?;
-            row += 1;
+            let before = out.len();
+            let written = put_chunk(&mut fillers, row, ahead.min(end - row), bytes_full, out)?;
+            row += written;
             if out.len() >= bytes_full {
                 break;
             }
+            let row_bytes = ((out.len() - before) / written.max(1)).max(1);
+            ahead = ((bytes_full - out.len()) / row_bytes + 1).min(slots::ROWS);
         }
         Ok(row.saturating_sub(start))
     }
@@ -153,33 +161,51 @@ impl RowEncoder {
     }
 }
 
-struct ColumnWriter<'a> {
-    nulls: Option<NullBuffer>,
-    write: cell::Writer<'a>,
-}
-
-fn put_row(writers: &[ColumnWriter<'_>], row: usize, out: &mut Vec<u8>) -> QueryResult<()> {
-    let start = out.len();
-    out.extend_from_slice(&[b'D', 0, 0, 0, 0]);
-    out.extend_from_slice(&(writers.len() as u16).to_be_bytes());
-    for writer in writers {
-        if writer.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
-            out.extend_from_slice(&(-1i32).to_be_bytes());
-            continue;
+/// Writes at most `rows` rows from `start` on, at least one, until `out` holds `bytes_full` bytes.
+fn put_chunk(
+    fillers: &mut [Filler<'_>],
+    start: usize,
+    rows: usize,
+    bytes_full: usize,
+    out: &mut Vec<u8>,
+) -> QueryResult<usize> {
+    let mut sizes = [ROW_HEADER; slots::ROWS];
+    let mut sizes = sizes.get_mut(..rows).unwrap_or_default();
+    let mut columns = Vec::with_capacity(fillers.len());
+    for filler in fillers.iter_mut() {
+        let cells = filler(start, sizes.len());
+        // Columns after one that ended early end with it.
+        sizes = cells.add_sizes(sizes);
+        columns.push(cells);
+    }
+    let mut at = out.len();
+    let (mut all, mut fitting) = (at, 0);
+    for size in sizes.iter() {
+        if *size - 1 > ROW_BYTES_MAX {
+            if fitting > 0 {
+                break;
+            }
+            return Err(error("54000", format!("a row of {size} bytes is too large to send")));
         }
-        let at = out.len();
-        out.extend_from_slice(&[0; 4]);
-        (writer.write)(row, out);
-        let length = (out.len() - at - 4) as u32;
-        out[at..at + 4].copy_from_slice(&length.to_be_bytes());
+        all += size;
+        fitting += 1;
+        if all >= bytes_full {
+            break;
+        }
     }
-    let length = out.len() - start - 1;
-    if length > ROW_BYTES_MAX {
-        out.truncate(start);
-        return Err(error("54000", format!("a row of {length} bytes is too large to send")));
+    out.resize(all + slots::SLACK, 0);
+    for (row, size) in sizes.iter().enumerate().take(fitting) {
+        out[at] = b'D';
+        out[at + 1..at + 5].copy_from_slice(&((size - 1) as u32).to_be_bytes());
+        out[at + 5..at + ROW_HEADER].copy_from_slice(&(columns.len() as u16).to_be_bytes());
+        at += ROW_HEADER;
+        for cells in &columns {
+            at = cells.copy(row, out, at);
+        }
     }
-    out[start + 1..start + 5].copy_from_slice(&(length as u32).to_be_bytes());
-    Ok(())
+    debug_assert_eq!(at, all, "sizes and cells agree");
+    out.truncate(all);
+    Ok(fitting)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! by arithmetic alone: no date library runs per cell.
 
 use super::super::zone::ZoneCursor;
+use super::digits::put_pair;
 use super::number::put_integer;
 
 pub const MICROS_PER_SECOND: i64 = 1_000_000;
@@ -147,6 +148,126 @@ fn put_offset(out: &mut Vec<u8>, seconds: i32) {
         out.push(b':');
         put_two(out, seconds % 60);
     }
+}
+
+/// Bytes of `2024-03-09 `.
+const DAY_BYTES: usize = 11;
+const LAST_PLAIN_DAY: i64 = 2_932_896;
+const FIRST_PLAIN_DAY: i64 = -719_162;
+
+/// Writes timestamps into buffers of fixed width, with a memory of the last day and offset, since
+/// results come sorted by time. Prints what [`put_timestamp`] and [`put_timestamptz`] print.
+#[derive(Clone, Debug)]
+pub struct DayCursor {
+    day: i64,
+    text: [u8; DAY_BYTES],
+    offset: i32,
+    offset_text: [u8; 9],
+    offset_bytes: usize,
+}
+
+impl Default for DayCursor {
+    fn default() -> DayCursor {
+        let mut cursor = DayCursor {
+            day: i64::MIN,
+            text: [0; DAY_BYTES],
+            offset: 0,
+            offset_text: [0; 9],
+            offset_bytes: 0,
+        };
+        cursor.remember_offset(0);
+        cursor
+    }
+}
+
+impl DayCursor {
+    /// Puts a timestamp, in µs from 1970-01-01, at `at`, in a zone with its offset or without one,
+    /// and returns where it ends; 45 bytes at most.
+    #[inline]
+    pub fn put<const WIDTH: usize>(
+        &mut self,
+        out: &mut [u8; WIDTH],
+        at: usize,
+        micros: i64,
+        zone: Option<&ZoneCursor<'_>>,
+    ) -> usize {
+        let offset = match zone {
+            Some(zone) => zone.offset_at(micros.div_euclid(MICROS_PER_SECOND)),
+            None => 0,
+        };
+        let local = micros.saturating_add(i64::from(offset) * MICROS_PER_SECOND);
+        let day = local.div_euclid(MICROS_PER_DAY);
+        // Four digits of a year, and neither infinity.
+        if !(FIRST_PLAIN_DAY..=LAST_PLAIN_DAY).contains(&day) {
+            return put_any(out, at, micros, zone);
+        }
+        if day != self.day {
+            self.remember_day(day);
+        }
+        out[at..at + DAY_BYTES].copy_from_slice(&self.text);
+        let of_day = local - day * MICROS_PER_DAY;
+        let seconds = (of_day / MICROS_PER_SECOND) as usize;
+        let fraction = of_day - seconds as i64 * MICROS_PER_SECOND;
+        let clock = at + DAY_BYTES;
+        put_pair(out, clock, seconds / 3600);
+        out[clock + 2] = b':';
+        put_pair(out, clock + 3, seconds / 60 % 60);
+        out[clock + 5] = b':';
+        put_pair(out, clock + 6, seconds % 60);
+        let mut end = clock + 8;
+        if fraction != 0 {
+            out[end] = b'.';
+            put_pair(out, end + 1, (fraction / 10_000) as usize);
+            put_pair(out, end + 3, (fraction / 100 % 100) as usize);
+            put_pair(out, end + 5, (fraction % 100) as usize);
+            end += 7;
+            while out[end - 1] == b'0' {
+                end -= 1;
+            }
+        }
+        if zone.is_none() {
+            return end;
+        }
+        if offset != self.offset {
+            self.remember_offset(offset);
+        }
+        out[end..end + 9].copy_from_slice(&self.offset_text);
+        end + self.offset_bytes
+    }
+
+    #[cold]
+    fn remember_day(&mut self, day: i64) {
+        let mut text = Vec::with_capacity(16);
+        put_day(&mut text, day);
+        text.push(b' ');
+        self.text.copy_from_slice(&text);
+        self.day = day;
+    }
+
+    #[cold]
+    fn remember_offset(&mut self, offset: i32) {
+        let mut text = Vec::with_capacity(16);
+        put_offset(&mut text, offset);
+        self.offset_text[..text.len()].copy_from_slice(&text);
+        self.offset_bytes = text.len();
+        self.offset = offset;
+    }
+}
+
+#[cold]
+fn put_any<const WIDTH: usize>(
+    out: &mut [u8; WIDTH],
+    at: usize,
+    micros: i64,
+    zone: Option<&ZoneCursor<'_>>,
+) -> usize {
+    let mut text = Vec::with_capacity(48);
+    match zone {
+        Some(zone) => put_timestamptz(&mut text, micros, zone),
+        None => put_timestamp(&mut text, micros),
+    }
+    out[at..at + text.len()].copy_from_slice(&text);
+    at + text.len()
 }
 
 /// An interval: whole months, whole days, and microseconds, each with a sign of its own.

@@ -1,0 +1,170 @@
+//! The fast road against its slow twin.
+
+use std::sync::Arc;
+
+use arrow::array::*;
+use proptest::prelude::*;
+
+use super::super::super::types::oid_of;
+use super::*;
+
+/// Every cell of a column by one road, in pieces of `rows`.
+fn cells_by(mut filler: Filler<'_>, all: usize, rows: usize) -> Vec<Vec<u8>> {
+    let mut cells = Vec::new();
+    while cells.len() < all {
+        let rows = rows.min(all - cells.len());
+        let piece = filler(cells.len(), rows);
+        let mut sizes = [0; ROWS];
+        let sizes = piece.add_sizes(&mut sizes[..rows]);
+        assert!(!sizes.is_empty());
+        for (row, size) in sizes.iter().enumerate() {
+            let mut out = vec![0xee; size + SLACK];
+            assert_eq!(piece.copy(row, &mut out, 0), *size);
+            out.truncate(*size);
+            cells.push(out);
+        }
+    }
+    cells
+}
+
+fn agree(array: &dyn Array, zone: &Zone, rows: usize) {
+    for format in [Format::Text, Format::Binary] {
+        let pg_type = oid_of(array.data_type());
+        let fast = slotted(array, pg_type, format, zone).expect("a type with slots");
+        let slow = free(array, pg_type, format, zone).unwrap();
+        let (fast, slow) = (cells_by(fast, array.len(), rows), cells_by(slow, array.len(), rows));
+        for (row, (fast, slow)) in fast.iter().zip(&slow).enumerate() {
+            let shown = String::from_utf8_lossy;
+            assert_eq!(fast, slow, "row {row}: {} for {}", shown(fast), shown(slow));
+        }
+    }
+}
+
+fn column<T: Clone + std::fmt::Debug + 'static>(
+    values: impl Strategy<Value = T> + 'static,
+) -> impl Strategy<Value = Vec<Option<T>>> {
+    prop::collection::vec(prop::option::weighted(0.9, values), 1..300)
+}
+
+/// Readings: short decimals of any sign, and what borders on being none.
+fn readings() -> impl Strategy<Value = f64> {
+    let decimal = (-10_000_000_000_i64..10_000_000_000, 0..9_i32)
+        .prop_map(|(units, decimals)| units as f64 / 10_f64.powi(decimals));
+    let near = decimal.clone().prop_map(|value| f64::from_bits(value.to_bits() ^ 1));
+    let small = (0..10_000_i64).prop_map(|units| units as f64 / 100.0);
+    prop_oneof![
+        4 => small,
+        4 => decimal,
+        2 => near,
+        1 => any::<f64>(),
+        1 => any::<u64>().prop_map(f64::from_bits),
+        1 => (-20..20_i32, 1..1000_u32).prop_map(|(e, m)| f64::from(m) * 10_f64.powi(e)),
+    ]
+}
+
+fn instants() -> impl Strategy<Value = i64> {
+    prop_oneof![
+        4 => 1_400_000_000_000_000_i64..1_800_000_000_000_000,
+        2 => (1_400_000_000_i64..1_800_000_000).prop_map(|seconds| seconds * 1_000_000),
+        1 => any::<i64>(),
+        1 => prop::sample::select(vec![
+            i64::MIN, i64::MAX, 0, -1, 1,
+            -62_135_596_800_000_000, -62_135_596_800_000_001,
+            253_402_300_799_999_999, 253_402_300_800_000_000,
+        ]),
+    ]
+}
+
+fn zones() -> impl Strategy<Value = Zone> {
+    let names = ["UTC", "Asia/Shanghai", "Europe/Berlin", "Asia/Kathmandu", "-03:30", "+00:00:07"];
+    prop::sample::select(names.to_vec()).prop_map(|name| Zone::from_setting(name).unwrap())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn doubles_agree(values in column(readings()), rows in 1..=ROWS) {
+        agree(&Float64Array::from(values), &Zone::Utc, rows);
+    }
+
+    #[test]
+    fn whole_numbers_agree(
+        values in column(prop_oneof![any::<i64>(), -20_000..20_000_i64]),
+        rows in 1..=ROWS,
+    ) {
+        let narrowed = |value: &Option<i64>| value.map(|value| value as i32);
+        agree(&Int32Array::from_iter(values.iter().map(narrowed)), &Zone::Utc, rows);
+        let narrowed = |value: &Option<i64>| value.map(|value| value as i16);
+        agree(&Int16Array::from_iter(values.iter().map(narrowed)), &Zone::Utc, rows);
+        let odd = |value: &Option<i64>| value.map(|value| value % 2 == 1);
+        agree(&BooleanArray::from_iter(values.iter().map(odd)), &Zone::Utc, rows);
+        agree(&Int64Array::from(values), &Zone::Utc, rows);
+    }
+
+    #[test]
+    fn instants_agree(values in column(instants()), zone in zones(), rows in 1..=ROWS) {
+        let micros = TimestampMicrosecondArray::from(values.clone());
+        agree(&micros, &zone, rows);
+        agree(&micros.with_timezone("UTC"), &zone, rows);
+        let nanos = TimestampNanosecondArray::from(values);
+        agree(&nanos, &zone, rows);
+        agree(&nanos.with_timezone("UTC"), &zone, rows);
+    }
+
+    #[test]
+    fn texts_agree(keys in column("[a-zé]{0,14}"), again in 0..4_usize, rows in 1..=ROWS) {
+        // Runs of the same key, as rows sorted by series have.
+        let runs = keys.iter().flat_map(|key| std::iter::repeat_n(key.clone(), again + 1));
+        agree(&StringViewArray::from_iter(runs), &Zone::Utc, rows);
+    }
+}
+
+#[test]
+fn the_borders_of_doubles() {
+    let values = [
+        0.0,
+        -0.0,
+        1e-4,
+        9.999e-5,
+        1e9,
+        999_999_999.999_999,
+        1e15,
+        0.1,
+        0.1 + 0.2,
+        100.0,
+        0.5,
+        123_456.789,
+        f64::NAN,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        f64::MIN_POSITIVE,
+        f64::MAX,
+        0.000_123,
+        58.0,
+        20.0,
+        0.000_1,
+        1_000_000.000_001,
+    ];
+    agree(&Float64Array::from(values.to_vec()), &Zone::Utc, ROWS);
+    // After many values that are no short decimals, one that is.
+    let mut odd: Vec<f64> = (1..100).map(|i| 1.0 / f64::from(i * 7)).collect();
+    odd.push(2.5);
+    agree(&Float64Array::from(odd), &Zone::Utc, ROWS);
+}
+
+#[test]
+fn texts_longer_than_slots_take_the_slow_road() {
+    let texts = StringViewArray::from(vec!["short", "longer than any slot that there is for it"]);
+    assert!(slotted(&texts, oid::TEXT, Format::Text, &Zone::Utc).is_none());
+    let mut filler = filler(&texts, oid::TEXT, Format::Text, &Zone::Utc).unwrap();
+    assert!(matches!(filler(0, 2), Cells::Free(..)));
+}
+
+#[test]
+fn long_texts_do_not_pile_up() {
+    let long = Arc::new(StringArray::from(vec!["x".repeat(50_000); 100]));
+    let mut filler = filler(long.as_ref(), oid::TEXT, Format::Text, &Zone::Utc).unwrap();
+    let Cells::Free(bytes, ends) = filler(0, 100) else { panic!("a text without a slot") };
+    assert_eq!((bytes.len(), ends.len()), (2 * 50_004, 2));
+}

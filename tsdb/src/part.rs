@@ -12,6 +12,7 @@
 //! - A part is written once. A file without a trailer is not a part.
 
 mod block;
+mod blocks;
 mod cache;
 mod format;
 mod group;
@@ -29,6 +30,7 @@ use std::ops::RangeInclusive;
 use crate::types::{ColumnId, PhysicalType, TableId, TimeRange};
 
 pub use crate::codec::Level;
+pub use blocks::Blocks;
 pub use reader::{GroupKeys, GroupRef, PageStats, Part};
 pub use writer::PartWriter;
 pub use zones::{ZoneRows, ZoneStats, ZoneValues};

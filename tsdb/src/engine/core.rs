@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::head::{Head, LastRows, RunData};
 use crate::io::Storage;
 use crate::log::Log;
-use crate::part::Part;
+use crate::part::{Blocks, Part};
 use crate::rows::RowStore;
 use crate::scan::{PartHandle, ScanStats, ScanStream, Source, StreamSpec};
 use crate::series::SeriesIndex;
@@ -94,6 +94,8 @@ pub(crate) struct Core {
     pub merging: Mutex<()>,
     pub wake: Wake,
     pub counters: Counters,
+    /// Decoded columns of parts, of all tables.
+    pub blocks: Arc<Blocks>,
     failure: RwLock<Option<String>>,
     pub stopping: AtomicBool,
     /// Signalled when heads shrink.
@@ -114,6 +116,10 @@ impl Core {
         lock: Box<dyn std::any::Any + Send + Sync>,
     ) -> Core {
         let queue = Queue::new(options.queue_bytes_max);
+        let blocks = usize::try_from(options.blocks_bytes_max).unwrap_or(usize::MAX);
+        let blocks = Arc::new(Blocks::new(blocks));
+        let parts = state.tables.values().flat_map(|table| table.parts.iter());
+        parts.for_each(|part| part.part.keep_in(&blocks));
         Core {
             storage,
             options,
@@ -128,6 +134,7 @@ impl Core {
             merging: Mutex::new(()),
             wake: Wake::default(),
             counters: Counters::default(),
+            blocks,
             failure: RwLock::new(None),
             stopping: AtomicBool::new(false),
             room: (Mutex::new(()), Condvar::new()),

@@ -29,6 +29,9 @@ pub struct Options {
     pub queue_bytes_max: u64,
     /// Decoded index pages kept, bytes. Default 256 MiB.
     pub cache_bytes_max: u64,
+    /// Decoded columns of row groups kept for queries that come again, bytes; 0 for none.
+    /// Default 256 MiB.
+    pub blocks_bytes_max: u64,
     /// Earliest and latest time accepted, ns. Default 1900-01-01 to 2200-01-01.
     pub times: TimeRange,
     /// Columns of one table. Default 4,096.
@@ -61,6 +64,7 @@ impl Default for Options {
             log_segment_bytes_max: 64 * MIB,
             queue_bytes_max: 128 * MIB,
             cache_bytes_max: 256 * MIB,
+            blocks_bytes_max: 256 * MIB,
             times: TimeRange::new(-2_208_988_800_000_000_000, 7_258_118_400_000_000_000),
             columns_max: 4096,
             tables_max: 100_000,

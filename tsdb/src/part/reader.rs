@@ -3,8 +3,10 @@
 mod rows;
 
 use std::ops::{Range, RangeInclusive};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
+use super::blocks::Blocks;
 use super::cache::{Cache, Decoded, SectionKey};
 use super::format::{Footer, HEADER_BYTES, Header, PageEntry, TRAILER_BYTES, Trailer};
 use super::index::{
@@ -28,6 +30,21 @@ pub struct Part {
     /// Number of the first group of each page, and the number of all groups.
     page_starts: Vec<u32>,
     cache: Cache,
+    /// Tells open parts apart.
+    number: u64,
+    /// Where decoded columns are kept, if they are.
+    blocks: OnceLock<Arc<Blocks>>,
+}
+
+/// Numbers of open parts.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if let Some(blocks) = self.blocks.get() {
+            blocks.forget(self.number);
+        }
+    }
 }
 
 /// A row group, as found in the directory.
@@ -143,7 +160,16 @@ impl Part {
             page_starts.push(end);
         }
         let meta = footer.meta(&header, len);
-        Ok(Part { path: path.to_owned(), file, footer, meta, page_starts, cache: Cache::default() })
+        Ok(Part {
+            path: path.to_owned(),
+            file,
+            footer,
+            meta,
+            page_starts,
+            cache: Cache::default(),
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
+            blocks: OnceLock::new(),
+        })
     }
 
     /// What the part is.
@@ -164,6 +190,14 @@ impl Part {
     /// Bytes of decoded index held.
     pub fn cached_bytes(&self) -> usize {
         self.cache.bytes()
+    }
+
+    /// Keeps decoded columns in a cache that parts share, from now on.
+    pub fn keep_in(&self, blocks: &Arc<Blocks>) {
+        if !blocks.is_off() {
+            // A second call would be by the same database.
+            let _ = self.blocks.set(Arc::clone(blocks));
+        }
     }
 
     /// Drops the decoded index that was not used for longest until at most `bytes_max` are held.

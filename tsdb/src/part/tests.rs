@@ -155,7 +155,7 @@ fn neighbouring_columns_take_one_read() {
     let before = storage.reads();
     let got = part.read_columns(&group, &columns).expect("reads");
     assert_eq!(storage.reads() - before, 1);
-    assert!(got.iter().all(|c| c.as_ref() == Some(&column)));
+    assert!(got.iter().all(|c| c.as_deref() == Some(&column)));
 }
 
 #[test]
@@ -245,7 +245,11 @@ fn integers_widen_into_float_columns() {
             .expect("writes");
     let group = groups(&part)[0];
     let read = |part: &Part| {
-        part.read_column(&group, 3, PhysicalType::Float).expect("reads").expect("is there").values
+        part.read_column(&group, 3, PhysicalType::Float)
+            .expect("reads")
+            .expect("is there")
+            .values
+            .clone()
     };
     assert_eq!(read(&part), expected);
     let storage = TestStorage::default();

@@ -13,7 +13,10 @@ use super::window::{Window, Windows};
 use super::{FieldBound, ScanStats};
 
 /// Columns that filters look at, in the order of the filters; `None` where all cells are absent.
-type Tested = Vec<(ColumnId, Option<Column>)>;
+type Tested = Vec<(ColumnId, Option<Arc<Column>>)>;
+
+/// Columns of a stream, in its order; `None` where all cells are absent.
+type Held = Vec<Option<Arc<Column>>>;
 
 /// A row group, decoded as far as it was needed. Rows are counted from its start throughout.
 #[derive(Debug)]
@@ -28,7 +31,7 @@ pub(super) struct Group {
     keys: OnceLock<GroupKeys>,
     /// Times, of groups of one series.
     times: Windows<Vec<i64>>,
-    columns: Windows<Vec<Option<Column>>>,
+    columns: Windows<Held>,
     tested: Windows<Tested>,
     /// Rows that bounds rule out, by zone.
     skips: OnceLock<Vec<(ZoneRows, bool)>>,
@@ -102,9 +105,11 @@ impl Group {
         Ok(&window.held()[window.at(&rows)])
     }
 
-    /// What is decoded for `rows`: of a group that series share all, since others will follow.
+    /// What is decoded for `rows`: of a group that series share all, since others will follow. And
+    /// the most that is: all rows where the scope is most of them, since whole columns are kept.
     fn widened(&self, rows: &Range<usize>) -> Result<(Range<usize>, Range<usize>)> {
-        let scope = self.scope()?;
+        let (scope, all) = (self.scope()?, self.group.rows as usize);
+        let scope = if scope.len() * 4 >= all * 3 { 0..all } else { scope };
         let rows = if self.group.own_series { rows.clone() } else { scope.clone() };
         Ok((rows, scope))
     }
@@ -116,12 +121,15 @@ impl Group {
         rows: &Range<usize>,
         columns: &[(ColumnId, PhysicalType)],
         stats: &ScanStats,
-    ) -> Result<&Window<Vec<Option<Column>>>> {
+    ) -> Result<&Window<Held>> {
         if let Some(window) = self.columns.find(rows) {
             return Ok(window);
         }
         if !columns.is_empty() && self.columns.is_empty() {
             ScanStats::add(&stats.groups_read, 1);
+        }
+        if let Some(held) = self.handle.part.held_columns(&self.group, columns)? {
+            return Ok(self.columns.whole(self.group.rows as usize, held));
         }
         let (rows, scope) = self.widened(rows)?;
         self.columns.get(&rows, &scope, |rows| {
@@ -147,7 +155,7 @@ impl Group {
     }
 
     /// The columns if they were decoded before with `rows`.
-    pub fn held(&self, rows: &Range<usize>) -> Option<&Window<Vec<Option<Column>>>> {
+    pub fn held(&self, rows: &Range<usize>) -> Option<&Window<Held>> {
         self.columns.find(rows)
     }
 
@@ -166,13 +174,17 @@ impl Group {
         if self.tested.is_empty() {
             ScanStats::add(&stats.groups_tested, 1);
         }
+        let wanted: Vec<_> = filters.iter().map(|(at, _)| columns[*at]).collect();
+        let named = |held: Held| wanted.iter().map(|(id, _)| *id).zip(held).collect();
+        if let Some(held) = self.handle.part.held_columns(&self.group, &wanted)? {
+            return Ok(self.tested.whole(self.group.rows as usize, named(held)));
+        }
         let (rows, scope) = self.widened(rows)?;
         self.tested.get(&rows, &scope, |rows| {
-            let wanted: Vec<_> = filters.iter().map(|(at, _)| columns[*at]).collect();
             ScanStats::add(&stats.rows_decoded, rows.len() as u64);
             let part = &self.handle.part;
             let decoded = part.read_columns_range(&self.group, &wanted, numbers(rows))?;
-            Ok(wanted.iter().map(|(id, _)| *id).zip(decoded).collect())
+            Ok(named(decoded))
         })
     }
 
@@ -250,13 +262,13 @@ fn numbers(rows: &Range<usize>) -> Range<u32> {
 }
 
 /// Some cells of a column.
-fn slice(column: &Column, rows: Range<usize>) -> Column {
+fn slice(column: &Arc<Column>, rows: Range<usize>) -> Arc<Column> {
     if rows == (0..column.len()) {
-        return column.clone();
+        return Arc::clone(column);
     }
     let mut builder = ColumnBuilder::new(column.values.physical(), rows.len());
     builder.extend_range(column, rows.start, rows.end);
-    builder.finish()
+    Arc::new(builder.finish())
 }
 
 /// Whether no value of a zone lies in the bounds.

@@ -270,7 +270,7 @@ fn passing(
             let window = group.tested(&left, &spec.columns, &spec.filters, stats)?;
             let first = window.at(&(start..end)).start;
             for ((_, filter), (_, column)) in spec.filters.iter().zip(window.held()) {
-                filter.test.apply(column.as_ref(), first, &mut keep);
+                filter.test.apply(column.as_deref(), first, &mut keep);
             }
         }
     }
@@ -374,7 +374,7 @@ fn newest_cell<'a>(
                     Some(window) => window,
                     None => group.columns(&group.scope()?, &spec.columns, stats)?,
                 };
-                (window.held()[nth].as_ref(), window.at(&rows))
+                (window.held()[nth].as_deref(), window.at(&rows))
             }
         };
         let Some(column) = column else { continue };

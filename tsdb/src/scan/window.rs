@@ -37,27 +37,42 @@ impl<T> Window<T> {
 }
 
 /// Windows over a group: two narrow ones (a range of times has two ends), then one over all rows
-/// that may ever be asked for, so that no row is decoded more than a few times.
+/// that may ever be asked for, so that no row is decoded more than a few times. And one over the
+/// whole group, where it was decoded before and kept.
 #[derive(Debug)]
 pub(super) struct Windows<T> {
     narrow: [OnceLock<Window<T>>; 2],
     wide: OnceLock<Window<T>>,
+    whole: OnceLock<Window<T>>,
 }
 
 impl<T> Windows<T> {
     pub fn new() -> Windows<T> {
-        Windows { narrow: [OnceLock::new(), OnceLock::new()], wide: OnceLock::new() }
+        Windows {
+            narrow: [OnceLock::new(), OnceLock::new()],
+            wide: OnceLock::new(),
+            whole: OnceLock::new(),
+        }
     }
 
     /// Whether nothing was decoded yet.
     pub fn is_empty(&self) -> bool {
-        self.narrow.iter().chain([&self.wide]).all(|slot| slot.get().is_none())
+        self.slots().next().is_none()
     }
 
     /// A window that has these rows, if there is one.
     pub fn find(&self, rows: &Range<usize>) -> Option<&Window<T>> {
-        let mut windows = self.narrow.iter().chain([&self.wide]).filter_map(OnceLock::get);
-        windows.find(|window| window.has(rows))
+        self.slots().find(|window| window.has(rows))
+    }
+
+    fn slots(&self) -> impl Iterator<Item = &Window<T>> {
+        let all = self.narrow.iter().chain([&self.wide, &self.whole]);
+        all.filter_map(OnceLock::get)
+    }
+
+    /// The window over all `rows` rows of the group, held by somebody else already.
+    pub fn whole(&self, rows: usize, held: T) -> &Window<T> {
+        self.whole.get_or_init(|| Window { rows: 0..rows, held })
     }
 
     /// A window that has `rows`, which lie in `scope`: one that is there, or `rows` decoded, or all

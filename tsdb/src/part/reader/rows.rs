@@ -1,10 +1,12 @@
 //! Reading rows of a part: keys and columns of a group, all of them or a range.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::{GroupKeys, GroupRef, Part, at};
 use crate::error::{Error, Result};
 use crate::part::block::{decode_column_range, decode_keys, decode_times_range};
+use crate::part::blocks::BlockKey;
 use crate::part::index::{BlockEntry, GroupEntry};
 use crate::types::{Column, ColumnId, PhysicalType};
 
@@ -70,7 +72,7 @@ impl Part {
         group: &GroupRef,
         column: ColumnId,
         expected: PhysicalType,
-    ) -> Result<Option<Column>> {
+    ) -> Result<Option<Arc<Column>>> {
         Ok(self.read_columns(group, &[(column, expected)])?.pop().flatten())
     }
 
@@ -80,8 +82,41 @@ impl Part {
         &self,
         group: &GroupRef,
         columns: &[(ColumnId, PhysicalType)],
-    ) -> Result<Vec<Option<Column>>> {
+    ) -> Result<Vec<Option<Arc<Column>>>> {
         self.read_columns_range(group, columns, 0..group.rows)
+    }
+
+    /// Several columns of a group, as [`Part::read_columns`], if all of them are held decoded.
+    ///
+    /// # Errors
+    /// Those of the index.
+    pub fn held_columns(
+        &self,
+        group: &GroupRef,
+        columns: &[(ColumnId, PhysicalType)],
+    ) -> Result<Option<Vec<Option<Arc<Column>>>>> {
+        let Some(blocks) = self.blocks.get().filter(|_| !columns.is_empty()) else {
+            return Ok(None);
+        };
+        let (number, at_page) = self.locate(group)?;
+        let lead = self.lead(number)?;
+        let mut held = Vec::with_capacity(columns.len());
+        for (column, kind) in columns {
+            let stored = match self.column_index(*column) {
+                Some(index) => self.block(number, &lead, index, at_page)?.len > 0,
+                None => false,
+            };
+            let key = self.block_key(group, *column, *kind);
+            match if stored { blocks.get(&key) } else { None } {
+                None if stored => return Ok(None),
+                found => held.push(found),
+            }
+        }
+        Ok(Some(held))
+    }
+
+    fn block_key(&self, group: &GroupRef, column: ColumnId, kind: PhysicalType) -> BlockKey {
+        BlockKey { part: self.number, group: group.index, column, kind }
     }
 
     /// Rows `rows` of several columns of a group, as [`Part::read_columns`]: cell 0 is that of the
@@ -95,11 +130,14 @@ impl Part {
         group: &GroupRef,
         columns: &[(ColumnId, PhysicalType)],
         rows: Range<u32>,
-    ) -> Result<Vec<Option<Column>>> {
+    ) -> Result<Vec<Option<Arc<Column>>>> {
         let (number, at_page) = self.locate(group)?;
         let lead = self.lead(number)?;
         let entry = self.entry(&lead, at_page)?;
         let rows = self.check_rows(entry, rows)?;
+        // Only whole columns are kept: what is a part of what would be hard to tell and dear to hold.
+        let blocks = self.blocks.get().filter(|_| rows.len() == entry.rows as usize);
+        let mut out: Vec<Option<Arc<Column>>> = vec![None; columns.len()];
         let mut wanted = Vec::new();
         for (slot, (id, expected)) in columns.iter().enumerate() {
             let Some(index) = self.column_index(*id) else {
@@ -114,11 +152,14 @@ impl Part {
             }
             let block = self.block(number, &lead, index, at_page)?;
             if block.len > 0 {
+                let key = self.block_key(group, *id, *expected);
+                out[slot] = blocks.and_then(|blocks| blocks.get(&key));
+            }
+            if block.len > 0 && out[slot].is_none() {
                 wanted.push((entry.offset.saturating_add(u64::from(block.offset)), block, slot));
             }
         }
         wanted.sort_unstable_by_key(|(offset, ..)| *offset);
-        let mut out: Vec<Option<Column>> = vec![None; columns.len()];
         for run in runs(&wanted) {
             let Some((from, bytes)) = self.read_run(run)? else {
                 continue;
@@ -133,7 +174,12 @@ impl Part {
                 let all = entry.rows as usize;
                 let column = decode_column_range(bytes, all, rows.clone(), kind)
                     .map_err(|e| at(&self.path, *offset, e))?;
-                out[*slot] = Some(Column { values: column.values.widen_to(expected), ..column });
+                let values = column.values.widen_to(expected);
+                let column = Arc::new(Column { values, ..column });
+                if let Some(blocks) = blocks {
+                    blocks.put(self.block_key(group, id, expected), &column);
+                }
+                out[*slot] = Some(column);
             }
         }
         Ok(out)

@@ -45,7 +45,8 @@ pub fn small_part(level: Level) -> Vec<u8> {
 }
 
 /// Everything that a part says.
-type Contents = (PartMeta, Vec<(GroupRef, GroupKeys, Vec<Option<Column>>, Vec<ZoneRows>, String)>);
+type Contents =
+    (PartMeta, Vec<(GroupRef, GroupKeys, Vec<Option<Arc<Column>>>, Vec<ZoneRows>, String)>);
 
 pub fn contents(bytes: Vec<u8>) -> Result<Contents> {
     let storage = TestStorage::default();

@@ -48,7 +48,7 @@ fn pages_read_as_they_were_written() {
     for (id, column) in &rows.columns {
         let wanted = [(*id, column.values.physical())];
         let whole = part.read_columns(&group, &wanted).expect("reads");
-        assert_eq!(whole[0].as_ref(), Some(column));
+        assert_eq!(whole[0].as_deref(), Some(column));
         let some = part.read_columns_range(&group, &wanted, 2000..2100).expect("reads");
         let mut expected = Values::with_capacity(wanted[0].1, 100);
         expected.extend_range(&column.values, 2000, 2100);
@@ -76,7 +76,7 @@ fn check(bytes: &[u8], level: Level) {
     assert_eq!(keys.series, rows.series);
     assert_eq!(keys.times, rows.times);
     for ((_, expected), got) in rows.columns.iter().zip(columns) {
-        assert_eq!(Some(expected), got.as_ref());
+        assert_eq!(Some(expected), got.as_deref());
     }
     let storage = TestStorage::default();
     storage.set("p", bytes.to_vec());

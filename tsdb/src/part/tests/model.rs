@@ -151,12 +151,30 @@ fn flatten(
     }
 }
 
+/// Every row of a part: decoded, then decoded again and kept, then as it was kept.
 fn read_back(part: &Part, columns: &[(ColumnId, PhysicalType)]) -> Vec<(u32, i64, Vec<Cell>)> {
+    let decoded = read_rows(part, columns);
+    let blocks = Arc::new(Blocks::new(1 << 30));
+    part.keep_in(&blocks);
+    assert_eq!(read_rows(part, columns), decoded);
+    let held = blocks.held();
+    assert_eq!(read_rows(part, columns), decoded);
+    assert_eq!(blocks.held(), held);
+    for group in groups(part) {
+        let kept = part.held_columns(&group, columns).expect("reads").expect("all are held");
+        for (kept, read) in kept.iter().zip(part.read_columns(&group, columns).expect("reads")) {
+            assert_eq!(kept.as_ref().map(Arc::as_ptr), read.as_ref().map(Arc::as_ptr));
+        }
+    }
+    decoded
+}
+
+fn read_rows(part: &Part, columns: &[(ColumnId, PhysicalType)]) -> Vec<(u32, i64, Vec<Cell>)> {
     let mut out = Vec::new();
     for group in groups(part) {
         let keys = part.read_keys(&group).expect("keys");
         let got = part.read_columns(&group, columns).expect("columns");
-        let refs: Vec<_> = got.iter().map(Option::as_ref).collect();
+        let refs: Vec<_> = got.iter().map(Option::as_deref).collect();
         flatten(&keys.series, &keys.times, &refs, &mut out);
         check_ranges(part, &group, columns, &keys, &refs);
         for (index, (id, kind)) in columns.iter().enumerate() {
@@ -183,7 +201,7 @@ fn check_ranges(
             assert_eq!(got.is_some(), whole.is_some());
             assert!(got.as_ref().is_none_or(|column| column.len() == (to - from) as usize));
             for row in from..to {
-                let part = cell(got.as_ref(), (row - from) as usize);
+                let part = cell(got.as_deref(), (row - from) as usize);
                 assert_eq!(part, cell(*whole, row as usize), "row {row} of {from}..{to}");
             }
         }

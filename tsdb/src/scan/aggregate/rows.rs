@@ -68,7 +68,7 @@ impl AggregateStream {
             let mut mask = vec![true; rows.len()];
             let first = tested.at(&rows).start;
             for ((_, filter), (_, column)) in shared.filters.iter().zip(tested.held()) {
-                filter.test.apply(column.as_ref(), first, &mut mask);
+                filter.test.apply(column.as_deref(), first, &mut mask);
             }
             if !mask.contains(&true) {
                 return Ok(());
@@ -76,7 +76,7 @@ impl AggregateStream {
             keep = Some(mask);
         }
         let window = place.columns(reach, &shared.columns, &self.stats)?;
-        let columns: Vec<_> = window.held().iter().map(Option::as_ref).collect();
+        let columns: Vec<_> = window.held().iter().map(Option::as_deref).collect();
         let at = window.at(&rows);
         self.add_kept(group, times, &columns, (at.start, at.end), keep.as_deref());
         Ok(())

@@ -29,6 +29,7 @@ use std::ops::RangeInclusive;
 use crate::types::{ColumnId, PhysicalType, TableId, TimeRange};
 
 pub use crate::codec::Level;
+pub use cache::CacheBudget;
 pub use reader::{GroupKeys, GroupRef, PageStats, Part};
 pub use writer::PartWriter;
 pub use zones::{ZoneRows, ZoneStats, ZoneValues};

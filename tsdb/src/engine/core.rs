@@ -21,6 +21,7 @@ use crate::series::SeriesIndex;
 use crate::types::{ColumnId, MergeMode, PhysicalType, TableSchema, TimeRange};
 
 use super::files;
+use super::memory::Memory;
 use super::options::Options;
 use super::queue::Queue;
 use super::state::{Snapshot, State, TableState};
@@ -94,6 +95,7 @@ pub(crate) struct Core {
     pub merging: Mutex<()>,
     pub wake: Wake,
     pub counters: Counters,
+    pub memory: Memory,
     failure: RwLock<Option<String>>,
     pub stopping: AtomicBool,
     /// Signalled when heads shrink.
@@ -114,6 +116,10 @@ impl Core {
         lock: Box<dyn std::any::Any + Send + Sync>,
     ) -> Core {
         let queue = Queue::new(options.queue_bytes_max);
+        let memory = Memory::new(&options);
+        memory.note_heads(state.head_bytes);
+        let parts = state.tables.values().flat_map(|table| table.parts.iter());
+        parts.for_each(|part| part.part.charge_to(&memory.cache));
         Core {
             storage,
             options,
@@ -128,6 +134,7 @@ impl Core {
             merging: Mutex::new(()),
             wake: Wake::default(),
             counters: Counters::default(),
+            memory,
             failure: RwLock::new(None),
             stopping: AtomicBool::new(false),
             room: (Mutex::new(()), Condvar::new()),

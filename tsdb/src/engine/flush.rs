@@ -237,6 +237,7 @@ fn install(
     let mut handles = Vec::new();
     if let Some(entry) = entry {
         let part = Part::open(&*core.storage, &files::part(id, entry.id))?;
+        part.charge_to(&core.memory.cache);
         handles.push(PartHandle::new(entry, part, Arc::clone(&core.storage)));
     }
     // Deletes come into the version with the flush position, if parts still need them. A merge

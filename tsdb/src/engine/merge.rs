@@ -191,6 +191,7 @@ fn install(
     let mut handles = Vec::with_capacity(outputs.len());
     for entry in &outputs {
         let part = Part::open(&*core.storage, &files::part(id, entry.id))?;
+        part.charge_to(&core.memory.cache);
         handles.push(PartHandle::new(entry.clone(), part, Arc::clone(&core.storage)));
     }
     let gone: Vec<u64> = inputs.iter().map(|part| part.entry.id).collect();

@@ -5,7 +5,7 @@ mod rows;
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
-use super::cache::{Cache, Decoded, SectionKey};
+use super::cache::{Cache, CacheBudget, Decoded, SectionKey};
 use super::format::{Footer, HEADER_BYTES, Header, PageEntry, TRAILER_BYTES, Trailer};
 use super::index::{
     BlockEntry, ColumnStats, GroupEntry, Lead, Section, decode_blocks, decode_column_stats,
@@ -27,7 +27,7 @@ pub struct Part {
     meta: PartMeta,
     /// Number of the first group of each page, and the number of all groups.
     page_starts: Vec<u32>,
-    cache: Cache,
+    cache: Arc<Cache>,
 }
 
 /// A row group, as found in the directory.
@@ -143,7 +143,7 @@ impl Part {
             page_starts.push(end);
         }
         let meta = footer.meta(&header, len);
-        Ok(Part { path: path.to_owned(), file, footer, meta, page_starts, cache: Cache::default() })
+        Ok(Part { path: path.to_owned(), file, footer, meta, page_starts, cache: Arc::default() })
     }
 
     /// What the part is.
@@ -164,6 +164,11 @@ impl Part {
     /// Bytes of decoded index held.
     pub fn cached_bytes(&self) -> usize {
         self.cache.bytes()
+    }
+
+    /// Counts the decoded index against a budget that parts share, from now on.
+    pub fn charge_to(&self, budget: &Arc<CacheBudget>) {
+        budget.join(&self.cache);
     }
 
     /// Drops the decoded index that was not used for longest until at most `bytes_max` are held.

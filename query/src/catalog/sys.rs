@@ -72,6 +72,12 @@ pub(super) const DEFS: &[Def] = &[
         columns: &[("name", T::Text), ("value", T::Int8)],
         fill: stats,
     },
+    Def {
+        schema: "sys",
+        name: "memory",
+        columns: &[("pool", T::Text), ("used", T::Int8), ("limit", T::Int8), ("peak", T::Int8)],
+        fill: memory,
+    },
 ];
 
 /// ns as µs; the ends of the axis have no time.
@@ -156,6 +162,13 @@ fn log(image: &Image, rows: &mut Rows) -> QueryResult<()> {
         s.commits.into(),
         s.syncs.into(),
     ]);
+    Ok(())
+}
+
+fn memory(image: &Image, rows: &mut Rows) -> QueryResult<()> {
+    for pool in &image.pools {
+        rows.push([pool.name.into(), pool.used.into(), pool.limit.into(), pool.peak.into()]);
+    }
     Ok(())
 }
 

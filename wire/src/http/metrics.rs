@@ -8,7 +8,7 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use tsdb::DbStats;
+use tsdb::{DbStats, PoolUsage};
 
 use super::login;
 use super::state::HttpState;
@@ -55,7 +55,9 @@ pub(super) async fn metrics(State(state): State<HttpState>, request: Request) ->
     match state.backend() {
         Err(refusal) => return refusal.into_response(),
         Ok(backend) => {
-            engine(&backend.stats(), &mut text);
+            let stats = backend.stats();
+            engine(&stats, &mut text);
+            memory(&backend.pools(&stats), &mut text);
             gauge("queries_running", backend.queries_running() as u64, &mut text);
             gauge("read_only", u64::from(backend.read_only().is_some()), &mut text);
         }
@@ -90,6 +92,23 @@ pub(super) fn request_done(route: &'static str, status: StatusCode, took: Durati
 fn gauge(name: &str, value: u64, out: &mut String) {
     // Writing to a String cannot fail.
     let _ = writeln!(out, "# TYPE millrace_{name} gauge\nmillrace_{name} {value}");
+}
+
+/// Pools of memory as one metric each of use, limit and peak.
+fn memory(pools: &[PoolUsage], out: &mut String) {
+    type Figure = fn(&PoolUsage) -> u64;
+    let figures: [(&str, Figure); 3] = [
+        ("memory_bytes", |pool| pool.used),
+        ("memory_limit_bytes", |pool| pool.limit),
+        ("memory_peak_bytes", |pool| pool.peak),
+    ];
+    for (name, figure) in figures {
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "# TYPE millrace_{name} gauge");
+        for pool in pools {
+            let _ = writeln!(out, "millrace_{name}{{pool=\"{}\"}} {}", pool.name, figure(pool));
+        }
+    }
 }
 
 fn counter(name: &str, value: u64, out: &mut String) {

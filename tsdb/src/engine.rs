@@ -310,6 +310,9 @@ impl Db {
             rows_written: core.counters.rows.load(Ordering::Relaxed),
             flushes: core.counters.flushes.load(Ordering::Relaxed),
             merges: core.counters.merges.load(Ordering::Relaxed),
+            flush_bytes: core.counters.flush_bytes.load(Ordering::Relaxed),
+            merge_bytes: core.counters.merge_bytes.load(Ordering::Relaxed),
+            last_bytes: core.counters.last_bytes.load(Ordering::Relaxed),
             pools: core.memory.pools(&state, &core.queue, &core.options),
             ..DbStats::default()
         };

@@ -22,12 +22,7 @@ impl Budget {
     /// A budget of `bytes`, rounded down to whole units.
     pub fn new(name: &'static str, bytes: usize) -> Budget {
         let units = (bytes / UNIT_BYTES).min(u32::MAX as usize).min(Semaphore::MAX_PERMITS);
-        Budget {
-            name,
-            semaphore: Arc::new(Semaphore::new(units)),
-            units,
-            peak: AtomicU64::new(0),
-        }
+        Budget { name, semaphore: Arc::new(Semaphore::new(units)), units, peak: AtomicU64::new(0) }
     }
 
     /// Waits for `units`.

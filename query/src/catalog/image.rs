@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use tsdb::{DbStats, PoolUsage};
 use tsdb::types::TableSchema;
+use tsdb::{DbStats, PoolUsage};
 
 use crate::RoleInfo;
 use crate::error::QueryResult;

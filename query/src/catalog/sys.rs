@@ -192,6 +192,9 @@ fn stats(image: &Image, rows: &mut Rows) -> QueryResult<()> {
         ("rows_written", s.rows_written),
         ("flushes", s.flushes),
         ("merges", s.merges),
+        ("flush_bytes", s.flush_bytes),
+        ("merge_bytes", s.merge_bytes),
+        ("last_bytes", s.last_bytes),
         ("queue_bytes", s.queue_bytes),
         ("cache_bytes", s.cache_bytes),
     ];

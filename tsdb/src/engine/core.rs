@@ -35,6 +35,10 @@ pub(crate) struct Counters {
     pub rows: AtomicU64,
     pub flushes: AtomicU64,
     pub merges: AtomicU64,
+    /// Bytes of parts that flushes and merges wrote, and of last-row parts.
+    pub flush_bytes: AtomicU64,
+    pub merge_bytes: AtomicU64,
+    pub last_bytes: AtomicU64,
 }
 
 /// Work for the maintenance threads.

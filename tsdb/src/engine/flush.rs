@@ -143,6 +143,7 @@ fn write_part(
         Ok(())
     })?;
     let meta = writer.finish()?;
+    core.counters.flush_bytes.fetch_add(meta.bytes, Ordering::Relaxed);
     Ok(Some(PartEntry {
         id: part_id,
         table: id,
@@ -195,7 +196,8 @@ fn write_last(
             writer.append(&rows)?;
         }
     }
-    writer.finish()?;
+    let meta = writer.finish()?;
+    core.counters.last_bytes.fetch_add(meta.bytes, Ordering::Relaxed);
     Ok(())
 }
 

@@ -165,6 +165,7 @@ fn write_range(
     let mut writer = PartWriter::create(&*core.storage, &path, spec)?;
     each_batch(sources, schema, range, |rows| writer.append(&rows))?;
     let meta = writer.finish()?;
+    core.counters.merge_bytes.fetch_add(meta.bytes, Ordering::Relaxed);
     if meta.rows == 0 {
         core.storage.remove(&path).map_err(|e| Error::io(format_args!("removing {path}"), &e))?;
         return Ok(None);

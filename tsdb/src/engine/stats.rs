@@ -41,6 +41,12 @@ pub struct DbStats {
     pub flushes: u64,
     /// Merges since the start.
     pub merges: u64,
+    /// Bytes of parts that flushes wrote since the start.
+    pub flush_bytes: u64,
+    /// Bytes of parts that merges wrote since the start.
+    pub merge_bytes: u64,
+    /// Bytes of last rows that flushes wrote since the start.
+    pub last_bytes: u64,
     /// Bytes of records and rows that are not applied yet.
     pub queue_bytes: u64,
     /// Decoded part indexes held, bytes.

@@ -138,6 +138,9 @@ fn engine(stats: &DbStats, out: &mut String) {
         ("rows_written", stats.rows_written),
         ("flushes", stats.flushes),
         ("merges", stats.merges),
+        ("flush_bytes", stats.flush_bytes),
+        ("merge_bytes", stats.merge_bytes),
+        ("last_bytes", stats.last_bytes),
     ];
     gauges.iter().for_each(|(name, value)| gauge(name, *value, out));
     counters.iter().for_each(|(name, value)| counter(name, *value, out));

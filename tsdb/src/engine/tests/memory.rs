@@ -12,7 +12,8 @@ fn open(options: Options) -> Arc<Db> {
 }
 
 fn create(db: &Db, name: &str) -> TableId {
-    let column = |name: &str, kind, key| NewColumn { name: name.into(), kind, key, not_null: false };
+    let column =
+        |name: &str, kind, key| NewColumn { name: name.into(), kind, key, not_null: false };
     let new = NewTable {
         name: name.into(),
         time_name: "time".into(),

@@ -344,7 +344,8 @@ fn print(figures: &Figures) {
         mib(figures.peak_memory)
     );
     println!(
-        "parts     at most {} while writing, {} at its end, {} settled (in {:.1} s), of {} partitions",
+        "parts     at most {} while writing, {} at its end, {} settled (in {:.1} s); \
+         {} partitions",
         figures.parts_peak,
         figures.parts_before,
         figures.parts_settled,

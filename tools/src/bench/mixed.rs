@@ -53,7 +53,7 @@ pub struct MixedArgs {
     #[arg(long, default_value_t = 20.0)]
     pub queries_per_second: f64,
     /// Hosts.
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub scale: u32,
     /// Connections that write.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]

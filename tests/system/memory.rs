@@ -15,8 +15,8 @@ async fn pools(client: &tokio_postgres::Client) -> BTreeMap<String, (i64, i64, i
 
 #[test]
 fn pools_are_shown_and_kept_on_little_memory() {
-    let server = TestServer::with(&["--memory-bytes-max=128MiB"]);
-    // Some 12 MB of rows through a queue of 2.5 MiB and heads of 16 MiB.
+    let server = TestServer::with(&["--memory-bytes-max=192MiB"]);
+    // Some 12 MB of rows through a queue of 2.5 MiB and heads of 19 MiB.
     std::thread::scope(|scope| {
         for writer in 0..3 {
             let server = &server;
@@ -55,8 +55,8 @@ fn pools_are_shown_and_kept_on_little_memory() {
         ];
         assert_eq!(names, expected);
         let limits = pools.iter().filter(|(name, _)| *name != "process").map(|(_, pool)| pool.1);
-        assert!(limits.sum::<i64>() <= 80 << 20, "{pools:?}");
-        assert_eq!(pools["process"].1, 128 << 20);
+        assert!(limits.sum::<i64>() <= 96 << 20, "{pools:?}");
+        assert_eq!(pools["process"].1, 192 << 20);
         for (name, (used, limit, peak)) in &pools {
             assert!(used <= peak && *limit > 0, "{name}: {pools:?}");
         }
@@ -67,7 +67,7 @@ fn pools_are_shown_and_kept_on_little_memory() {
     });
     let metrics = server.http().get("/metrics").unwrap().text();
     for line in [
-        "millrace_memory_limit_bytes{pool=\"process\"} 134217728",
+        "millrace_memory_limit_bytes{pool=\"process\"} 201326592",
         "millrace_memory_peak_bytes{pool=\"heads\"} ",
         "# TYPE millrace_memory_bytes gauge",
     ] {
@@ -92,7 +92,7 @@ fn limits_beyond_the_memory_are_refused_at_the_start() {
     let words = start(&["--memory-bytes-max=256MiB", "--query-memory-bytes-max=1GiB"]);
     assert!(words.contains("`memory_bytes_max` is 256 MiB") && words.contains("needs"), "{words}");
     let words = start(&["--memory-bytes-max=1MiB"]);
-    assert!(words.contains("at least 134217728"), "{words}");
+    assert!(words.contains("at least 201326592"), "{words}");
     let words = start(&["--http-memory-bytes-max=1MiB", "--body-bytes-max=1MiB"]);
     assert!(words.contains("3 times `body_bytes_max"), "{words}");
     assert!(!data.exists(), "nothing was made");

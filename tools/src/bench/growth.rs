@@ -69,9 +69,13 @@ struct Grown {
     queries: Vec<QueryFigures>,
 }
 
+/// A query's name, and what makes its text.
+type Asked = (&'static str, Box<dyn Fn(&mut Draw) -> String>);
+
 /// Queries of the suite whose selection does not grow with the data: those over all hosts name
-/// theirs, those over all times have a window.
-fn queries(hosts: u32) -> Vec<(&'static str, Box<dyn Fn(&mut Draw) -> String>)> {
+/// theirs, those over all times have a window. Where values decide how many rows come back
+/// (`high-cpu`), the rows of an hour stand in, since values differ.
+fn queries(hosts: u32) -> Vec<Asked> {
     let plain: [Query; 5] = [
         ("single-groupby-1-1-1", |draw| group_by_minute(draw, 1, 1, HOUR)),
         ("single-groupby-1-8-1", |draw| group_by_minute(draw, 1, 8, HOUR)),
@@ -79,7 +83,7 @@ fn queries(hosts: u32) -> Vec<(&'static str, Box<dyn Fn(&mut Draw) -> String>)> 
         ("cpu-max-all-1", |draw| max_all(draw, 1)),
         ("cpu-max-all-8", |draw| max_all(draw, 8)),
     ];
-    let mut all: Vec<(&'static str, Box<dyn Fn(&mut Draw) -> String>)> = Vec::new();
+    let mut all: Vec<Asked> = Vec::new();
     for (name, text) in plain {
         all.push((name, Box::new(text)));
     }
@@ -109,10 +113,10 @@ fn queries(hosts: u32) -> Vec<(&'static str, Box<dyn Fn(&mut Draw) -> String>)> 
         }),
     ));
     all.push((
-        "high-cpu-1",
+        "rows-of-an-hour",
         Box::new(|draw| {
-            let (window, hosts) = (draw.window(12 * HOUR), draw.hosts(1));
-            format!("SELECT * FROM cpu WHERE usage_user > 90.0 AND {window} AND {hosts}")
+            let (window, hosts) = (draw.window(HOUR), draw.hosts(1));
+            format!("SELECT * FROM cpu WHERE {window} AND {hosts}")
         }),
     ));
     all.push((
@@ -208,14 +212,14 @@ fn measure(
     Ok(grown)
 }
 
-/// A failed query, or one that found another number of rows where values do not decide it.
+/// A failed query, or one that found another number of rows: no value decides it.
 fn check(grown: &[Grown]) -> Result<()> {
     for database in grown {
         for (query, base) in database.queries.iter().zip(&grown[0].queries) {
             if let Some(error) = &query.error {
                 return Err(Failure::new(format!("{}: {}: {error}", database.name, query.name)));
             }
-            if query.name != "high-cpu-1" && (query.rows != base.rows || query.rows == 0) {
+            if query.rows != base.rows || query.rows == 0 {
                 return Err(Failure::new(format!(
                     "{}: {} gave {} rows, the base {}",
                     database.name, query.name, query.rows, base.rows

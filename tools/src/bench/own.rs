@@ -39,7 +39,7 @@ impl OwnArgs {
     pub fn judge(&self, verdicts: &[Verdict]) -> Result<()> {
         println!();
         for verdict in verdicts {
-            println!("{:<6}{}", if verdict.holds { "ok" } else { "MISSED" }, verdict.words);
+            println!("{:<8}{}", if verdict.holds { "ok" } else { "MISSED" }, verdict.words);
         }
         match verdicts.iter().filter(|verdict| !verdict.holds).count() {
             missed if missed > 0 && self.strict => {

@@ -92,7 +92,7 @@ fn line(out: &mut Vec<u8>, series: u32, round: u32, time: i64) {
         series % 97,
         round % 10,
         series % 10,
-        series % 13 != 0
+        !series.is_multiple_of(13)
     );
     out.extend_from_slice(text.as_bytes());
 }

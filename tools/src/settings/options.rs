@@ -122,7 +122,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         "memory_bytes_max",
         Kind::Bytes,
         AUTO,
-        128 << 20,
+        192 << 20,
         "Memory of the whole server; auto: half of the machine's or control group's",
     ),
     option(

@@ -59,9 +59,9 @@ fn wrong_values_are_refused_with_words() {
     check_refused(&[("time_min", "2000-02-30")], "a day such as");
     check_refused(&[("tls_key", "k.pem")], "go together");
     check_refused(&[("shards", "65")], "at most 64");
-    check_refused(&[("memory_bytes_max", "100MiB")], "at least 134217728");
+    check_refused(&[("memory_bytes_max", "100MiB")], "at least 201326592");
     check_refused(&[("memory_bytes_max", "1GiB"), ("cache_bytes_max", "1GiB")], "needs");
-    check_refused(&[("log_bytes_max", "auto")], "must be a number");
+    check_refused(&[("log_bytes_max", "auto")], "units are");
 }
 
 #[test]
@@ -109,9 +109,9 @@ fn the_sample_file_gives_the_same_settings() {
 
 #[test]
 fn memory_is_one_setting() {
-    let small = Settings::from_layers(&[layer("flags", &[("memory_bytes_max", "128MiB")])]);
+    let small = Settings::from_layers(&[layer("flags", &[("memory_bytes_max", "192MiB")])]);
     let small = small.unwrap();
-    assert_eq!(small.number("memory_bytes_max"), 128 << 20);
+    assert_eq!(small.number("memory_bytes_max"), 192 << 20);
     small.engine().validate().unwrap();
     let layers = [layer("flags", &[("head_bytes_max", "4096"), ("cache_bytes_max", "auto")])];
     let settings = Settings::on_machine(&layers, 8 << 30).unwrap();

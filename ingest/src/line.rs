@@ -81,11 +81,17 @@ pub struct LineLimits {
     pub line_bytes_max: usize,
     /// Refused lines told one by one; the rest are only counted. Default 100.
     pub refused_told_max: usize,
+    /// Keys of known series kept beside their numbers, bytes. Default 64 MiB.
+    pub cache_bytes_max: usize,
 }
 
 impl Default for LineLimits {
     fn default() -> Self {
-        LineLimits { line_bytes_max: 4 << 20, refused_told_max: 100 }
+        LineLimits {
+            line_bytes_max: 4 << 20,
+            refused_told_max: 100,
+            cache_bytes_max: cache::CACHE_BYTES_MAX,
+        }
     }
 }
 

@@ -19,9 +19,11 @@ use tsdb::types::{
     Column, ColumnId, ColumnSpec, ColumnType, Key, SeriesRef, TableId, TableOptions, TableSchema,
     TimePrecision, WriteBatch,
 };
-use tsdb::{Command, Committed, Db, Error, NewColumn, NewTable, Outcome, Result, Snapshot};
+use tsdb::{
+    Command, Committed, Db, Error, NewColumn, NewTable, Outcome, PoolUsage, Result, Snapshot,
+};
 
-use crate::line::cache::{CACHE_BYTES_MAX, SeriesCache};
+use crate::line::cache::SeriesCache;
 use crate::line::request::{Context, Only, Refusals, parse};
 use crate::line::table::{Sealed, SeriesName, TableBatch, TagColumn};
 use crate::line::{Catalogue, LineLimits, Precision, StoreLimits, TIME_NAME};
@@ -109,12 +111,18 @@ impl LineWriter {
 
     /// A writer into anything that can commit.
     pub fn with_store(store: Arc<dyn Store>, limits: LineLimits) -> Arc<LineWriter> {
-        Arc::new(LineWriter { store, limits, cache: SeriesCache::new(CACHE_BYTES_MAX) })
+        let cache = SeriesCache::new(limits.cache_bytes_max);
+        Arc::new(LineWriter { store, limits, cache })
     }
 
     /// Limits it was made with.
     pub fn limits(&self) -> &LineLimits {
         &self.limits
+    }
+
+    /// What the cache of known series holds.
+    pub fn cache_usage(&self) -> PoolUsage {
+        self.cache.usage()
     }
 
     /// Parses, makes missing tables and columns, writes all good lines in one record; returns

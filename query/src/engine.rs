@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::physical_planner::DefaultPhysicalPlanner;
 use tsdb::Db;
 
 use crate::error::{QueryError, QueryResult};
+use crate::memory::{Pools, QueryPool};
 use crate::session::Session;
 use crate::table::TableCache;
 use crate::{Directory, Identity, functions, plan};
@@ -59,6 +59,7 @@ pub struct Engine {
     planner: DefaultPhysicalPlanner,
     tables: TableCache,
     running: Arc<AtomicUsize>,
+    pools: Pools,
 }
 
 impl Engine {
@@ -85,8 +86,14 @@ impl Engine {
         let disk = DiskManagerBuilder::default()
             .with_mode(DiskManagerMode::Directories(vec![options.spill_folder.clone()]))
             .with_max_temp_directory_size(options.spill_bytes_max);
+        let pool = Arc::new(QueryPool::new(options.memory_bytes_max));
+        let pools = Pools::default();
+        pools.register({
+            let pool = Arc::clone(&pool);
+            move || pool.usage()
+        });
         let env = RuntimeEnvBuilder::new()
-            .with_memory_pool(Arc::new(FairSpillPool::new(options.memory_bytes_max)))
+            .with_memory_pool(pool)
             .with_disk_manager_builder(disk)
             .build_arc()?;
         let mut base = SessionStateBuilder::new_with_default_features()
@@ -103,6 +110,7 @@ impl Engine {
             planner: DefaultPhysicalPlanner::default(),
             tables: TableCache::default(),
             running: Arc::new(AtomicUsize::new(0)),
+            pools,
         }))
     }
 
@@ -116,6 +124,11 @@ impl Engine {
     /// has no place to refuse them one by one.
     pub fn session(self: &Arc<Self>, identity: Identity, settings: &[(String, String)]) -> Session {
         Session::new(self.clone(), identity, settings)
+    }
+
+    /// Pools of memory beside those of the storage engine; doors register theirs.
+    pub fn pools(&self) -> &Pools {
+        &self.pools
     }
 
     /// Statements that run now.

@@ -11,6 +11,7 @@ mod error;
 mod explain;
 mod functions;
 mod insert;
+mod memory;
 mod names;
 mod native;
 mod plan;
@@ -28,6 +29,7 @@ use datafusion::execution::SendableRecordBatchStream;
 pub use copy::{Format as CopyFormat, Header as CopyHeader, Options as CopyOptions};
 pub use engine::{Engine, QueryOptions};
 pub use error::{QueryError, QueryResult};
+pub use memory::Pools;
 pub use session::{Session, TransactionStatus};
 pub use statement::{OfPrepared, Statement};
 

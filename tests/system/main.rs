@@ -1,10 +1,12 @@
 //! Whole-system tests in one binary.
 
+mod benches;
 mod commands;
 mod copy;
 mod crash;
 mod hostile;
 mod login;
+mod memory;
 mod psql;
 mod python;
 mod restart;

@@ -159,6 +159,14 @@ impl Drop for Server {
     }
 }
 
+/// Resident memory of this process as a pool: all of the others are in it.
+pub fn own_memory(bytes_max: u64) -> tsdb::PoolUsage {
+    // Where there is no /proc nothing is known.
+    let own = |name| memory(std::process::id(), name).unwrap_or(0);
+    let (used, peak) = (own("VmRSS:"), own("VmHWM:"));
+    tsdb::PoolUsage { name: "process", used, limit: bytes_max, peak }
+}
+
 /// A line such as `VmHWM:  1234 kB` of a process's status, bytes.
 fn memory(pid: u32, name: &str) -> Result<u64> {
     let path = format!("/proc/{pid}/status");

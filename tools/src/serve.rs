@@ -30,6 +30,7 @@ pub fn run(args: &ServeArgs) -> Result<()> {
         return Ok(());
     }
     logging::init(settings.text("log"), settings.text("log_format"))?;
+    settings.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("millrace-net")

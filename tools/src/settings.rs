@@ -1,12 +1,13 @@
 //! Settings of the server. Layers, each over the one before: defaults, settings file, variables
 //! `MILLRACE_*`, flags. A key that no option has is refused, with the list of those there are.
 
+mod budget;
 pub mod options;
 mod parse;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -36,6 +37,10 @@ pub struct Layer {
 #[derive(Clone)]
 pub struct Settings {
     values: BTreeMap<&'static str, String>,
+    /// Options whose values follow from the memory there is.
+    automatic: BTreeSet<&'static str>,
+    /// What the user should know before the server starts.
+    warnings: Vec<String>,
 }
 
 impl std::fmt::Debug for Settings {
@@ -58,6 +63,11 @@ impl Settings {
 
     /// Checks and merges layers; later ones win.
     pub fn from_layers(layers: &[Layer]) -> Result<Settings> {
+        Settings::on_machine(layers, budget::machine_bytes())
+    }
+
+    /// As [`Settings::from_layers`] on a machine with so much memory.
+    fn on_machine(layers: &[Layer], machine_bytes: u64) -> Result<Settings> {
         let defaults = Layer {
             source: "defaults".into(),
             values: OPTIONS.iter().map(|o| (o.name.to_owned(), o.default.to_owned())).collect(),
@@ -74,7 +84,12 @@ impl Settings {
                 values.insert(option.name, text);
             }
         }
-        let settings = Settings { values };
+        let given = |name: &str| values.get(name).and_then(|text| text.parse().ok());
+        let split = budget::split(machine_bytes, &given).map_err(Failure::usage)?;
+        let automatic: BTreeSet<&'static str> =
+            split.limits.keys().copied().filter(|name| given(name).is_none()).collect();
+        values.extend(split.limits.iter().map(|(name, bytes)| (*name, bytes.to_string())));
+        let settings = Settings { values, automatic, warnings: split.warnings };
         settings.check()?;
         Ok(settings)
     }
@@ -116,6 +131,11 @@ impl Settings {
             }
         }
         Ok(())
+    }
+
+    /// What the user should know before the server starts.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Text of an option.
@@ -169,6 +189,8 @@ impl Settings {
         options.log_segment_bytes_max = self.number("log_segment_bytes_max");
         options.queue_bytes_max = self.number("queue_bytes_max");
         options.cache_bytes_max = self.number("cache_bytes_max");
+        options.blocks_bytes_max = self.number("blocks_bytes_max");
+        options.series_bytes_max = self.number("series_bytes_max");
         options.merge_fan_in = self.number("merge_fan_in") as usize;
         let day = |name| parse_day_ns(self.text(name)).unwrap_or(0);
         options.times = tsdb::types::TimeRange::new(day("time_min"), day("time_max"));
@@ -179,7 +201,8 @@ impl Settings {
         options
     }
 
-    /// The settings as a file that would give them, with meanings; secrets are left out.
+    /// The settings as a file that would give them, with meanings; secrets are left out, and what
+    /// follows from the memory there is stays so.
     pub fn to_toml(&self) -> String {
         let mut out = String::new();
         for option in OPTIONS {
@@ -187,6 +210,9 @@ impl Settings {
             out.push_str(&format!("# {}{}\n", option.meaning, bound(option)));
             match option.kind {
                 Kind::Secret => out.push_str(&format!("# {} = \"...\"\n\n", option.name)),
+                _ if self.automatic.contains(option.name) => {
+                    out.push_str(&format!("# {} = {value}\n\n", option.name));
+                }
                 Kind::Switch | Kind::Count | Kind::Bytes | Kind::Seconds => {
                     out.push_str(&format!("{} = {value}\n\n", option.name));
                 }

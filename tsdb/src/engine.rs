@@ -13,6 +13,7 @@ mod core;
 mod delete;
 mod files;
 mod flush;
+mod memory;
 mod merge;
 mod narrow;
 mod newest;
@@ -30,6 +31,7 @@ mod verify;
 pub(crate) mod version;
 
 pub use command::{Command, Committed, NewColumn, NewTable, Outcome, Pending};
+pub use memory::PoolUsage;
 pub use open::Identity;
 pub use options::Options;
 pub use prepare::BATCH_ROWS_MAX;
@@ -160,7 +162,7 @@ impl Db {
         }
         self.wait_for_room()?;
         let (promise, pending) = promise();
-        let waiting = Waiting { commands: prepared, payload, promise };
+        let waiting = Waiting::new(prepared, payload, promise);
         self.core.queue.push(waiting).map_err(|_| Error::Closed)?;
         Ok(pending)
     }
@@ -185,16 +187,48 @@ impl Db {
                 )));
             }
         }
+        self.check_series_memory(&batch, table, snapshot)?;
         prepare(batch, &table.schema, series, &core.options, core.shards)
     }
 
-    /// Waits while the heads hold more than they may; the flusher makes room.
+    /// New series are refused where index and last rows take what they may.
+    fn check_series_memory(
+        &self,
+        batch: &WriteBatch,
+        table: &TableState,
+        snapshot: &Snapshot,
+    ) -> Result<()> {
+        let (memory, most) = (&self.core.memory, self.core.options.series_bytes_max);
+        if memory.series_bytes(table) <= most {
+            return Ok(());
+        }
+        let new = |series: &crate::types::SeriesRef| match series {
+            crate::types::SeriesRef::Known(_) => false,
+            crate::types::SeriesRef::Key(key) => table.series.lookup(key).is_none(),
+        };
+        // Tables dropped meanwhile may have made room.
+        if !batch.series.iter().any(new) || memory.recount_series(&snapshot.state) <= most {
+            return Ok(());
+        }
+        Err(Error::Full(format!(
+            "the series of all tables take the {most} bytes of memory that they may, and the write \
+             to table \"{}\" brings new ones; drop tables, use fewer keys or raise series_bytes_max",
+            table.schema.name
+        )))
+    }
+
+    /// Waits while the heads, with what is queued for them, hold more than they may; the flusher
+    /// makes room.
     fn wait_for_room(&self) -> Result<()> {
         let core = &self.core;
         if !core.options.background {
             return Ok(());
         }
-        while core.state.load().head_bytes > core.options.heads_bytes_max {
+        let over = || {
+            let queued = core.queue.bytes() / 2;
+            core.state.load().head_bytes + queued > core.options.heads_bytes_max
+        };
+        while over() {
             core.check_writable()?;
             core.wake.flush();
             let mut guard = core.room.0.lock();
@@ -276,6 +310,10 @@ impl Db {
             rows_written: core.counters.rows.load(Ordering::Relaxed),
             flushes: core.counters.flushes.load(Ordering::Relaxed),
             merges: core.counters.merges.load(Ordering::Relaxed),
+            flush_bytes: core.counters.flush_bytes.load(Ordering::Relaxed),
+            merge_bytes: core.counters.merge_bytes.load(Ordering::Relaxed),
+            last_bytes: core.counters.last_bytes.load(Ordering::Relaxed),
+            pools: core.memory.pools(&state, &core.queue, &core.options),
             ..DbStats::default()
         };
         if let Some(log) = core.log.lock().as_ref() {
@@ -410,17 +448,13 @@ fn merge_loop(core: &Arc<Core>) {
                 }
             }
         }
-        trim_caches(core);
+        charge_caches(core);
     }
 }
 
-/// Keeps the decoded indexes of all parts under their limit.
-fn trim_caches(core: &Core) {
+/// Sees to it that the decoded indexes of all parts count against their limit.
+fn charge_caches(core: &Core) {
     let state = core.state.load_full();
-    let parts: Vec<_> = state.tables.values().flat_map(|t| t.parts.iter()).collect();
-    let held: usize = parts.iter().map(|part| part.part.cached_bytes()).sum();
-    let most = core.options.cache_bytes_max as usize;
-    if held > most && !parts.is_empty() {
-        parts.iter().for_each(|part| part.part.trim(most / parts.len()));
-    }
+    let parts = state.tables.values().flat_map(|table| table.parts.iter());
+    parts.for_each(|part| part.part.charge_to(&core.memory.cache));
 }

@@ -18,7 +18,7 @@ pub mod types;
 pub use deletes::Selection;
 pub use engine::{
     Command, Committed, Db, DbStats, NewColumn, NewTable, Options, Outcome, PartInfo, Pending,
-    RecoveryReport, Snapshot, Table, TableStats,
+    PoolUsage, RecoveryReport, Snapshot, Table, TableStats,
 };
 pub use error::{Error, Result};
 pub use scan::{

@@ -31,6 +31,7 @@ use crate::types::{ColumnId, PhysicalType, TableId, TimeRange};
 
 pub use crate::codec::Level;
 pub use blocks::Blocks;
+pub use cache::CacheBudget;
 pub use reader::{GroupKeys, GroupRef, PageStats, Part};
 pub use writer::PartWriter;
 pub use zones::{ZoneRows, ZoneStats, ZoneValues};

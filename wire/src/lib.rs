@@ -1,6 +1,7 @@
 //! Millrace's front doors: Postgres wire and HTTP, with TLS and log-in for both. `README.md` is
 //! the map.
 
+mod budget;
 pub mod http;
 pub mod pg;
 pub mod tls;

@@ -48,6 +48,8 @@ use cancel::Cancels;
 use connection::Connection;
 use socket::{End, Socket, fatal};
 
+use crate::budget::{Budget, UNIT_BYTES};
+
 /// How the door behaves.
 #[derive(Clone, Debug)]
 pub struct PgOptions {
@@ -80,7 +82,7 @@ pub struct PgLimits {
     pub startup_bytes_max: usize,
     /// Bytes of a message after log-in. Default 256 MiB.
     pub message_bytes_max: usize,
-    /// Bytes of messages above 1 MiB that all connections together hold; further ones wait unread.
+    /// Bytes of messages above 64 KiB that all connections together hold; further ones wait unread.
     /// Default 512 MiB; never less than one largest message.
     pub messages_large_bytes_max: usize,
     /// Bytes of a statement's text, whose syntax tree is many times as large. Default 16 MiB.
@@ -117,8 +119,8 @@ struct Shared<B> {
     options: PgOptions,
     tls: Option<TlsAcceptor>,
     cancels: Arc<Cancels>,
-    /// Budget of large messages, in KiB.
-    large_bytes: Arc<Semaphore>,
+    /// Budget of large messages.
+    large_bytes: Arc<Budget>,
     shutdown: CancellationToken,
 }
 
@@ -130,7 +132,7 @@ impl<B: Backend> Shared<B> {
         shutdown: CancellationToken,
     ) -> Shared<B> {
         let limits = &options.limits;
-        let large = limits.messages_large_bytes_max.max(limits.message_bytes_max) / 1024 + 1;
+        let large = limits.messages_large_bytes_max.max(limits.message_bytes_max + UNIT_BYTES);
         let acceptor = tls.map(|config| {
             let mut config = ServerConfig::clone(&config);
             // The name by which newer clients ask for this protocol.
@@ -141,7 +143,7 @@ impl<B: Backend> Shared<B> {
             backend,
             tls: acceptor,
             cancels: Arc::default(),
-            large_bytes: Arc::new(Semaphore::new(large.min(Semaphore::MAX_PERMITS))),
+            large_bytes: Arc::new(Budget::new("postgres messages", large)),
             shutdown,
             options,
         }
@@ -167,7 +169,10 @@ pub async fn serve(
         let words = "TLS is required on the Postgres port but no certificate is given";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, words));
     }
+    let pools = Arc::clone(&engine);
     let shared = Shared::new(Arc::new(Server { engine, users }), tls, options, shutdown);
+    let large_bytes = Arc::clone(&shared.large_bytes);
+    pools.pools().register(move || large_bytes.usage());
     accept_all(listener, Arc::new(shared)).await;
     Ok(())
 }

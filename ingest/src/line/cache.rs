@@ -6,10 +6,12 @@
 //! is full it becomes the old one and the old one goes.
 
 use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use parking_lot::RwLock;
+use tsdb::PoolUsage;
 use tsdb::types::TableId;
 
 const SHARDS: usize = 16;
@@ -40,6 +42,7 @@ struct Shard {
     young: HashTable<Entry>,
     old: HashTable<Entry>,
     young_bytes: usize,
+    old_bytes: usize,
 }
 
 /// The cache.
@@ -48,6 +51,9 @@ pub struct SeriesCache {
     hasher: RandomState,
     shards: Vec<RwLock<Shard>>,
     generation_bytes_max: usize,
+    /// Of all shards.
+    bytes: AtomicUsize,
+    bytes_peak: AtomicUsize,
 }
 
 impl SeriesCache {
@@ -57,6 +63,8 @@ impl SeriesCache {
             hasher: RandomState::default(),
             shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
             generation_bytes_max: bytes_max / SHARDS / 2,
+            bytes: AtomicUsize::new(0),
+            bytes_peak: AtomicUsize::new(0),
         }
     }
 
@@ -92,12 +100,25 @@ impl SeriesCache {
             return;
         }
         if shard.young_bytes + bytes > self.generation_bytes_max {
+            self.bytes.fetch_sub(shard.old_bytes, Ordering::Relaxed);
             shard.old = std::mem::take(&mut shard.young);
-            shard.young_bytes = 0;
+            shard.old_bytes = std::mem::take(&mut shard.young_bytes);
         }
         shard.young_bytes += bytes;
+        let held = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        self.bytes_peak.fetch_max(held, Ordering::Relaxed);
         let entry = Entry { hash, raw: raw.into(), of, series };
         shard.young.insert_unique(hash, entry, |entry| entry.hash);
+    }
+
+    /// Bytes held, allowed and ever held.
+    pub fn usage(&self) -> PoolUsage {
+        PoolUsage {
+            name: "line series cache",
+            used: self.bytes.load(Ordering::Relaxed) as u64,
+            limit: (self.generation_bytes_max * SHARDS * 2) as u64,
+            peak: self.bytes_peak.load(Ordering::Relaxed) as u64,
+        }
     }
 
     /// Entries held.
@@ -145,6 +166,8 @@ mod tests {
         }
         assert!(cache.len() <= SHARDS * 2 * 1000 / ENTRY_BYTES, "{}", cache.len());
         assert!(!cache.is_empty());
+        let usage = cache.usage();
+        assert!(usage.used > 0 && usage.used <= usage.peak && usage.peak <= usage.limit);
         let raw = b"cpu,host=9999";
         assert_eq!(cache.get(cache.hash(raw), raw, of), Some(9999));
     }

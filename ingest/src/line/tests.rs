@@ -71,7 +71,8 @@ fn tables() -> Tables {
 }
 
 fn parse_with(body: &[u8], tables: &Tables, cache: &SeriesCache, line_bytes_max: usize) -> Parsed {
-    let line_limits = LineLimits { line_bytes_max, refused_told_max: 1000 };
+    let line_limits =
+        LineLimits { line_bytes_max, refused_told_max: 1000, ..LineLimits::default() };
     parse(
         body,
         &Context {

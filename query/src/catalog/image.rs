@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use tsdb::DbStats;
 use tsdb::types::TableSchema;
+use tsdb::{DbStats, PoolUsage};
 
 use crate::RoleInfo;
 use crate::error::QueryResult;
@@ -14,6 +14,7 @@ pub(crate) struct Image {
     pub(crate) tables: Vec<tsdb::Table>,
     pub(crate) roles: Vec<RoleInfo>,
     pub(crate) stats: DbStats,
+    pub(crate) pools: Vec<PoolUsage>,
     pub(crate) settings: Arc<crate::settings::Settings>,
 }
 
@@ -21,10 +22,12 @@ impl Image {
     pub(crate) fn new(context: &PlanContext) -> QueryResult<Image> {
         let snapshot = &context.snapshot;
         let schemas: Vec<Arc<TableSchema>> = snapshot.tables();
+        let stats = context.engine.db().stats();
         Ok(Image {
             tables: schemas.iter().filter_map(|s| snapshot.table_by_id(s.id)).collect(),
             roles: context.engine.directory().roles()?,
-            stats: context.engine.db().stats(),
+            pools: context.engine.pools().usage(&stats),
+            stats,
             settings: context.settings.clone(),
         })
     }

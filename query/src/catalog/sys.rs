@@ -72,6 +72,12 @@ pub(super) const DEFS: &[Def] = &[
         columns: &[("name", T::Text), ("value", T::Int8)],
         fill: stats,
     },
+    Def {
+        schema: "sys",
+        name: "memory",
+        columns: &[("pool", T::Text), ("used", T::Int8), ("limit", T::Int8), ("peak", T::Int8)],
+        fill: memory,
+    },
 ];
 
 /// ns as µs; the ends of the axis have no time.
@@ -159,6 +165,13 @@ fn log(image: &Image, rows: &mut Rows) -> QueryResult<()> {
     Ok(())
 }
 
+fn memory(image: &Image, rows: &mut Rows) -> QueryResult<()> {
+    for pool in &image.pools {
+        rows.push([pool.name.into(), pool.used.into(), pool.limit.into(), pool.peak.into()]);
+    }
+    Ok(())
+}
+
 fn stats(image: &Image, rows: &mut Rows) -> QueryResult<()> {
     let s = &image.stats;
     let all = [
@@ -179,6 +192,9 @@ fn stats(image: &Image, rows: &mut Rows) -> QueryResult<()> {
         ("rows_written", s.rows_written),
         ("flushes", s.flushes),
         ("merges", s.merges),
+        ("flush_bytes", s.flush_bytes),
+        ("merge_bytes", s.merge_bytes),
+        ("last_bytes", s.last_bytes),
         ("queue_bytes", s.queue_bytes),
         ("cache_bytes", s.cache_bytes),
     ];

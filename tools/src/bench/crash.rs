@@ -13,7 +13,7 @@ use clap::Args;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::tsbs::TemporaryFolder;
+use super::own::TemporaryFolder;
 use crate::client::Connection;
 use crate::failure::{Failure, Result};
 use crate::http::{Client, Target};

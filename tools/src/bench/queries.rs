@@ -8,11 +8,11 @@ use rand::seq::index::sample;
 
 use crate::import::time::format_ns;
 
-const HOUR: i64 = 3_600_000_000_000;
+pub const HOUR: i64 = 3_600_000_000_000;
 const MINUTE: i64 = HOUR / 60;
 
 /// Fields of `cpu` in the suite's order.
-const METRICS: [&str; 10] = [
+pub const METRICS: [&str; 10] = [
     "usage_user",
     "usage_system",
     "usage_idle",
@@ -41,12 +41,12 @@ pub struct Draw {
 
 impl Draw {
     /// A condition for a random window; the whole range if the data is shorter than the window.
-    fn window(&mut self, length: i64) -> String {
+    pub fn window(&mut self, length: i64) -> String {
         let (start, end) = self.span(length);
         format!("time >= '{}+00' AND time < '{}+00'", format_ns(start), format_ns(end))
     }
 
-    fn span(&mut self, length: i64) -> (i64, i64) {
+    pub fn span(&mut self, length: i64) -> (i64, i64) {
         let room = self.end_ns - self.start_ns - length;
         if room <= 0 {
             return (self.start_ns, self.end_ns);
@@ -57,7 +57,7 @@ impl Draw {
     }
 
     /// `(hostname = 'host_3' OR …)` for `count` different hosts.
-    fn hosts(&mut self, count: usize) -> String {
+    pub fn hosts(&mut self, count: usize) -> String {
         let hosts = sample(&mut self.rng, self.scale as usize, count.min(self.scale as usize));
         let tests: Vec<String> = hosts.iter().map(|h| format!("hostname = 'host_{h}'")).collect();
         format!("({})", tests.join(" OR "))
@@ -106,7 +106,7 @@ pub const CPU: &[Query] = &[
     }),
 ];
 
-fn aggregates(function: &str, count: usize) -> String {
+pub fn aggregates(function: &str, count: usize) -> String {
     let all: Vec<String> = METRICS[..count]
         .iter()
         .map(|metric| format!("{function}({metric}) AS {function}_{metric}"))
@@ -115,7 +115,7 @@ fn aggregates(function: &str, count: usize) -> String {
 }
 
 /// `metrics` maxima a minute of `hosts` hosts.
-fn group_by_minute(draw: &mut Draw, metrics: usize, hosts: usize, length: i64) -> String {
+pub fn group_by_minute(draw: &mut Draw, metrics: usize, hosts: usize, length: i64) -> String {
     let (hosts, window) = (draw.hosts(hosts), draw.window(length));
     format!(
         "SELECT time_bucket('60 seconds', time) AS minute, {} FROM cpu WHERE {hosts} AND {window} \
@@ -124,7 +124,7 @@ fn group_by_minute(draw: &mut Draw, metrics: usize, hosts: usize, length: i64) -
     )
 }
 
-fn max_all(draw: &mut Draw, hosts: usize) -> String {
+pub fn max_all(draw: &mut Draw, hosts: usize) -> String {
     let (hosts, window) = (draw.hosts(hosts), draw.window(8 * HOUR));
     format!(
         "SELECT time_bucket('3600 seconds', time) AS hour, {} FROM cpu WHERE {hosts} AND {window} \

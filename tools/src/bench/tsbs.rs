@@ -1,26 +1,23 @@
 //! `millrace bench tsbs`: load, settle, measure size, run the queries.
 
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
-use futures::{StreamExt, pin_mut};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use tokio_postgres::SimpleQueryMessage;
 
 use super::data::Data;
 use super::load::load;
-use super::queries::{CPU, Draw, IOT, Query};
-use super::report::{Figures, QueryFigures, percentile};
+use super::own::{self, TemporaryFolder};
+use super::queries::{CPU, Draw, IOT};
+use super::report::{Figures, percentile};
+use super::timing;
 use crate::client::Connection;
 use crate::failure::{Failure, Result};
 use crate::generate::{Case, DEFAULT_START, Generator, GeneratorSpec};
-use crate::process::{Server, ServerOptions};
+use crate::process::Server;
 use crate::settings::parse_day_ns;
-
-/// Runs of a query after which the time limit may end it.
-const RUNS_MIN: usize = 3;
 
 /// Arguments of `bench tsbs`.
 #[derive(Args, Clone, Debug)]
@@ -109,16 +106,7 @@ pub fn run(args: &TsbsArgs) -> Result<()> {
     let (server, connection) = if args.running {
         (None, args.connection.clone())
     } else {
-        let mut options = ServerOptions::new(&std::env::current_exe()?, &folder.join("database"));
-        options.arguments = ["--log", "warn"].map(str::to_owned).to_vec();
-        options.arguments.extend(args.server_arg.iter().cloned());
-        let server = Server::start(&options)?;
-        let connection = Connection {
-            url: format!("http://{}", server.http),
-            pg: server.pg.to_string(),
-            user: "admin".into(),
-            password: Some(server.password.clone()),
-        };
+        let (server, connection) = own::start(&folder.join("database"), &args.server_arg)?;
         (Some(server), connection)
     };
     let mut figures = Figures {
@@ -133,9 +121,8 @@ pub fn run(args: &TsbsArgs) -> Result<()> {
     drop(data);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(measure(args, &spec, &connection, &mut figures))?;
-    if let Some(mut server) = server {
-        figures.peak_memory = Some(server.peak_memory()?);
-        server.terminate(Duration::from_secs(60))?;
+    if let Some(server) = server {
+        figures.peak_memory = Some(own::stop(server)?);
     }
     figures.print();
     if let Some(path) = &args.json {
@@ -176,10 +163,7 @@ async fn measure(
 ) -> Result<()> {
     let client = connection.postgres().await?;
     eprintln!("settling: CHECKPOINT, VACUUM FULL …");
-    let started = Instant::now();
-    client.batch_execute("CHECKPOINT").await?;
-    client.batch_execute("VACUUM FULL").await?;
-    figures.settle_seconds = started.elapsed().as_secs_f64();
+    figures.settle_seconds = timing::settle(&client).await?;
     sizes(args, &client, figures).await?;
     let mut draw = Draw {
         rng: StdRng::seed_from_u64(args.seed),
@@ -192,7 +176,10 @@ async fn measure(
             continue;
         }
         eprintln!("{} …", query.0);
-        figures.queries.push(run_query(args, &client, query, &mut draw).await);
+        let limit = Duration::from_secs(args.query_seconds_max);
+        let next = || (query.1)(&mut draw);
+        let measured = timing::measure(&client, query.0, args.runs as usize, limit, next).await;
+        figures.queries.push(measured);
     }
     Ok(())
 }
@@ -223,93 +210,4 @@ async fn sizes(
         figures.bytes_per_value = bytes as f64 / figures.values as f64;
     }
     Ok(())
-}
-
-async fn run_query(
-    args: &TsbsArgs,
-    client: &tokio_postgres::Client,
-    query: &Query,
-    draw: &mut Draw,
-) -> QueryFigures {
-    let mut figures = QueryFigures {
-        name: query.0.to_owned(),
-        runs: 0,
-        rows: 0,
-        min_ms: 0.0,
-        median_ms: 0.0,
-        p95_ms: 0.0,
-        error: None,
-    };
-    let limit = Duration::from_secs(args.query_seconds_max);
-    let (started, mut latencies) = (Instant::now(), Vec::new());
-    for run in 0..args.runs as usize {
-        if run >= RUNS_MIN && started.elapsed() > limit {
-            break;
-        }
-        let sql = (query.1)(draw);
-        let before = Instant::now();
-        match count_rows(client, &sql).await {
-            Ok(rows) => figures.rows = rows,
-            Err(failure) => {
-                figures.error = Some(format!("{failure}: {sql}"));
-                return figures;
-            }
-        }
-        latencies.push(before.elapsed().as_secs_f64() * 1000.0);
-    }
-    latencies.sort_by(f64::total_cmp);
-    figures.runs = latencies.len();
-    figures.min_ms = percentile(&latencies, 0.0);
-    figures.median_ms = percentile(&latencies, 0.5);
-    figures.p95_ms = percentile(&latencies, 0.95);
-    figures
-}
-
-/// Runs a query and fetches every row.
-async fn count_rows(client: &tokio_postgres::Client, sql: &str) -> Result<u64> {
-    let stream = client.simple_query_raw(sql).await?;
-    pin_mut!(stream);
-    let mut rows = 0;
-    while let Some(message) = stream.next().await {
-        if let SimpleQueryMessage::Row(_) = message? {
-            rows += 1;
-        }
-    }
-    Ok(rows)
-}
-
-/// A folder that goes when it is dropped, unless it was given.
-pub struct TemporaryFolder {
-    path: PathBuf,
-    temporary: bool,
-}
-
-impl TemporaryFolder {
-    /// The given folder, or a new one beside other temporary files.
-    pub fn new(given: Option<&Path>) -> Result<TemporaryFolder> {
-        let path = match given {
-            Some(path) => path.to_path_buf(),
-            None => {
-                let name = format!("millrace-bench-{}", std::process::id());
-                std::env::temp_dir().join(name)
-            }
-        };
-        std::fs::create_dir_all(&path).map_err(|error| Failure::doing(path.display(), error))?;
-        Ok(TemporaryFolder { path, temporary: given.is_none() })
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-}
-
-impl Drop for TemporaryFolder {
-    fn drop(&mut self) {
-        if self.temporary
-            && let Err(error) = std::fs::remove_dir_all(&self.path)
-        {
-            eprintln!("{} could not be removed: {error}", self.path.display());
-        }
-    }
 }

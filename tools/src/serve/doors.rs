@@ -18,6 +18,7 @@ use wire::http::HttpState;
 
 use super::wiring;
 use crate::failure::{Failure, Result};
+use crate::process;
 use crate::settings::Settings;
 
 /// What the doors themselves need beyond the time of running requests, to cancel and say goodbye.
@@ -85,6 +86,10 @@ impl House {
         let options = wiring::query_options(settings, folder);
         let engine = Engine::new(db.clone(), users.clone(), options)?;
         let lines = LineWriter::new(db.clone(), wiring::line_limits(settings));
+        let writer = lines.clone();
+        engine.pools().register(move || writer.cache_usage());
+        let most = settings.number("memory_bytes_max");
+        engine.pools().register(move || process::own_memory(most));
         // A password that was asked for is known already.
         let made = made.filter(|_| password.is_none());
         Ok((House { db, users, engine, lines }, made))

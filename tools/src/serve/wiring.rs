@@ -18,6 +18,7 @@ use crate::settings::Settings;
 pub fn line_limits(settings: &Settings) -> LineLimits {
     LineLimits {
         line_bytes_max: settings.number("line_bytes_max") as usize,
+        cache_bytes_max: settings.number("line_cache_bytes_max") as usize,
         ..LineLimits::default()
     }
 }
@@ -45,6 +46,11 @@ pub fn pg_options(settings: &Settings) -> PgOptions {
         ..PgOptions::default()
     };
     options.limits.connections_max = settings.number("connections_max") as usize;
+    options.limits.messages_large_bytes_max = settings.number("messages_bytes_max") as usize;
+    options.limits.message_bytes_max = settings.number("message_bytes_max") as usize;
+    // The syntax tree of a statement is many times as large as its text.
+    let statement_max = options.limits.messages_large_bytes_max / 4;
+    options.limits.statement_bytes_max = options.limits.statement_bytes_max.min(statement_max);
     options
 }
 
@@ -67,6 +73,8 @@ pub fn tls(settings: &Settings, folder: &Path) -> Result<Option<Arc<rustls::Serv
 pub fn http_options(settings: &Settings) -> HttpOptions {
     HttpOptions {
         body_bytes_max: settings.number("body_bytes_max") as usize,
+        memory_bytes_max: settings.number("http_memory_bytes_max") as usize,
+        sql_bytes_max: (settings.number("body_bytes_max") as usize).min(16 << 20),
         connections_max: settings.number("connections_max") as usize,
         grace: Duration::from_secs(settings.number("stop_seconds_max")),
         metrics_open: settings.switch("metrics_open"),

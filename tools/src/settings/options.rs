@@ -18,13 +18,17 @@ pub enum Kind {
     Switch,
     /// A whole number.
     Count,
-    /// Bytes: a number with an optional unit (kB, MB, GB, KiB, MiB, GiB).
+    /// Bytes: a number with an optional unit (kB, MB, GB, KiB, MiB, GiB). Where the default is
+    /// [`AUTO`], that word is taken too.
     Bytes,
     /// Seconds.
     Seconds,
     /// A day as `2000-01-31`, UTC.
     Day,
 }
+
+/// Default of limits that follow from `memory_bytes_max`; see `budget.rs`.
+pub const AUTO: &str = "auto";
 
 /// One option.
 #[derive(Clone, Copy, Debug)]
@@ -114,13 +118,26 @@ pub const OPTIONS: &[OptionSpec] = &[
         0,
         "Shards of a new database, 1 to 64, fixed for its life; 0: as many as cores, at most 16",
     ),
-    option("head_bytes_max", Kind::Bytes, "128MiB", 1024, "Rows of one table kept in memory"),
+    option(
+        "memory_bytes_max",
+        Kind::Bytes,
+        AUTO,
+        192 << 20,
+        "Memory of the whole server; auto: half of the machine's or control group's",
+    ),
+    option(
+        "head_bytes_max",
+        Kind::Bytes,
+        AUTO,
+        1024,
+        "Rows of one table kept in memory; auto: a quarter of heads_bytes_max, at most 128 MiB",
+    ),
     option(
         "heads_bytes_max",
         Kind::Bytes,
-        "512MiB",
+        AUTO,
         65536,
-        "Rows of all tables kept in memory; writers wait above it",
+        "Rows of all tables kept in memory, writers wait above it; auto: 20 % of memory_bytes_max",
     ),
     option(
         "head_age_seconds_max",
@@ -132,8 +149,41 @@ pub const OPTIONS: &[OptionSpec] = &[
     option("merge_fan_in", Kind::Count, "8", 2, "Flushed parts of a table that start a merge"),
     option("log_bytes_max", Kind::Bytes, "1GiB", 65536, "Length of the log that forces a flush"),
     option("log_segment_bytes_max", Kind::Bytes, "64MiB", 4096, "One file of the log"),
-    option("queue_bytes_max", Kind::Bytes, "128MiB", 65536, "Writes waiting for their commit"),
-    option("cache_bytes_max", Kind::Bytes, "256MiB", 0, "Decoded blocks kept in memory"),
+    option(
+        "queue_bytes_max",
+        Kind::Bytes,
+        AUTO,
+        65536,
+        "Records and rows waiting for their commit; auto: 3 % of memory_bytes_max",
+    ),
+    option(
+        "cache_bytes_max",
+        Kind::Bytes,
+        AUTO,
+        0,
+        "Decoded indexes of parts kept in memory; auto: 10 % of memory_bytes_max",
+    ),
+    option(
+        "blocks_bytes_max",
+        Kind::Bytes,
+        AUTO,
+        0,
+        "Decoded columns kept for queries that come again; auto: 10 % of memory_bytes_max",
+    ),
+    option(
+        "series_bytes_max",
+        Kind::Bytes,
+        AUTO,
+        65536,
+        "Series and their last rows, new ones are refused above it; auto: 8 % of memory_bytes_max",
+    ),
+    option(
+        "line_cache_bytes_max",
+        Kind::Bytes,
+        AUTO,
+        0,
+        "Keys of line protocol beside their series; auto: 2 % of memory_bytes_max",
+    ),
     option("time_min", Kind::Day, "1900-01-01", 0, "First day whose rows are taken"),
     option("time_max", Kind::Day, "2200-01-01", 0, "Rows after the start of this day are refused"),
     option("columns_max", Kind::Count, "4096", 1, "Columns of one table"),
@@ -143,9 +193,9 @@ pub const OPTIONS: &[OptionSpec] = &[
     option(
         "query_memory_bytes_max",
         Kind::Bytes,
-        "1GiB",
+        AUTO,
         1 << 20,
-        "Memory of all queries together",
+        "Memory of all queries together; auto: 27 % of memory_bytes_max",
     ),
     option("spill_bytes_max", Kind::Bytes, "4GiB", 0, "Files that queries may spill to"),
     option("query_threads", Kind::Count, "0", 0, "Threads that run queries; 0: as many as cores"),
@@ -158,7 +208,34 @@ pub const OPTIONS: &[OptionSpec] = &[
         "Time that running requests get when the server is told to stop",
     ),
     option("metrics_open", Kind::Switch, "false", 0, "Answer /metrics without log-in"),
-    option("body_bytes_max", Kind::Bytes, "64MiB", 1024, "Body of an HTTP request, unpacked"),
+    option(
+        "http_memory_bytes_max",
+        Kind::Bytes,
+        AUTO,
+        65536,
+        "Bodies of all HTTP requests, packed and unpacked; auto: 5 % of memory_bytes_max",
+    ),
+    option(
+        "body_bytes_max",
+        Kind::Bytes,
+        AUTO,
+        1024,
+        "Body of an HTTP request, unpacked; auto: a third of http_memory_bytes_max, at most 64 MiB",
+    ),
+    option(
+        "messages_bytes_max",
+        Kind::Bytes,
+        AUTO,
+        65536,
+        "Postgres messages above 64 KiB of all connections; auto: 5 % of memory_bytes_max",
+    ),
+    option(
+        "message_bytes_max",
+        Kind::Bytes,
+        AUTO,
+        65536,
+        "One Postgres message; auto: as messages_bytes_max, at most 256 MiB",
+    ),
     option("line_bytes_max", Kind::Bytes, "4MiB", 64, "One line of line protocol"),
 ];
 

@@ -1,6 +1,6 @@
 //! Texts of options to values.
 
-use super::options::{Kind, OptionSpec};
+use super::options::{AUTO, Kind, OptionSpec};
 
 /// Checks a text against its option and gives the form that [`super::Settings`] keeps: numbers
 /// in plain digits, switches as `true` or `false`.
@@ -31,6 +31,7 @@ pub fn normalise(option: &OptionSpec, text: &str) -> Result<String, String> {
             Some(_) => Ok(text.to_owned()),
             None => Err(format!("is `{text}`: it must be a day such as 2000-01-31, 1678 to 2261")),
         },
+        Kind::Bytes if option.default == AUTO && text == AUTO => Ok(AUTO.into()),
         Kind::Count | Kind::Bytes | Kind::Seconds => {
             let number = match option.kind {
                 Kind::Bytes => parse_bytes(text)?,

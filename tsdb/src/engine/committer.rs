@@ -56,6 +56,9 @@ pub(crate) fn commit(core: &Core, group: Vec<Waiting>) {
     };
     let mut effects = Effects::default();
     let (results, promises) = apply_group(core, group, first, &mut effects);
+    core.queue.applied();
+    core.memory.note_heads(core.state.load().head_bytes);
+    core.room.1.notify_all();
     let ended = results.and_then(|committed| settle(core, &effects).map(|()| committed));
     match ended {
         Ok(committed) => {

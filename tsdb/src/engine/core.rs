@@ -14,13 +14,14 @@ use crate::error::{Error, Result};
 use crate::head::{Head, LastRows, RunData};
 use crate::io::Storage;
 use crate::log::Log;
-use crate::part::{Blocks, Part};
+use crate::part::Part;
 use crate::rows::RowStore;
 use crate::scan::{PartHandle, ScanStats, ScanStream, Source, StreamSpec};
 use crate::series::SeriesIndex;
 use crate::types::{ColumnId, MergeMode, PhysicalType, TableSchema, TimeRange};
 
 use super::files;
+use super::memory::Memory;
 use super::options::Options;
 use super::queue::Queue;
 use super::state::{Snapshot, State, TableState};
@@ -34,6 +35,10 @@ pub(crate) struct Counters {
     pub rows: AtomicU64,
     pub flushes: AtomicU64,
     pub merges: AtomicU64,
+    /// Bytes of parts that flushes and merges wrote, and of last-row parts.
+    pub flush_bytes: AtomicU64,
+    pub merge_bytes: AtomicU64,
+    pub last_bytes: AtomicU64,
 }
 
 /// Work for the maintenance threads.
@@ -94,8 +99,7 @@ pub(crate) struct Core {
     pub merging: Mutex<()>,
     pub wake: Wake,
     pub counters: Counters,
-    /// Decoded columns of parts, of all tables.
-    pub blocks: Arc<Blocks>,
+    pub memory: Memory,
     failure: RwLock<Option<String>>,
     pub stopping: AtomicBool,
     /// Signalled when heads shrink.
@@ -116,10 +120,10 @@ impl Core {
         lock: Box<dyn std::any::Any + Send + Sync>,
     ) -> Core {
         let queue = Queue::new(options.queue_bytes_max);
-        let blocks = usize::try_from(options.blocks_bytes_max).unwrap_or(usize::MAX);
-        let blocks = Arc::new(Blocks::new(blocks));
+        let memory = Memory::new(&options);
+        memory.note_heads(state.head_bytes);
         let parts = state.tables.values().flat_map(|table| table.parts.iter());
-        parts.for_each(|part| part.part.keep_in(&blocks));
+        parts.for_each(|part| memory.adopt(&part.part));
         Core {
             storage,
             options,
@@ -134,7 +138,7 @@ impl Core {
             merging: Mutex::new(()),
             wake: Wake::default(),
             counters: Counters::default(),
-            blocks,
+            memory,
             failure: RwLock::new(None),
             stopping: AtomicBool::new(false),
             room: (Mutex::new(()), Condvar::new()),

@@ -143,6 +143,7 @@ fn write_part(
         Ok(())
     })?;
     let meta = writer.finish()?;
+    core.counters.flush_bytes.fetch_add(meta.bytes, Ordering::Relaxed);
     Ok(Some(PartEntry {
         id: part_id,
         table: id,
@@ -195,7 +196,8 @@ fn write_last(
             writer.append(&rows)?;
         }
     }
-    writer.finish()?;
+    let meta = writer.finish()?;
+    core.counters.last_bytes.fetch_add(meta.bytes, Ordering::Relaxed);
     Ok(())
 }
 
@@ -237,7 +239,7 @@ fn install(
     let mut handles = Vec::new();
     if let Some(entry) = entry {
         let part = Part::open(&*core.storage, &files::part(id, entry.id))?;
-        part.keep_in(&core.blocks);
+        core.memory.adopt(&part);
         handles.push(PartHandle::new(entry, part, Arc::clone(&core.storage)));
     }
     // Deletes come into the version with the flush position, if parts still need them. A merge

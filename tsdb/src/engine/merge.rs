@@ -165,6 +165,7 @@ fn write_range(
     let mut writer = PartWriter::create(&*core.storage, &path, spec)?;
     each_batch(sources, schema, range, |rows| writer.append(&rows))?;
     let meta = writer.finish()?;
+    core.counters.merge_bytes.fetch_add(meta.bytes, Ordering::Relaxed);
     if meta.rows == 0 {
         core.storage.remove(&path).map_err(|e| Error::io(format_args!("removing {path}"), &e))?;
         return Ok(None);
@@ -191,7 +192,7 @@ fn install(
     let mut handles = Vec::with_capacity(outputs.len());
     for entry in &outputs {
         let part = Part::open(&*core.storage, &files::part(id, entry.id))?;
-        part.keep_in(&core.blocks);
+        core.memory.adopt(&part);
         handles.push(PartHandle::new(entry.clone(), part, Arc::clone(&core.storage)));
     }
     let gone: Vec<u64> = inputs.iter().map(|part| part.entry.id).collect();

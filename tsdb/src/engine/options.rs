@@ -25,13 +25,17 @@ pub struct Options {
     pub log_bytes_max: u64,
     /// One segment of the log, bytes. Default 64 MiB.
     pub log_segment_bytes_max: u64,
-    /// Writes waiting for their commit, bytes; writers wait above it. Default 128 MiB.
+    /// Records and rows of commits that are not applied yet, bytes; writers wait above it.
+    /// Default 128 MiB.
     pub queue_bytes_max: u64,
     /// Decoded index pages kept, bytes. Default 256 MiB.
     pub cache_bytes_max: u64,
     /// Decoded columns of row groups kept for queries that come again, bytes; 0 for none.
     /// Default 256 MiB.
     pub blocks_bytes_max: u64,
+    /// Index and last rows of the series of all tables, bytes; new series are refused above it.
+    /// Default 4 GiB.
+    pub series_bytes_max: u64,
     /// Earliest and latest time accepted, ns. Default 1900-01-01 to 2200-01-01.
     pub times: TimeRange,
     /// Columns of one table. Default 4,096.
@@ -65,6 +69,7 @@ impl Default for Options {
             queue_bytes_max: 128 * MIB,
             cache_bytes_max: 256 * MIB,
             blocks_bytes_max: 256 * MIB,
+            series_bytes_max: 4096 * MIB,
             times: TimeRange::new(-2_208_988_800_000_000_000, 7_258_118_400_000_000_000),
             columns_max: 4096,
             tables_max: 100_000,

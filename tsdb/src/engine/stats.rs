@@ -1,5 +1,6 @@
 //! Figures that the engine tells of itself.
 
+use super::memory::PoolUsage;
 use crate::scan::PartHandle;
 use crate::types::{TableId, TimeRange};
 
@@ -40,10 +41,18 @@ pub struct DbStats {
     pub flushes: u64,
     /// Merges since the start.
     pub merges: u64,
-    /// Bytes waiting for commit.
+    /// Bytes of parts that flushes wrote since the start.
+    pub flush_bytes: u64,
+    /// Bytes of parts that merges wrote since the start.
+    pub merge_bytes: u64,
+    /// Bytes of last rows that flushes wrote since the start.
+    pub last_bytes: u64,
+    /// Bytes of records and rows that are not applied yet.
     pub queue_bytes: u64,
     /// Decoded part indexes held, bytes.
     pub cache_bytes: u64,
+    /// What is held in memory under which limit.
+    pub pools: Vec<PoolUsage>,
 }
 
 /// Rows and bytes of one table.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::blocks::Blocks;
-use super::cache::{Cache, Decoded, SectionKey};
+use super::cache::{Cache, CacheBudget, Decoded, SectionKey};
 use super::format::{Footer, HEADER_BYTES, Header, PageEntry, TRAILER_BYTES, Trailer};
 use super::index::{
     BlockEntry, ColumnStats, GroupEntry, Lead, Section, decode_blocks, decode_column_stats,
@@ -29,7 +29,7 @@ pub struct Part {
     meta: PartMeta,
     /// Number of the first group of each page, and the number of all groups.
     page_starts: Vec<u32>,
-    cache: Cache,
+    cache: Arc<Cache>,
     /// Tells open parts apart.
     number: u64,
     /// Where decoded columns are kept, if they are.
@@ -166,7 +166,7 @@ impl Part {
             footer,
             meta,
             page_starts,
-            cache: Cache::default(),
+            cache: Arc::default(),
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             blocks: OnceLock::new(),
         })
@@ -198,6 +198,11 @@ impl Part {
             // A second call would be by the same database.
             let _ = self.blocks.set(Arc::clone(blocks));
         }
+    }
+
+    /// Counts the decoded index against a budget that parts share, from now on.
+    pub fn charge_to(&self, budget: &Arc<CacheBudget>) {
+        budget.join(&self.cache);
     }
 
     /// Drops the decoded index that was not used for longest until at most `bytes_max` are held.

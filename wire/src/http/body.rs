@@ -9,12 +9,13 @@ use axum::body::{Body, BodyDataStream, Bytes};
 use axum::http::{HeaderMap, StatusCode, header};
 use flate2::read::MultiGzDecoder;
 use futures::StreamExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::refusal::Refusal;
-use super::state::{HttpState, MEMORY_UNIT_BYTES};
+use super::state::HttpState;
 use super::text_of;
+use crate::budget::{Budget, UNIT_BYTES};
 
 /// First piece of memory of a body, bytes.
 const FIRST_BYTES: usize = 256 << 10;
@@ -25,7 +26,7 @@ const DRAIN_WAIT: Duration = Duration::from_secs(5);
 
 /// Memory promised to one request; given back on drop.
 pub(super) struct Reservation {
-    semaphore: Arc<Semaphore>,
+    budget: Arc<Budget>,
     permit: Option<OwnedSemaphorePermit>,
     until: Instant,
 }
@@ -33,13 +34,13 @@ pub(super) struct Reservation {
 impl Reservation {
     pub fn new(state: &HttpState) -> Reservation {
         let until = Instant::now() + state.options().queue_wait;
-        Reservation { semaphore: state.memory().clone(), permit: None, until }
+        Reservation { budget: state.memory().clone(), permit: None, until }
     }
 
     /// Permits missing for `bytes` in all.
     fn missing(&self, bytes: usize) -> u32 {
         let held = self.permit.as_ref().map_or(0, |permit| permit.num_permits());
-        let missing = bytes.div_ceil(MEMORY_UNIT_BYTES).saturating_sub(held);
+        let missing = bytes.div_ceil(UNIT_BYTES).saturating_sub(held);
         u32::try_from(missing).unwrap_or(u32::MAX)
     }
 
@@ -58,11 +59,11 @@ impl Reservation {
             return Ok(());
         }
         // A request that already waited may still take what is free.
-        if let Ok(permit) = self.semaphore.clone().try_acquire_many_owned(missing) {
+        if let Ok(permit) = self.budget.try_acquire(missing) {
             self.add(permit);
             return Ok(());
         }
-        let wait = timeout_at(self.until, self.semaphore.clone().acquire_many_owned(missing));
+        let wait = timeout_at(self.until, self.budget.acquire(missing));
         let Ok(Ok(permit)) = wait.await else { return Err(no_memory()) };
         self.add(permit);
         Ok(())
@@ -72,7 +73,7 @@ impl Reservation {
     fn try_grow_to(&mut self, bytes: usize) -> Result<(), Refusal> {
         let missing = self.missing(bytes);
         if missing > 0 {
-            let permit = self.semaphore.clone().try_acquire_many_owned(missing);
+            let permit = self.budget.try_acquire(missing);
             self.add(permit.map_err(|_| no_memory())?);
         }
         Ok(())

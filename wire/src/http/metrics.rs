@@ -8,7 +8,7 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use tsdb::DbStats;
+use tsdb::{DbStats, PoolUsage};
 
 use super::login;
 use super::state::HttpState;
@@ -55,7 +55,9 @@ pub(super) async fn metrics(State(state): State<HttpState>, request: Request) ->
     match state.backend() {
         Err(refusal) => return refusal.into_response(),
         Ok(backend) => {
-            engine(&backend.stats(), &mut text);
+            let stats = backend.stats();
+            engine(&stats, &mut text);
+            memory(&backend.pools(&stats), &mut text);
             gauge("queries_running", backend.queries_running() as u64, &mut text);
             gauge("read_only", u64::from(backend.read_only().is_some()), &mut text);
         }
@@ -92,6 +94,23 @@ fn gauge(name: &str, value: u64, out: &mut String) {
     let _ = writeln!(out, "# TYPE millrace_{name} gauge\nmillrace_{name} {value}");
 }
 
+/// Pools of memory as one metric each of use, limit and peak.
+fn memory(pools: &[PoolUsage], out: &mut String) {
+    type Figure = fn(&PoolUsage) -> u64;
+    let figures: [(&str, Figure); 3] = [
+        ("memory_bytes", |pool| pool.used),
+        ("memory_limit_bytes", |pool| pool.limit),
+        ("memory_peak_bytes", |pool| pool.peak),
+    ];
+    for (name, figure) in figures {
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "# TYPE millrace_{name} gauge");
+        for pool in pools {
+            let _ = writeln!(out, "millrace_{name}{{pool=\"{}\"}} {}", pool.name, figure(pool));
+        }
+    }
+}
+
 fn counter(name: &str, value: u64, out: &mut String) {
     let _ = writeln!(out, "# TYPE millrace_{name}_total counter\nmillrace_{name}_total {value}");
 }
@@ -119,6 +138,9 @@ fn engine(stats: &DbStats, out: &mut String) {
         ("rows_written", stats.rows_written),
         ("flushes", stats.flushes),
         ("merges", stats.merges),
+        ("flush_bytes", stats.flush_bytes),
+        ("merge_bytes", stats.merge_bytes),
+        ("last_bytes", stats.last_bytes),
     ];
     gauges.iter().for_each(|(name, value)| gauge(name, *value, out));
     counters.iter().for_each(|(name, value)| counter(name, *value, out));

@@ -9,8 +9,8 @@ pub struct HttpOptions {
     pub body_bytes_max: usize,
     /// A body of SQL, bytes. Default 16 MiB.
     pub sql_bytes_max: usize,
-    /// All bodies in memory together, bytes; requests wait above it. Default 256 MiB, and never
-    /// less than three times the largest body (it stands there packed and unpacked).
+    /// All bodies in memory together, bytes; requests wait above it. Default 256 MiB; less than
+    /// three times the largest body (it stands there packed and unpacked) counts as that much.
     pub memory_bytes_max: usize,
     /// Bodies parsed and committed at a time. Default twice the cores, at least 4.
     pub writers_max: usize,

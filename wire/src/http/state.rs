@@ -11,14 +11,13 @@ use management::{LoginFailed, Users};
 use query::{Engine, Identity, Outcome, QueryResult};
 use serde_json::Value;
 use tokio::sync::Semaphore;
-use tsdb::{Db, DbStats};
+use tsdb::{Db, DbStats, PoolUsage};
+
+use crate::budget::Budget;
 
 use super::options::HttpOptions;
 use super::refusal::Refusal;
 use super::sql;
-
-/// Unit of the memory semaphore, bytes: its permits are counted in u32.
-pub(super) const MEMORY_UNIT_BYTES: usize = 1024;
 
 /// The house behind the door.
 pub(super) trait Backend: Send + Sync + 'static {
@@ -37,6 +36,8 @@ pub(super) trait Backend: Send + Sync + 'static {
     fn read_only(&self) -> Option<String>;
     fn stats(&self) -> DbStats;
     fn queries_running(&self) -> usize;
+    /// Pools of memory, those of `stats` among them.
+    fn pools(&self, stats: &DbStats) -> Vec<PoolUsage>;
 }
 
 /// A session of SQL for one request.
@@ -58,7 +59,7 @@ struct Inner {
     options: HttpOptions,
     backend: OnceLock<Arc<dyn Backend>>,
     closing: AtomicBool,
-    memory: Arc<Semaphore>,
+    memory: Arc<Budget>,
     writers: Arc<Semaphore>,
     logins: Arc<Semaphore>,
 }
@@ -81,11 +82,9 @@ impl HttpState {
     /// [`HttpState::opened`].
     pub fn starting(options: HttpOptions) -> HttpState {
         let memory = options.memory_bytes_max.max(3 * options.body_bytes_max);
-        let memory = (memory / MEMORY_UNIT_BYTES).min(u32::MAX as usize);
-        let memory = memory.min(Semaphore::MAX_PERMITS);
         HttpState {
             inner: Arc::new(Inner {
-                memory: Arc::new(Semaphore::new(memory)),
+                memory: Arc::new(Budget::new("http bodies", memory)),
                 writers: Arc::new(Semaphore::new(options.writers_max.max(1))),
                 logins: Arc::new(Semaphore::new(options.logins_max.max(1))),
                 backend: OnceLock::new(),
@@ -103,6 +102,8 @@ impl HttpState {
         lines: Arc<LineWriter>,
         db: Arc<Db>,
     ) {
+        let memory = self.inner.memory.clone();
+        engine.pools().register(move || memory.usage());
         self.set_backend(Arc::new(House { engine, users, lines, db }));
     }
 
@@ -140,7 +141,7 @@ impl HttpState {
         }
     }
 
-    pub(super) fn memory(&self) -> &Arc<Semaphore> {
+    pub(super) fn memory(&self) -> &Arc<Budget> {
         &self.inner.memory
     }
 
@@ -193,5 +194,9 @@ impl Backend for House {
 
     fn queries_running(&self) -> usize {
         self.engine.queries_running()
+    }
+
+    fn pools(&self, stats: &DbStats) -> Vec<PoolUsage> {
+        self.engine.pools().usage(stats)
     }
 }

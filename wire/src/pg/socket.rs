@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use query::QueryError;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -20,6 +20,7 @@ use super::backend::error;
 use super::message;
 use super::out::{self, Severity};
 use super::signals;
+use crate::budget::{Budget, UNIT_BYTES};
 
 /// Output held back before the socket must take it.
 pub const FLUSH_BYTES: usize = 64 * 1024;
@@ -29,7 +30,7 @@ const READ_BYTES: usize = 8 * 1024;
 /// Bodies of messages that do not carry statements or values.
 const SMALL_BODY_BYTES_MAX: usize = 64 * 1024;
 /// Bodies above this take their share of the budget for large messages.
-pub const LARGE_BODY_BYTES: usize = 1024 * 1024;
+pub const LARGE_BODY_BYTES: usize = 64 * 1024;
 /// Buffers above this are given back after use.
 const KEPT_BYTES_MAX: usize = 256 * 1024;
 
@@ -118,8 +119,7 @@ pub struct Frame {
 #[derive(Clone, Debug)]
 pub struct ReadLimits {
     pub body_bytes_max: usize,
-    /// One permit a KiB.
-    pub large_bytes: Option<Arc<Semaphore>>,
+    pub large_bytes: Option<Arc<Budget>>,
 }
 
 /// See the head of this file.
@@ -216,8 +216,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         }
         let share = match &limits.large_bytes {
             Some(budget) if body_length > LARGE_BODY_BYTES => {
-                let permits = u32::try_from(body_length / 1024).unwrap_or(u32::MAX);
-                let share = Arc::clone(budget).acquire_many_owned(permits).await;
+                let units = u32::try_from(body_length / UNIT_BYTES).unwrap_or(u32::MAX);
+                let share = budget.acquire(units).await;
                 Some(share.map_err(|_| fatal("57P01", "the server is closing"))?)
             }
             _ => None,

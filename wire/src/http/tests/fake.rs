@@ -14,7 +14,7 @@ use management::LoginFailed;
 use parking_lot::{Condvar, Mutex};
 use query::{Identity, Outcome, QueryError, QueryResult};
 use serde_json::Value;
-use tsdb::DbStats;
+use tsdb::{DbStats, PoolUsage};
 
 use crate::http::state::{Backend, SqlSession};
 
@@ -108,6 +108,10 @@ impl Backend for House {
 
     fn queries_running(&self) -> usize {
         0
+    }
+
+    fn pools(&self, _stats: &DbStats) -> Vec<PoolUsage> {
+        vec![PoolUsage { name: "http bodies", used: 1, limit: 3, peak: 2 }]
     }
 }
 

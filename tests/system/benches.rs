@@ -51,7 +51,7 @@ fn growth() {
 
 #[test]
 fn mixed() {
-    let arguments = "--minutes 3 --minute-seconds 2 --probe-seconds 2 --scale 10 --batch-rows 100 \
+    let arguments = "--minutes 3 --minute-seconds 2 --probe-seconds 2 --scale 10 --batch-rows 1000 \
                      --rate-share 0.1 --queries-per-second 10";
     let figures = run("mixed", arguments);
     let minutes = figures["minutes"].as_array().unwrap();

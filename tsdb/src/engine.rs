@@ -212,7 +212,8 @@ impl Db {
         }
         Err(Error::Full(format!(
             "the series of all tables take the {most} bytes of memory that they may, and the write \
-             to table \"{}\" brings new ones; drop tables, use fewer keys or raise series_bytes_max",
+             to table \"{}\" brings new ones; drop tables, use fewer keys or raise series_bytes_max \
+             (or memory_bytes_max, from which it follows)",
             table.schema.name
         )))
     }

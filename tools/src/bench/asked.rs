@@ -12,6 +12,8 @@ use super::queries::{HOUR, METRICS, aggregates};
 use crate::import::time::{TimeFormat, format_ns};
 
 const MINUTE: i64 = HOUR / 60;
+/// Longest window of any question, ns.
+pub const WINDOW_MAX: i64 = 12 * HOUR;
 
 /// What is wrong with an answer, or nothing.
 type Check<'p> = Box<dyn Fn(&[Vec<String>]) -> Result<(), String> + 'p>;
@@ -121,7 +123,7 @@ fn order_by_limit<'p>(plan: &'p Plan, _rng: &mut StdRng, newest: u64) -> Questio
 }
 
 fn double_group_by<'p>(plan: &'p Plan, _rng: &mut StdRng, newest: u64) -> Question<'p> {
-    let (steps, window) = window(plan, newest, 12 * HOUR);
+    let (steps, window) = window(plan, newest, WINDOW_MAX);
     let sql = format!(
         "SELECT time_bucket('3600 seconds', time) AS hour, hostname, avg(usage_user) FROM cpu \
          WHERE {window} GROUP BY hour, hostname ORDER BY hour, hostname"
@@ -155,7 +157,7 @@ fn double_group_by<'p>(plan: &'p Plan, _rng: &mut StdRng, newest: u64) -> Questi
 }
 
 fn high_cpu<'p>(plan: &'p Plan, rng: &mut StdRng, newest: u64) -> Question<'p> {
-    let ((steps, window), (hosts, tests)) = (window(plan, newest, 12 * HOUR), hosts(plan, rng, 1));
+    let ((steps, window), (hosts, tests)) = (window(plan, newest, WINDOW_MAX), hosts(plan, rng, 1));
     let sql = format!("SELECT * FROM cpu WHERE usage_user > 90.0 AND {window} AND {tests}");
     let wanted = steps.filter(|step| plan.value(*step, hosts[0], 0) > 90).count();
     let check = move |rows: &[Vec<String>]| match rows.len() {
@@ -195,7 +197,7 @@ fn last_point<'p>(plan: &'p Plan, _rng: &mut StdRng, newest: u64) -> Question<'p
 
 /// A window of random length: every row of it must be there, once.
 fn count_and_sum<'p>(plan: &'p Plan, rng: &mut StdRng, newest: u64) -> Question<'p> {
-    let length = rng.random_range(1..=12) * HOUR;
+    let length = rng.random_range(1..=WINDOW_MAX / HOUR) * HOUR;
     let (steps, window) = window(plan, newest, length);
     let sql = format!("SELECT count(*), sum(usage_user), sum(usage_idle) FROM cpu WHERE {window}");
     let count = (steps.end - steps.start) * u64::from(plan.hosts);

@@ -12,7 +12,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde::Serialize;
 
-use super::asked::KINDS;
+use super::asked::{KINDS, WINDOW_MAX};
 use super::own::{self, OwnArgs, TemporaryFolder, Verdict};
 use super::plan::Plan;
 use super::report::percentile;
@@ -141,6 +141,8 @@ struct Pace {
     /// Rows a second; 0: as many as can be.
     rate: f64,
     length: Duration,
+    /// Steps that must be there before it is over.
+    steps_min: u64,
     minute: Duration,
     /// Number of the first request.
     first: u64,
@@ -157,7 +159,9 @@ impl Shared<'_> {
         let mut sender = Sender::http(connection)?;
         let mut body = Vec::new();
         let rows = self.steps_per_request * u64::from(self.plan.hosts);
-        while pace.started.elapsed() < pace.length && !self.stop.load(Ordering::Relaxed) {
+        let few = || self.next.load(Ordering::Relaxed) * self.steps_per_request < pace.steps_min;
+        while (pace.started.elapsed() < pace.length || few()) && !self.stop.load(Ordering::Relaxed)
+        {
             let request = self.next.fetch_add(1, Ordering::Relaxed);
             body.clear();
             let first = request * self.steps_per_request;
@@ -296,13 +300,15 @@ pub fn run(args: &MixedArgs) -> Result<()> {
     args.own.judge(&figures.verdicts)
 }
 
-/// Writes as fast as it goes; rows a second.
+/// Writes as fast as it goes; rows a second. Goes on until the longest window of a query is full,
+/// so that all minutes ask the same.
 fn probe(args: &MixedArgs, shared: &Shared<'_>, connection: &Connection) -> Result<f64> {
     eprintln!("measuring the most that is taken, {} s …", args.probe_seconds);
     let pace = Pace {
         started: Instant::now(),
         rate: 0.0,
         length: Duration::from_secs(args.probe_seconds),
+        steps_min: shared.plan.step_at(shared.plan.start_ns + WINDOW_MAX),
         minute: Duration::from_secs(args.minute_seconds),
         first: 0,
     };
@@ -343,6 +349,7 @@ fn mixed(
         started: Instant::now(),
         rate,
         length: minute * args.minutes,
+        steps_min: 0,
         minute,
         first: shared.next.load(Ordering::Relaxed),
     };

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::BytesMut;
 use clap::Args;
@@ -10,21 +10,24 @@ use fallible_iterator::FallibleIterator;
 use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
 use postgres_protocol::message::backend::Message;
 use postgres_protocol::message::frontend;
+use serde::Serialize;
 
 use super::data::Data;
 use super::load::load;
+use super::own::{self, OwnArgs, TemporaryFolder, Verdict};
 use super::report::percentile;
-use super::tsbs::TemporaryFolder;
-use crate::client::Connection;
 use crate::failure::{Failure, Result};
 use crate::generate::{Case, DEFAULT_START, Generator, GeneratorSpec};
-use crate::process::{Server, ServerOptions};
+use crate::process::Server;
 use crate::settings::parse_day_ns;
 
 /// What a client reads at once, bytes.
 const READ_BYTES: usize = 256 << 10;
 /// What the raw sender writes at once, bytes: as the server does.
 const WRITE_BYTES: usize = 64 << 10;
+
+/// A result may take so many times as long as its bytes sent raw.
+const RATIO_MAX: f64 = 1.5;
 
 /// Twelve columns of whole numbers.
 const CPU: &str = "SELECT time, hostname, usage_user, usage_system, usage_idle, usage_nice, \
@@ -45,21 +48,15 @@ pub struct RowsArgs {
     /// Runs of each.
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..))]
     pub runs: u32,
+    #[command(flatten)]
+    own: OwnArgs,
 }
 
 /// Runs the command.
 pub fn run(args: &RowsArgs) -> Result<()> {
-    let temporary = TemporaryFolder::new(None)?;
+    let temporary = TemporaryFolder::new(args.own.folder.as_deref())?;
     let folder = temporary.path();
-    let mut options = ServerOptions::new(&std::env::current_exe()?, &folder.join("database"));
-    options.arguments = ["--log", "warn"].map(str::to_owned).to_vec();
-    let mut server = Server::start(&options)?;
-    let connection = Connection {
-        url: format!("http://{}", server.http),
-        pg: server.pg.to_string(),
-        user: "admin".into(),
-        password: Some(server.password.clone()),
-    };
+    let (server, connection) = own::start(&folder.join("database"), &args.own.server_arg)?;
     for case in [Case::CpuOnly, Case::Iot] {
         eprintln!("loading …");
         let start_ns = parse_day_ns(DEFAULT_START).unwrap_or(0);
@@ -77,15 +74,36 @@ pub fn run(args: &RowsArgs) -> Result<()> {
         "{:<28} {:>9} {:>8} {:>11} {:>9} {:>6}",
         "", "rows", "MB", "server ms", "raw ms", "ratio"
     );
+    let mut figures = Vec::new();
     for (name, sql) in [("12 columns, whole numbers", CPU), ("12 columns, most doubles", IOT)] {
-        compare(&mut client, name, sql, args.runs)?;
+        figures.push(compare(&mut client, name, sql, args.runs)?);
     }
-    server.terminate(Duration::from_secs(60))?;
-    Ok(())
+    own::stop(server)?;
+    args.own.write_json(&figures)?;
+    let verdicts: Vec<Verdict> = figures
+        .iter()
+        .map(|found| {
+            let words = format!("{}: at most {RATIO_MAX} times raw", found.name);
+            Verdict::new(found.ratio <= RATIO_MAX, words)
+        })
+        .collect();
+    args.own.judge(&verdicts)
+}
+
+/// One result and what it took.
+#[derive(Clone, Debug, Serialize)]
+struct Figures {
+    name: &'static str,
+    rows: u64,
+    bytes: usize,
+    /// Medians, ms.
+    server_ms: f64,
+    raw_ms: f64,
+    ratio: f64,
 }
 
 /// Reads a result again and again, each time followed by its bytes sent raw.
-fn compare(client: &mut Client, name: &str, sql: &str, runs: u32) -> Result<()> {
+fn compare(client: &mut Client, name: &'static str, sql: &str, runs: u32) -> Result<Figures> {
     let mut bytes = Vec::new();
     let rows = client.read(sql, &mut |piece| bytes.extend_from_slice(piece))?;
     let (mut server_ms, mut raw_ms) = (Vec::new(), Vec::new());
@@ -99,13 +117,13 @@ fn compare(client: &mut Client, name: &str, sql: &str, runs: u32) -> Result<()> 
     }
     server_ms.sort_by(f64::total_cmp);
     raw_ms.sort_by(f64::total_cmp);
-    let (server, raw) = (percentile(&server_ms, 0.5), percentile(&raw_ms, 0.5));
+    let (server_ms, raw_ms) = (percentile(&server_ms, 0.5), percentile(&raw_ms, 0.5));
+    let (bytes, ratio) = (bytes.len(), server_ms / raw_ms);
     println!(
-        "{name:<28} {rows:>9} {:>8.1} {server:>11.1} {raw:>9.1} {:>6.2}",
-        bytes.len() as f64 / 1e6,
-        server / raw
+        "{name:<28} {rows:>9} {:>8.1} {server_ms:>11.1} {raw_ms:>9.1} {ratio:>6.2}",
+        bytes as f64 / 1e6,
     );
-    Ok(())
+    Ok(Figures { name, rows, bytes, server_ms, raw_ms, ratio })
 }
 
 /// Sends bytes over loopback from a thread of its own to this one, ms.

@@ -22,6 +22,7 @@ mod plan;
 mod prepare;
 mod queue;
 mod record;
+mod seals;
 mod state;
 mod stats;
 #[cfg(test)]

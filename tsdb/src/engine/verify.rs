@@ -26,7 +26,8 @@ pub struct Finding {
 /// finding as it is made; all findings come back.
 ///
 /// # Errors
-/// [`Error::NotFound`] if the folder holds no database. Damage is a finding, not an error.
+/// [`Error::NotFound`] if the folder holds no database, [`Error::Invalid`] without the key of an
+/// encrypted one. Damage is a finding, not an error.
 pub fn verify(
     storage: &std::sync::Arc<dyn Storage>,
     mut progress: impl FnMut(&Finding),
@@ -46,6 +47,7 @@ pub fn verify(
             return Ok(findings);
         }
     };
+    crate::crypto::check(&**storage, Some(identity.encrypted))?;
     note(files::IDENTITY, 40, Ok(()));
     let options = LogOptions { database_id: identity.id, ..LogOptions::default() };
     let log = log::verify(&**storage, &options);

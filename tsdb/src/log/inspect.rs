@@ -3,6 +3,7 @@
 use super::format::{RecordHeader, SEGMENT_HEADER_BYTES, SegmentHeader, take};
 use super::recover::check_place;
 use super::scan::{Opened, Scanner, Step, Want, open_segment};
+use crate::crypto::RecordKey;
 use crate::io::Storage;
 use crate::{Error, Result};
 
@@ -38,6 +39,8 @@ pub struct Inspection {
     pub verdict: Verdict,
     /// Length of the file.
     pub bytes: u64,
+    /// Payload of the record given last, opened; none if it is sealed and there is no key.
+    pub payload: Option<Vec<u8>>,
     scanner: Scanner,
     due: Option<u64>,
     failed: bool,
@@ -61,17 +64,27 @@ pub fn inspect_segment(storage: &dyn Storage, path: &str) -> Result<Inspection> 
     head.resize(SEGMENT_HEADER_BYTES as usize, 0);
     let header = SegmentHeader::decode_unchecked(&take(&head, 0));
     let due = (verdict == Verdict::Good).then_some(header.first_index);
-    let scanner = Scanner::new(file, path.to_owned(), &header, bytes);
-    Ok(Inspection { header, verdict, bytes, scanner, due, failed: false })
+    let key = match storage.keys().filter(|_| header.is_sealed()) {
+        Some(keys) => Some(
+            RecordKey::read(&*file, path, &keys).map_err(|e| Error::io(doing("unseal"), &e))?,
+        ),
+        None => None,
+    };
+    let scanner = Scanner::new(file, path.to_owned(), &header, bytes).with_key(key);
+    Ok(Inspection { header, verdict, bytes, payload: None, scanner, due, failed: false })
 }
 
 impl Inspection {
     fn read(&mut self) -> Result<Option<Inspected>> {
         let from = self.scanner.offset();
-        let (header, why) = match self.scanner.step(|_| Want::Check) {
+        let can_open = self.scanner.can_open();
+        let want = |_: &RecordHeader| if can_open { Want::Keep } else { Want::Check };
+        self.payload = None;
+        let (header, why) = match self.scanner.step(want) {
             Ok(Step::End) => return Ok(None),
             Ok(Step::Record { offset, header }) => {
                 let verdict = self.place(&header);
+                self.payload = can_open.then(|| std::mem::take(&mut self.scanner.payload));
                 let bytes = header.record_bytes();
                 return Ok(Some(Inspected { offset, bytes, header: Some(header), verdict }));
             }

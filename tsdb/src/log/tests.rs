@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::crypto::tests::shape::shaped;
 use crate::io::MemoryStorage;
 use crate::{Error, Result};
 
@@ -21,7 +22,7 @@ fn options(segment_bytes_max: u64) -> LogOptions {
 }
 
 fn open(storage: &MemoryStorage, options: &LogOptions) -> Result<(Log, Recovered)> {
-    Log::open(Arc::new(storage.clone()), options.clone())
+    Log::open(shaped(Arc::new(storage.clone())), options.clone())
 }
 
 /// Appends payloads as one group of commands.

@@ -57,7 +57,20 @@ struct State {
 }
 
 impl RewrittenFile {
-    /// A file behind a seal that was written; with content if it has any. Nothing is changed.
+    /// A new file, behind a seal that was written.
+    pub fn create(
+        inner: Arc<dyn File>,
+        path: &str,
+        secret: Secret,
+        journal_pages: u16,
+    ) -> io::Result<RewrittenFile> {
+        // The journal's place is there before anything is in it, so that no write makes the file
+        // longer.
+        inner.set_len((SEAL_BYTES + journal_bytes(usize::from(journal_pages))) as u64)?;
+        RewrittenFile::open(inner, path, secret, journal_pages)
+    }
+
+    /// A file that is there. Nothing is changed.
     pub fn open(
         inner: Arc<dyn File>,
         path: &str,
@@ -70,9 +83,6 @@ impl RewrittenFile {
         let state = RwLock::default();
         let file = RewrittenFile { inner, path, sessions, journal_pages, start, state };
         let stored = file.inner.len()?;
-        if stored == SEAL_BYTES as u64 {
-            return Ok(file);
-        }
         let body = stored.checked_sub(start).filter(|body| body % SEALED_BYTES as u64 == 0);
         let Some(body) = body else {
             let why = format!("{stored} bytes, cut inside the journal or a page");

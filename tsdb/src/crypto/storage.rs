@@ -93,7 +93,7 @@ impl Storage for SealedStorage {
                 Arc::new(OnceFile::create(file, path, &secret, page_shift)?)
             }
             Kind::Rewritten { journal_pages } => {
-                Arc::new(RewrittenFile::open(file, path, secret, journal_pages)?)
+                Arc::new(RewrittenFile::create(file, path, secret, journal_pages)?)
             }
             Kind::Appended | Kind::Log => Arc::new(AppendedFile::create(file, path, secret)),
         })

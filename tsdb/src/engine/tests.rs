@@ -10,6 +10,7 @@ mod hook;
 mod model;
 mod races;
 pub(crate) mod random;
+mod sealed;
 mod twin;
 mod workload;
 

@@ -51,7 +51,7 @@ pub struct Inspection {
 /// # Errors
 /// [`Error::Io`] from the storage. Damage is no error here but a verdict.
 pub fn inspect_segment(storage: &dyn Storage, path: &str) -> Result<Inspection> {
-    let verdict = match open_segment(storage, path) {
+    let mut verdict = match open_segment(storage, path) {
         Ok((_, Opened::Sound(_))) => Verdict::Good,
         Ok((_, Opened::Damaged { why, .. })) | Err(Error::Corrupt(why)) => Verdict::Damaged(why),
         Err(error) => return Err(error),
@@ -63,13 +63,19 @@ pub fn inspect_segment(storage: &dyn Storage, path: &str) -> Result<Inspection> 
     file.read_at(0, &mut head).map_err(|e| Error::io(doing("read"), &e))?;
     head.resize(SEGMENT_HEADER_BYTES as usize, 0);
     let header = SegmentHeader::decode_unchecked(&take(&head, 0));
+    let mut key = None;
+    if let Some(keys) = storage.keys().filter(|_| header.is_sealed()) {
+        match RecordKey::read(&*file, path, &keys) {
+            Ok(found) => key = Some(found),
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                verdict = Verdict::Damaged(error.to_string());
+            }
+            // Without its key a segment is told of as far as its headers go.
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {}
+            Err(error) => return Err(Error::io(doing("unseal"), &error)),
+        }
+    }
     let due = (verdict == Verdict::Good).then_some(header.first_index);
-    let key = match storage.keys().filter(|_| header.is_sealed()) {
-        Some(keys) => Some(
-            RecordKey::read(&*file, path, &keys).map_err(|e| Error::io(doing("unseal"), &e))?,
-        ),
-        None => None,
-    };
     let scanner = Scanner::new(file, path.to_owned(), &header, bytes).with_key(key);
     Ok(Inspection { header, verdict, bytes, payload: None, scanner, due, failed: false })
 }

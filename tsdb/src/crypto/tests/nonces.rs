@@ -31,8 +31,3 @@ pub fn note(mark: [u8; 16], nonce: [u8; 12], additional: &[u8], plain: &[u8]) {
     let before = SEEN.lock().unwrap_or_else(|e| e.into_inner()).insert((mark, nonce), text);
     assert!(before.is_none_or(|before| before == text), "a nonce has come again: {nonce:?}");
 }
-
-/// Texts noted so far.
-pub fn count() -> usize {
-    SEEN.lock().unwrap_or_else(|e| e.into_inner()).len()
-}

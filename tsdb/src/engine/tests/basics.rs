@@ -1,6 +1,5 @@
 //! Writing, reading back, flushing, merging, opening again.
 
-use crate::crypto::tests::shape::shaped;
 use std::sync::Arc;
 
 use crate::io::{MemoryStorage, Storage};
@@ -75,7 +74,7 @@ fn rows(list: &[(&str, i64, i64)]) -> Vec<(String, i64, Option<i64>)> {
 
 #[test]
 fn rows_stay_through_flush_merge_and_open() {
-    let storage = shaped(Arc::new(MemoryStorage::new()));
+    let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
     let db = Db::open(Arc::clone(&storage), options()).unwrap();
     let table = create(&db);
     let first = batch(table, &["b", "a"], &[(0, 20, 1), (1, 10, 2), (0, 10, 3), (0, 20, 4)]);
@@ -110,7 +109,7 @@ fn rows_stay_through_flush_merge_and_open() {
 
 #[test]
 fn a_dropped_table_is_gone_with_its_files() {
-    let storage = shaped(Arc::new(MemoryStorage::new()));
+    let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
     let db = Db::open(Arc::clone(&storage), options()).unwrap();
     let table = create(&db);
     db.execute(Command::Write(batch(table, &["a"], &[(0, 1, 1)]))).unwrap();

@@ -9,7 +9,6 @@ use crate::types::*;
 use crate::{Command, Db, Error, NewColumn, NewTable, Options, Outcome};
 
 use super::hook::HookStorage;
-use crate::crypto::tests::shape::shaped;
 use super::model::{Model, check, series_mark};
 use super::workload::{numbered, only_known, open};
 
@@ -183,7 +182,7 @@ fn at_every_operation(mode: MergeMode, work: impl Fn(&Db) -> crate::Result<()>) 
     for at in 0.. {
         let storage = MemoryStorage::new();
         let hooked = HookStorage::new(Arc::new(storage.clone()));
-        let shared = shaped(Arc::new(hooked.clone()));
+        let shared: Arc<dyn Storage> = Arc::new(hooked.clone());
         let db = Db::open(shared, plain()).unwrap();
         let mut pair = Pair { db, storage, model: Model::default() };
         pair.commit(vec![create(mode)]);

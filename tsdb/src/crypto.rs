@@ -28,7 +28,7 @@ pub(crate) mod tests;
 
 pub use folder::{KeyUse, SealReport};
 pub use keys::{KeyId, KeyRing, MasterKey};
-pub use storage::{SealedStorage, open_sealed};
+pub use storage::{SealedStorage, is_sealed, open_sealed};
 
 pub(crate) use folder::{check, rewrap, survey};
 pub(crate) use records::{RECORDS_START, RecordKey};

@@ -121,13 +121,7 @@ impl Cipher {
     /// Opens `sealed` (text and tag) into `out`; whether it is what was sealed. `out` has the
     /// length of the text and holds nothing to be used if it is not.
     #[must_use]
-    pub fn open(
-        &self,
-        nonce: [u8; 12],
-        additional: &[u8],
-        sealed: &[u8],
-        out: &mut [u8],
-    ) -> bool {
+    pub fn open(&self, nonce: [u8; 12], additional: &[u8], sealed: &[u8], out: &mut [u8]) -> bool {
         let Some((text, tag)) = sealed.split_at_checked(out.len()) else { return false };
         let nonce = Nonce::assume_unique_for_key(nonce);
         self.key.open_separate_gather(nonce, Aad::from(additional), text, tag, out).is_ok()

@@ -54,8 +54,7 @@ pub(crate) fn check(storage: &dyn Storage, encrypted: Option<bool>) -> Result<()
         (Some(true), _, _) => {
             return Err(Error::Invalid(
                 "the database is encrypted and no key is given: give the key that it was made \
-                 with (settings encryption_key_file, encryption_key_variable or \
-                 encryption_key_command)"
+                 with (settings encryption_key_file, encryption_key_command or encryption_key)"
                     .into(),
             ));
         }

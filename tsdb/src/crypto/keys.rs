@@ -114,6 +114,12 @@ impl KeyRing {
         self.keys.read()[0].id
     }
 
+    /// The key that seals new files.
+    #[must_use]
+    pub fn current_key(&self) -> Option<MasterKey> {
+        self.keys.read().first().cloned()
+    }
+
     /// The ids of all keys, the current one first.
     #[must_use]
     pub fn ids(&self) -> Vec<KeyId> {

@@ -113,6 +113,16 @@ fn decode_copy(bytes: &[u8]) -> Option<(Kind, KeyId)> {
     Some((Kind::decode(take(bytes, 8))?, KeyId(take(bytes, 16))))
 }
 
+/// Whether a file begins with a seal, sound or not.
+pub(super) fn begins(file: &dyn File) -> io::Result<bool> {
+    let mut magic = [0; MAGIC.len()];
+    if file.len()? < SEAL_BYTES as u64 {
+        return Ok(false);
+    }
+    file.read_at(0, &mut magic)?;
+    Ok(magic == MAGIC)
+}
+
 /// Reads the seal at byte `at` of a file.
 ///
 /// # Errors

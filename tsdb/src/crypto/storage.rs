@@ -5,12 +5,12 @@ use std::io;
 use std::sync::Arc;
 
 use super::appended::AppendedFile;
+use super::damaged;
 use super::keys::KeyRing;
 use super::once::OnceFile;
+use super::records::SEAL_START;
 use super::rewritten::RewrittenFile;
 use super::seal::{self, Kind};
-use super::damaged;
-use super::records::SEAL_START;
 use crate::io::{File, Storage};
 
 /// Pages of files written once: 8 KiB. A column block of a row group is a few KiB, and all of a
@@ -32,6 +32,7 @@ const IDENTITY: [&str; 2] = ["database", "database.tmp"];
 pub struct SealedStorage {
     inner: Arc<dyn Storage>,
     keys: Arc<KeyRing>,
+    page_shift: u8,
 }
 
 impl SealedStorage {
@@ -39,19 +40,36 @@ impl SealedStorage {
     /// is opened.
     #[must_use]
     pub fn new(inner: Arc<dyn Storage>, keys: Arc<KeyRing>) -> SealedStorage {
-        SealedStorage { inner, keys }
+        SealedStorage { inner, keys, page_shift: PAGE_SHIFT }
+    }
+
+    /// The same with pages of 2ⁿ bytes (`page_shift` 9 to 20) in files written once from now on.
+    /// Default 13.
+    #[must_use]
+    pub fn with_page_shift(self, page_shift: u8) -> SealedStorage {
+        SealedStorage { page_shift: page_shift.clamp(9, 20), ..self }
     }
 }
 
 /// How a file of this path is written; none for one that is not sealed here.
-fn kind_of(path: &str) -> Option<Kind> {
+fn kind_of(path: &str, page_shift: u8) -> Option<Kind> {
     match path.split_once('/') {
         None if IDENTITY.contains(&path) => None,
         Some(("log", _)) => None,
+        // A segment looked at by itself.
+        None if path.ends_with(".log") => None,
         Some(("version", _)) => Some(Kind::Appended),
         Some(("rows", _)) => Some(Kind::Rewritten { journal_pages: JOURNAL_PAGES }),
-        _ => Some(Kind::Once { page_shift: PAGE_SHIFT }),
+        _ => Some(Kind::Once { page_shift }),
     }
+}
+
+/// Whether a stored file is a sealed one. Segments of the log say it in their own header.
+///
+/// # Errors
+/// The file's own.
+pub fn is_sealed(stored: &dyn File) -> io::Result<bool> {
+    seal::begins(stored)
 }
 
 /// Opens a sealed file that was copied as it is stored, for instance a part from an archive.
@@ -59,11 +77,7 @@ fn kind_of(path: &str) -> Option<Kind> {
 /// # Errors
 /// `InvalidData` for a damaged one, `PermissionDenied` if its key is not in the ring, and the
 /// file's own.
-pub fn open_sealed(
-    stored: Arc<dyn File>,
-    path: &str,
-    keys: &KeyRing,
-) -> io::Result<Arc<dyn File>> {
+pub fn open_sealed(stored: Arc<dyn File>, path: &str, keys: &KeyRing) -> io::Result<Arc<dyn File>> {
     let opened = seal::read(&*stored, 0, path, keys)?;
     Ok(match opened.kind {
         Kind::Once { page_shift } => {
@@ -79,7 +93,7 @@ pub fn open_sealed(
 
 impl Storage for SealedStorage {
     fn create(&self, path: &str) -> io::Result<Arc<dyn File>> {
-        let Some(kind) = kind_of(path) else { return self.inner.create(path) };
+        let Some(kind) = kind_of(path, self.page_shift) else { return self.inner.create(path) };
         let held = self.keys.hold();
         let Some(master) = held.first() else {
             return Err(io::Error::other("the key ring is empty"));
@@ -101,7 +115,7 @@ impl Storage for SealedStorage {
 
     fn open(&self, path: &str) -> io::Result<Arc<dyn File>> {
         let file = self.inner.open(path)?;
-        match kind_of(path) {
+        match kind_of(path, self.page_shift) {
             None => Ok(file),
             Some(_) => open_sealed(file, path, &self.keys),
         }

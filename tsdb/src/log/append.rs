@@ -77,7 +77,8 @@ impl Log {
         self.check_writable()?;
         let group_bytes = self.check_group(records)?;
         let has_records = self.last_index >= self.active.first_index;
-        if has_records && self.active.record_bytes() + group_bytes > self.options.segment_bytes_max {
+        if has_records && self.active.record_bytes() + group_bytes > self.options.segment_bytes_max
+        {
             self.roll()?;
         }
         let (group, durable, first) = (self.options.group, self.durable_index, self.last_index + 1);

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use super::append::Log;
-use super::format::{
-    Name, RecordHeader, SegmentHeader, parse_name, segment_path,
-};
+use super::format::{Name, RecordHeader, SegmentHeader, parse_name, segment_path};
 use super::scan::{Opened, Scanner, Sound, Step, Want, open_segment, open_sound};
 use super::segment::{Prepared, decode_vote, remove};
 use super::{Cut, Kind, LOG_FOLDER, LogOptions, Recovered, SegmentInfo, Vote};

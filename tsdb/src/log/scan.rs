@@ -100,11 +100,7 @@ pub(super) struct Sound {
 }
 
 /// Opens a segment that must be sound and the log's own.
-pub(super) fn open_sound(
-    storage: &dyn Storage,
-    path: &str,
-    options: &LogOptions,
-) -> Result<Sound> {
+pub(super) fn open_sound(storage: &dyn Storage, path: &str, options: &LogOptions) -> Result<Sound> {
     match open_segment(storage, path)? {
         (_, Opened::Damaged { why, .. }) => Err(Error::corrupt(path, 0, why)),
         (file, Opened::Sound(header)) => {

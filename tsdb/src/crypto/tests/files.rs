@@ -111,7 +111,8 @@ fn pages_do_not_move() {
         write(&storage, path, &[&bytes(&mut random, 4 * 8192)]);
     }
     let stored: Vec<Vec<u8>> = others.iter().map(|path| memory.bytes(path).unwrap()).collect();
-    let page = |number: usize| seal::SEAL_BYTES + number * 8208..seal::SEAL_BYTES + (number + 1) * 8208;
+    let page =
+        |number: usize| seal::SEAL_BYTES + number * 8208..seal::SEAL_BYTES + (number + 1) * 8208;
     let mut swapped = stored[0].clone();
     swapped[page(0)].copy_from_slice(&stored[0][page(1)]);
     let mut mixed = stored[0].clone();

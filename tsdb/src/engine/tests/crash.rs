@@ -7,11 +7,11 @@ use std::sync::Arc;
 use crate::io::{FaultPlan, FaultyStorage, MemoryStorage};
 use crate::{Command, Db, Options};
 
-use crate::crypto::tests::shape::{sealed, shaped};
 use super::model::{Model, check, check_some, try_check};
 use super::random::{self, Random};
 use super::seeds;
 use super::workload::{commit, maintain, only_known, open, small_options, with_numbers};
+use crate::crypto::tests::shape::{sealed, shaped};
 
 /// What a crash may leave: the model of what was acknowledged, and commits that may have happened,
 /// in their order.

@@ -8,10 +8,10 @@ use crate::io::{MemoryStorage, Storage};
 use crate::types::TimeRange;
 use crate::{Command, Db, Options, Selection};
 
-use crate::crypto::tests::shape::{sealed, shaped};
 use super::model::{Model, read};
 use super::random::{self, Random};
 use super::workload::{numbered, only_known, open, small_options};
+use crate::crypto::tests::shape::{sealed, shaped};
 
 /// About so many bits of a file are flipped, unless all are asked for.
 const BITS_MAX: usize = 700;

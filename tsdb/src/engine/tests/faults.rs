@@ -6,11 +6,11 @@ use std::sync::Arc;
 use crate::io::{FaultKind, FaultPlan, FaultyStorage, MemoryStorage};
 use crate::{Command, Db, Error};
 
-use crate::crypto::tests::shape::{sealed, shaped};
 use super::model::{Model, check, check_rows, read};
 use super::random::{self, Random};
 use super::seeds;
 use super::workload::{maintain, numbered, only_known, open, small_options};
+use crate::crypto::tests::shape::{sealed, shaped};
 
 fn is_failure(error: &Error) -> bool {
     matches!(error, Error::Io(_) | Error::Full(_) | Error::ReadOnly(_))

@@ -40,7 +40,8 @@ const SECRETS: [&str; 6] =
 const NUMBER: f64 = 81_726.354_453_627;
 
 fn keep_secrets(db: &Db) {
-    let column = |name: &str, kind, key| NewColumn { name: name.into(), kind, key, not_null: false };
+    let column =
+        |name: &str, kind, key| NewColumn { name: name.into(), kind, key, not_null: false };
     let table = NewTable {
         name: SECRETS[0].into(),
         time_name: "time".into(),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::crypto::tests::shape::{sealed, shaped};
-use crate::io::{MemoryStorage};
+use crate::io::MemoryStorage;
 use crate::types::{SeriesRef, TimeRange};
 use crate::{Command, Db, Error, Options, Result, Selection};
 

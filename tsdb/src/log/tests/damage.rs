@@ -166,7 +166,10 @@ pub fn zero_tails_are_cut() {
         let mut longer = bytes.clone();
         longer.resize(bytes.len() + zeros, 0);
         storage.put(LAST, longer);
-        assert_eq!(verify(&*shaped(Arc::new(storage.clone())), &options(480)).unwrap().cut.unwrap().bytes, zeros as u64);
+        assert_eq!(
+            verify(&*shaped(Arc::new(storage.clone())), &options(480)).unwrap().cut.unwrap().bytes,
+            zeros as u64
+        );
         let (log, recovered) = open(&storage, &options(480)).unwrap();
         assert_eq!(recovered.cut.unwrap().bytes, zeros as u64);
         assert_eq!(payloads(&log, 1), model);

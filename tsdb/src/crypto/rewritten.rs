@@ -83,7 +83,8 @@ impl RewrittenFile {
         let state = RwLock::default();
         let file = RewrittenFile { inner, path, sessions, journal_pages, start, state };
         let stored = file.inner.len()?;
-        let body = stored.checked_sub(start).filter(|body| body % SEALED_BYTES as u64 == 0);
+        let body =
+            stored.checked_sub(start).filter(|body| body.is_multiple_of(SEALED_BYTES as u64));
         let Some(body) = body else {
             let why = format!("{stored} bytes, cut inside the journal or a page");
             return Err(damaged(&file.path, why));
@@ -311,7 +312,7 @@ impl File for RewrittenFile {
         };
         let (first, last) = (offset / PAGE_BYTES as u64, end.div_ceil(PAGE_BYTES as u64));
         let start = (offset - first * PAGE_BYTES as u64) as usize;
-        if start == 0 && buf.len() % PAGE_BYTES == 0 {
+        if start == 0 && buf.len().is_multiple_of(PAGE_BYTES) {
             return self.read_pages(&state, first, buf);
         }
         let mut pages = vec![0; (last - first) as usize * PAGE_BYTES];
@@ -352,7 +353,7 @@ impl File for RewrittenFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        if len % PAGE_BYTES as u64 != 0 {
+        if !len.is_multiple_of(PAGE_BYTES as u64) {
             return Err(unsupported(&self.path, "this sealed file consists of pages of 4 KiB"));
         }
         self.guarded(|state| self.resize(state, len / PAGE_BYTES as u64))

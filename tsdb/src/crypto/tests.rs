@@ -10,6 +10,7 @@ use crate::io::{File, MemoryStorage, Storage};
 use shape::{key, keys};
 
 mod files;
+mod golden;
 pub mod nonces;
 mod rewritten;
 mod rotate;

@@ -132,8 +132,8 @@ pub(super) fn encode_record(
     for part in parts {
         out.extend_from_slice(part);
     }
-    let length = |bytes: usize| u32::try_from(bytes).expect("the caller limits payloads");
-    header.payload_bytes = length(out.len() - payload_start);
+    header.payload_bytes =
+        u32::try_from(out.len() - payload_start).expect("the caller limits payloads");
     if let Some(key) = key.filter(|_| header.is_sealable()) {
         header.payload_bytes += TAG_BYTES as u32;
         let sealed = key.seal(header.index, &header.bound(), &mut out[payload_start..]);

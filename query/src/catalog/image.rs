@@ -15,6 +15,8 @@ pub(crate) struct Image {
     pub(crate) roles: Vec<RoleInfo>,
     pub(crate) stats: DbStats,
     pub(crate) settings: Arc<crate::settings::Settings>,
+    /// For what is looked up only when it is asked for.
+    pub(crate) db: Arc<tsdb::Db>,
 }
 
 impl Image {
@@ -26,6 +28,7 @@ impl Image {
             roles: context.engine.directory().roles()?,
             stats: context.engine.db().stats(),
             settings: context.settings.clone(),
+            db: context.engine.db().clone(),
         })
     }
 }

@@ -72,6 +72,12 @@ pub(super) const DEFS: &[Def] = &[
         columns: &[("name", T::Text), ("value", T::Int8)],
         fill: stats,
     },
+    Def {
+        schema: "sys",
+        name: "keys",
+        columns: &[("key", T::Text), ("current", T::Bool), ("files", T::Int8)],
+        fill: keys,
+    },
 ];
 
 /// ns as µs; the ends of the axis have no time.
@@ -156,6 +162,14 @@ fn log(image: &Image, rows: &mut Rows) -> QueryResult<()> {
         s.commits.into(),
         s.syncs.into(),
     ]);
+    Ok(())
+}
+
+/// The master keys of an encrypted database by their ids; no rows for another.
+fn keys(image: &Image, rows: &mut Rows) -> QueryResult<()> {
+    for key in image.db.seals()?.map(|seals| seals.keys).unwrap_or_default() {
+        rows.push([key.id.to_string().into(), key.current.into(), key.files.into()]);
+    }
     Ok(())
 }
 

@@ -13,9 +13,9 @@ use super::rewritten::RewrittenFile;
 use super::seal::{self, Kind};
 use crate::io::{File, Storage};
 
-/// Pages of files written once: 8 KiB. A column block of a row group is a few KiB, and all of a
-/// page is opened for any byte of it; a tag costs 0.2 % of it.
-const PAGE_SHIFT: u8 = 13;
+/// Pages of files written once: 4 KiB. A column block of a row group is a few KiB, and all of a
+/// page is opened for any byte of it; a tag costs 0.4 % of it.
+const PAGE_SHIFT: u8 = 12;
 /// Room of the row store's journal: 1 MiB, so that a checkpoint seldom needs a second round.
 const JOURNAL_PAGES: u16 = if cfg!(test) { 12 } else { 252 };
 
@@ -44,7 +44,7 @@ impl SealedStorage {
     }
 
     /// The same with pages of 2ⁿ bytes (`page_shift` 9 to 20) in files written once from now on.
-    /// Default 13.
+    /// Default 12.
     #[must_use]
     pub fn with_page_shift(self, page_shift: u8) -> SealedStorage {
         SealedStorage { page_shift: page_shift.clamp(9, 20), ..self }

@@ -24,7 +24,7 @@ fn files_written_once_read_as_plain_ones() {
     for round in 0..60 {
         let memory = folders();
         let storage = sealed(&memory, 1);
-        let page = 8192;
+        let page = 4096;
         let len = match round {
             0..8 => [0, 1, page - 1, page, page + 1, 2 * page, 3 * page, 3 * page + 1][round],
             _ => random.below(400_000),
@@ -33,7 +33,7 @@ fn files_written_once_read_as_plain_ones() {
         let file = storage.create(PART).unwrap();
         let mut at = 0;
         while at < model.len() {
-            let most = [10, 5_000, 8_192, 100_000, 300_000][random.below(5) as usize];
+            let most = [10, 5_000, 4_096, 100_000, 300_000][random.below(5) as usize];
             let end = (at + 1 + random.below(most) as usize).min(model.len());
             file.write_at(at as u64, &model[at..end]).unwrap();
             at = end;
@@ -66,7 +66,7 @@ fn files_written_once_read_as_plain_ones() {
 /// Every prefix is told, and every flipped bit is or does no harm (one of two seals).
 #[test]
 fn damage_of_files_written_once_is_found() {
-    let model = bytes(&mut Random::new(2), 3 * 8192 + 77);
+    let model = bytes(&mut Random::new(2), 3 * 4096 + 77);
     let whole = folders();
     write(&sealed(&whole, 1), PART, &[&model]);
     let stored = whole.bytes(PART).unwrap();
@@ -75,7 +75,7 @@ fn damage_of_files_written_once_is_found() {
         memory.put(PART, bytes);
         read_all(&sealed(&memory, 1), PART)
     };
-    for len in (0..stored.len()).filter(|len| len % 97 == 0 || (len + 30) % 8208 < 60) {
+    for len in (0..stored.len()).filter(|len| len % 97 == 0 || (len + 62) % 4112 < 60) {
         let error = judge(stored[..len].to_vec()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{len}: {error}");
     }
@@ -108,11 +108,11 @@ fn pages_do_not_move() {
     let storage = sealed(&memory, 1);
     let others = ["parts/a", "parts/b"];
     for path in others {
-        write(&storage, path, &[&bytes(&mut random, 4 * 8192)]);
+        write(&storage, path, &[&bytes(&mut random, 4 * 4096)]);
     }
     let stored: Vec<Vec<u8>> = others.iter().map(|path| memory.bytes(path).unwrap()).collect();
     let page =
-        |number: usize| seal::SEAL_BYTES + number * 8208..seal::SEAL_BYTES + (number + 1) * 8208;
+        |number: usize| seal::SEAL_BYTES + number * 4112..seal::SEAL_BYTES + (number + 1) * 4112;
     let mut swapped = stored[0].clone();
     swapped[page(0)].copy_from_slice(&stored[0][page(1)]);
     let mut mixed = stored[0].clone();

@@ -8,6 +8,7 @@ use tsdb::Db;
 use tsdb::io::RealStorage;
 
 use crate::failure::{Failure, Result};
+use crate::keys::KeyArgs;
 
 /// An open folder.
 pub struct Folder {
@@ -16,13 +17,13 @@ pub struct Folder {
 
 impl Folder {
     /// Opens a folder that must exist; refused while a server has it open.
-    pub fn open(path: &Path) -> Result<Folder> {
+    pub fn open(path: &Path, keys: &KeyArgs) -> Result<Folder> {
         if !path.is_dir() {
             return Err(Failure::usage(format!("there is no folder {}", path.display())));
         }
         let storage = RealStorage::new(path.to_path_buf())
             .map_err(|error| Failure::doing(path.display(), error))?;
-        let db = Db::open(Arc::new(storage), tsdb::Options::default())?;
+        let db = Db::open(keys.unlock(Arc::new(storage))?, tsdb::Options::default())?;
         Ok(Folder { db })
     }
 

@@ -69,6 +69,9 @@ pub struct ImportArgs {
     /// Write straight into this folder; no server may have it open.
     #[arg(long)]
     pub data_dir: Option<PathBuf>,
+    /// The keys of that folder, if it is encrypted.
+    #[command(flatten)]
+    pub keys: crate::keys::KeyArgs,
     /// Where the server is.
     #[command(flatten)]
     pub connection: Connection,
@@ -89,7 +92,8 @@ struct Totals {
 
 /// Runs the command; an error if rows were refused.
 pub fn run(args: &ImportArgs) -> Result<()> {
-    let folder = args.data_dir.as_deref().map(crate::folder::Folder::open).transpose()?;
+    let open = |path| crate::folder::Folder::open(path, &args.keys);
+    let folder = args.data_dir.as_deref().map(open).transpose()?;
     let totals = Totals::default();
     let started = Instant::now();
     for path in &args.files {

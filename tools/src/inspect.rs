@@ -6,13 +6,17 @@ mod part;
 mod version;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
-use tsdb::io::RealStorage;
+use tsdb::crypto::{KeyRing, is_sealed};
+use tsdb::io::{RealStorage, Storage};
+use tsdb::log::inspect_segment;
 use tsdb::types::TimeRange;
 
 use crate::failure::{Failure, Result};
 use crate::import::time::format_ns;
+use crate::keys::KeyArgs;
 
 /// Arguments of `inspect`.
 #[derive(Args, Clone, Debug)]
@@ -27,14 +31,18 @@ pub struct InspectArgs {
     /// Records of a log, row groups of a part or edits of a version that are shown one by one.
     #[arg(long, default_value_t = 10)]
     pub records: usize,
+    /// The keys of sealed files. Without them the records of a sealed log show their headers.
+    #[command(flatten)]
+    pub keys: KeyArgs,
 }
 
 /// Runs the command; an error if a file is damaged.
 pub fn run(args: &InspectArgs) -> Result<()> {
     let mut damaged = 0;
+    let keys = args.keys.ring()?;
     for path in &args.files {
         println!("{}", path.display());
-        if !explain(path, args.records)? {
+        if !explain(path, args.records, keys.as_ref())? {
             damaged += 1;
         }
         println!();
@@ -46,7 +54,7 @@ pub fn run(args: &InspectArgs) -> Result<()> {
 }
 
 /// Explains one file; whether it is sound.
-fn explain(path: &Path, records: usize) -> Result<bool> {
+fn explain(path: &Path, records: usize, keys: Option<&Arc<KeyRing>>) -> Result<bool> {
     let failed = |error: &dyn std::fmt::Display| Failure::doing(path.display(), error);
     let bytes = std::fs::metadata(path).map_err(|error| failed(&error))?.len();
     let folder = match path.parent() {
@@ -58,14 +66,42 @@ fn explain(path: &Path, records: usize) -> Result<bool> {
         .and_then(|name| name.to_str())
         .ok_or_else(|| failed(&"the name is not UTF-8"))?;
     let storage = RealStorage::new(folder.to_path_buf()).map_err(|error| failed(&error))?;
+    let storage = unsealed(Arc::new(storage), name, keys)?;
+    let storage = &*storage;
     println!("  {bytes} bytes");
     match name.rsplit_once('.').map(|(_, ending)| ending) {
-        Some("part" | "last") => part::explain(&storage, name, records),
-        Some("log") => log::explain(&storage, name, records),
-        Some("version") => version::explain(&storage, name, records),
+        Some("part" | "last") => part::explain(storage, name, records),
+        Some("log") => log::explain(storage, name, records),
+        Some("version") => version::explain(storage, name, records),
         _ => Err(Failure::usage(format!(
             "{}: what it is shows in its ending: .part, .last, .log or .version",
             path.display()
+        ))),
+    }
+}
+
+/// The storage as the file is to be read: through the keys if it is sealed.
+fn unsealed(
+    storage: Arc<dyn Storage>,
+    name: &str,
+    keys: Option<&Arc<KeyRing>>,
+) -> Result<Arc<dyn Storage>> {
+    let is_log = name.ends_with(".log");
+    let sealed = if is_log {
+        inspect_segment(&*storage, name)?.header.is_sealed()
+    } else {
+        is_sealed(&*storage.open(name)?)?
+    };
+    match keys {
+        _ if !sealed => Ok(storage),
+        Some(keys) => Ok(crate::keys::sealed(storage, Some(Arc::clone(keys)))),
+        None if is_log => {
+            println!("  sealed, and no key is given: payloads are not looked into");
+            Ok(storage)
+        }
+        None => Err(Failure::usage(format!(
+            "{name} is sealed: give the key by --encryption-key-file, --encryption-key-command or \
+             the variable MILLRACE_ENCRYPTION_KEY"
         ))),
     }
 }

@@ -10,6 +10,7 @@ mod generate;
 pub mod http;
 pub mod import;
 mod inspect;
+pub mod keys;
 mod logging;
 pub mod process;
 mod serve;

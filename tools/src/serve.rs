@@ -17,6 +17,7 @@ use tsdb::Db;
 use tsdb::io::{RealStorage, Storage};
 
 use crate::failure::{Failure, Result};
+use crate::keys::{self, KeySource};
 use crate::logging;
 use crate::settings::Settings;
 use doors::{Doors, House};
@@ -46,7 +47,9 @@ async fn serve(settings: &Settings) -> Result<()> {
     let folder = settings.path("data_dir").unwrap_or_else(|| "./millrace-data".into());
     let storage = RealStorage::new(folder.clone())
         .map_err(|error| Failure::doing(folder.display(), error))?;
-    let storage: Arc<dyn Storage> = Arc::new(storage);
+    let source = KeySource::of_settings(settings)?;
+    let keys = source.as_ref().map(KeySource::read).transpose()?;
+    let storage = keys::sealed(Arc::new(storage), keys);
     let doors = match Doors::bind(settings) {
         Ok(doors) => doors,
         Err(failure) => {
@@ -66,6 +69,12 @@ async fn serve(settings: &Settings) -> Result<()> {
     };
     let (house, made) = opened.map_err(|error| Failure::doing("opening the house", error))??;
     running.open_all(settings, house)?;
+    if let Some(source) = source {
+        // Started even if the source cannot change: an earlier start may have been broken off.
+        let seconds =
+            if source.may_change() { settings.number("encryption_key_seconds") } else { 0 };
+        tokio::spawn(keys::follow(db.clone(), source, Duration::from_secs(seconds)));
+    }
     welcome::print(settings, &folder, &running, &db, made.as_deref())?;
     let cause = tokio::select! {
         signal = signals.next() => signal.to_owned(),

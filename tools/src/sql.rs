@@ -31,6 +31,9 @@ pub struct SqlArgs {
     /// Open this folder instead of asking a server; no server may have it open.
     #[arg(long)]
     pub data_dir: Option<PathBuf>,
+    /// The keys of that folder, if it is encrypted.
+    #[command(flatten)]
+    pub keys: crate::keys::KeyArgs,
     /// Where the server is.
     #[command(flatten)]
     pub connection: Connection,
@@ -56,7 +59,7 @@ pub fn run(args: &SqlArgs) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let runner = match &args.data_dir {
-            Some(path) => Runner::Folder(Box::new(folder::FolderRunner::open(path)?)),
+            Some(path) => Runner::Folder(Box::new(folder::FolderRunner::open(path, &args.keys)?)),
             None => Runner::Server(args.connection.postgres().await?),
         };
         let result = run_all(args, &runner).await;

@@ -6,9 +6,10 @@ use std::time::Instant;
 
 use clap::Args;
 use indicatif::{HumanBytes, ProgressBar};
-use tsdb::io::{RealStorage, Storage};
+use tsdb::io::RealStorage;
 
 use crate::failure::{Failure, Result};
+use crate::keys::KeyArgs;
 
 /// Arguments of `verify`.
 #[derive(Args, Clone, Debug)]
@@ -23,6 +24,9 @@ pub struct VerifyArgs {
     /// Name every file, not only damaged ones.
     #[arg(long)]
     pub all: bool,
+    /// The keys of an encrypted folder.
+    #[command(flatten)]
+    pub keys: KeyArgs,
 }
 
 /// Runs the command.
@@ -33,7 +37,7 @@ pub fn run(args: &VerifyArgs) -> Result<()> {
     }
     let storage =
         RealStorage::new(args.data_dir.clone()).map_err(|error| Failure::doing(&folder, error))?;
-    let storage: Arc<dyn Storage> = Arc::new(storage);
+    let storage = args.keys.unlock(Arc::new(storage))?;
     // Held to the end: a server that starts meanwhile would change what is read.
     let _lock = storage.lock().map_err(|error| Failure::doing(&folder, error))?;
     let (bar, started) = (ProgressBar::new_spinner(), Instant::now());

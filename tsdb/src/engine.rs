@@ -23,6 +23,7 @@ mod plan;
 mod prepare;
 mod queue;
 mod record;
+mod seals;
 mod state;
 mod stats;
 #[cfg(test)]
@@ -322,7 +323,8 @@ impl Db {
             stats.log_bytes = log.bytes();
             stats.log_segments = log.segments().len() as u64;
         }
-        if let Ok(file) = core.storage.open(files::ROW_STORE) {
+        let stored = core.storage.stored().unwrap_or_else(|| Arc::clone(&core.storage));
+        if let Ok(file) = stored.open(files::ROW_STORE) {
             stats.row_store_bytes = file.len().unwrap_or(0);
         }
         for table in state.tables.values() {

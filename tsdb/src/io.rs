@@ -44,6 +44,10 @@ pub trait Storage: Send + Sync + std::fmt::Debug {
     fn stored(&self) -> Option<Arc<dyn Storage>> {
         None
     }
+    /// The keys that files are sealed with, if they are. The log seals its records by itself.
+    fn keys(&self) -> Option<Arc<crate::crypto::KeyRing>> {
+        None
+    }
 }
 
 /// An open file.

@@ -2,6 +2,7 @@
 //! byte on disk, `README.md` the rooms of this crate and what holds between them.
 
 pub mod codec;
+pub mod crypto;
 pub mod deletes;
 pub mod engine;
 pub mod error;

@@ -16,6 +16,8 @@ pub(crate) struct Image {
     pub(crate) stats: DbStats,
     pub(crate) pools: Vec<PoolUsage>,
     pub(crate) settings: Arc<crate::settings::Settings>,
+    /// For what is looked up only when it is asked for.
+    pub(crate) db: Arc<tsdb::Db>,
 }
 
 impl Image {
@@ -29,6 +31,7 @@ impl Image {
             pools: context.engine.pools().usage(&stats),
             stats,
             settings: context.settings.clone(),
+            db: context.engine.db().clone(),
         })
     }
 }

@@ -78,6 +78,12 @@ pub(super) const DEFS: &[Def] = &[
         columns: &[("pool", T::Text), ("used", T::Int8), ("limit", T::Int8), ("peak", T::Int8)],
         fill: memory,
     },
+    Def {
+        schema: "sys",
+        name: "keys",
+        columns: &[("key", T::Text), ("current", T::Bool), ("files", T::Int8)],
+        fill: keys,
+    },
 ];
 
 /// ns as µs; the ends of the axis have no time.
@@ -168,6 +174,14 @@ fn log(image: &Image, rows: &mut Rows) -> QueryResult<()> {
 fn memory(image: &Image, rows: &mut Rows) -> QueryResult<()> {
     for pool in &image.pools {
         rows.push([pool.name.into(), pool.used.into(), pool.limit.into(), pool.peak.into()]);
+    }
+    Ok(())
+}
+
+/// The master keys of an encrypted database by their ids; no rows for another.
+fn keys(image: &Image, rows: &mut Rows) -> QueryResult<()> {
+    for key in image.db.seals()?.map(|seals| seals.keys).unwrap_or_default() {
+        rows.push([key.id.to_string().into(), key.current.into(), key.files.into()]);
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! A segment of the log in words.
 
 use tsdb::io::Storage;
-use tsdb::log::{Inspected, Kind, RECORD_HEADER_BYTES, Verdict, inspect_segment};
+use tsdb::log::{Inspected, Kind, Verdict, inspect_segment};
 
 use super::damaged;
 use crate::failure::Result;
@@ -9,7 +9,7 @@ use crate::import::time::format_ns;
 
 /// Explains a segment: its header, and its records with the commands in them.
 pub fn explain(storage: &dyn Storage, name: &str, records_max: usize) -> Result<bool> {
-    let inspection = inspect_segment(storage, name)?;
+    let mut inspection = inspect_segment(storage, name)?;
     let header = &inspection.header;
     let id: String = header.database_id.iter().map(|byte| format!("{byte:02x}")).collect();
     println!("  a segment of the log of database {id}, group {}", header.group);
@@ -21,7 +21,7 @@ pub fn explain(storage: &dyn Storage, name: &str, records_max: usize) -> Result<
     };
     let (mut good, mut bad, mut shown) = (0u64, 0u64, 0usize);
     let mut last = None;
-    for inspected in inspection {
+    while let Some(inspected) = inspection.next() {
         let inspected = inspected?;
         match &inspected.verdict {
             Verdict::Good => {
@@ -32,7 +32,7 @@ pub fn explain(storage: &dyn Storage, name: &str, records_max: usize) -> Result<
                     println!(
                         "    at {:>10}  {}",
                         inspected.offset,
-                        record(storage, name, &inspected)?
+                        record(&inspected, inspection.payload.as_deref())
                     );
                 }
             }
@@ -58,21 +58,21 @@ pub fn explain(storage: &dyn Storage, name: &str, records_max: usize) -> Result<
 }
 
 /// One sound record in words.
-fn record(storage: &dyn Storage, name: &str, inspected: &Inspected) -> Result<String> {
-    let Some(header) = &inspected.header else { return Ok("no header".into()) };
+fn record(inspected: &Inspected, payload: Option<&[u8]>) -> String {
+    let Some(header) = &inspected.header else { return "no header".into() };
     let (index, term) = (header.index, header.term);
-    Ok(match header.kind {
+    match header.kind {
         Kind::Mark => format!("mark: durable up to {}", header.durable),
         Kind::NoOp => format!("{index}: opens term {term}"),
         Kind::Vote => format!("vote in term {term}"),
         Kind::Commands => {
-            let mut payload = vec![0; header.payload_bytes as usize];
-            let file = storage.open(name)?;
-            file.read_at(inspected.offset + RECORD_HEADER_BYTES, &mut payload)?;
+            let Some(payload) = payload else {
+                return format!("{index}: {} bytes, sealed", header.payload_bytes);
+            };
             // The checksum holds, so this is a record of a newer version rather than damage.
-            let commands = tsdb::engine::explain_record(&payload)
+            let commands = tsdb::engine::explain_record(payload)
                 .unwrap_or_else(|error| vec![format!("commands not known here: {error}")]);
             format!("{index}: {} bytes: {}", header.payload_bytes, commands.join("; "))
         }
-    })
+    }
 }

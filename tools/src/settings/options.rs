@@ -104,6 +104,30 @@ pub const OPTIONS: &[OptionSpec] = &[
         "Password of `admin` when the database is made; empty: a random one, shown once",
     ),
     option(
+        "encryption_key_file",
+        Kind::Path,
+        "",
+        0,
+        "File with the key that the data folder is encrypted with: 64 hexadecimal digits \
+         (`openssl rand -hex 32`); further lines are older keys. Empty: not encrypted. Chosen when \
+         the database is made",
+    ),
+    option(
+        "encryption_key_command",
+        Kind::Text,
+        "",
+        0,
+        "Shell command that prints what `encryption_key_file` would hold",
+    ),
+    option("encryption_key", Kind::Secret, "", 0, "What `encryption_key_file` would hold"),
+    option(
+        "encryption_key_seconds",
+        Kind::Seconds,
+        "60",
+        0,
+        "How often file or command is asked for a new key, which then takes over; 0: at start only",
+    ),
+    option(
         "log",
         Kind::Text,
         "info",

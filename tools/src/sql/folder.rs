@@ -10,6 +10,7 @@ use query::{Engine, Identity, Outcome, QueryOptions, Session};
 use super::table::{Printer, Shape};
 use crate::failure::{Failure, Result};
 use crate::folder::Folder;
+use crate::keys::KeyArgs;
 
 /// Runs statements on a folder.
 pub struct FolderRunner {
@@ -19,8 +20,8 @@ pub struct FolderRunner {
 
 impl FolderRunner {
     /// Opens a folder that must exist.
-    pub fn open(path: &Path) -> Result<FolderRunner> {
-        let folder = Folder::open(path)?;
+    pub fn open(path: &Path, keys: &KeyArgs) -> Result<FolderRunner> {
+        let folder = Folder::open(path, keys)?;
         let (users, made) = management::Users::open(folder.db().clone(), None)?;
         if let Some(password) = made {
             eprintln!("made user `admin` with password {password}");

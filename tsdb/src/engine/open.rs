@@ -19,7 +19,8 @@ use super::stats::RecoveryReport;
 use super::version::{Edit, FoundVersion, Version, VersionLog};
 use super::{catalog, files, record};
 
-const IDENTITY_MAGIC: &[u8; 8] = b"MRBASE\x00\x01";
+/// The last byte is the version: 2 where the database is encrypted.
+const IDENTITY_MAGIC: &[u8; 7] = b"MRBASE\x00";
 const IDENTITY_BYTES: usize = 40;
 
 /// Who a database is (FORMAT.md, "Identity").
@@ -29,13 +30,17 @@ pub struct Identity {
     pub id: [u8; 16],
     /// Number of shards.
     pub shards: u16,
+    /// Whether all other files are sealed.
+    pub encrypted: bool,
 }
 
 impl Identity {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = IDENTITY_MAGIC.to_vec();
+        out.push(1 + u8::from(self.encrypted));
         out.extend_from_slice(&self.id);
         out.extend_from_slice(&self.shards.to_le_bytes());
+        out.push(u8::from(self.encrypted));
         out.resize(IDENTITY_BYTES - 4, 0);
         out.extend_from_slice(&crc32fast::hash(&out).to_le_bytes());
         out
@@ -46,10 +51,15 @@ impl Identity {
         if bytes.len() != IDENTITY_BYTES || crc32fast::hash(body) != u32::from_le_bytes(*sum) {
             return None;
         }
-        let rest = body.strip_prefix(IDENTITY_MAGIC)?;
+        let (version, rest) = body.strip_prefix(IDENTITY_MAGIC)?.split_first()?;
         let (id, rest) = rest.split_first_chunk::<16>()?;
-        let (shards, _) = rest.split_first_chunk::<2>()?;
-        Some(Identity { id: *id, shards: u16::from_le_bytes(*shards) })
+        let (shards, rest) = rest.split_first_chunk::<2>()?;
+        let encrypted = match (version, rest.first()?) {
+            (1, 0) => false,
+            (2, 1) => true,
+            _ => return None,
+        };
+        Some(Identity { id: *id, shards: u16::from_le_bytes(*shards), encrypted })
     }
 
     /// Reads the identity of a folder; `None` if it holds no database yet.
@@ -69,7 +79,8 @@ impl Identity {
     }
 
     fn create(storage: &dyn Storage, shards: u16) -> Result<Identity> {
-        let identity = Identity { id: random_id(), shards };
+        let encrypted = storage.keys().is_some();
+        let identity = Identity { id: random_id(), shards, encrypted };
         let unfinished = format!("{}{}", files::IDENTITY, files::UNFINISHED);
         let io = |e: std::io::Error| Error::io("making the database", &e);
         if storage.exists(&unfinished).map_err(io)? {
@@ -110,12 +121,13 @@ pub(crate) fn open(storage: Arc<dyn Storage>, options: Options) -> Result<(Core,
         std::io::ErrorKind::WouldBlock => Error::Locked(e.to_string()),
         _ => Error::io("locking the data folder", &e),
     })?;
+    let found = Identity::read(&*storage)?;
+    crate::crypto::check(&*storage, found.map(|identity| identity.encrypted))?;
     for folder in [files::PARTS, files::SERIES, files::ROWS] {
         storage
             .create_dir(folder)
             .map_err(|e| Error::io(format_args!("making folder {folder}"), &e))?;
     }
-    let found = Identity::read(&*storage)?;
     let mut report = RecoveryReport { first_open: found.is_none(), ..RecoveryReport::default() };
     let rows = RowStore::open_in(&*storage, files::ROWS, "rows.redb")?;
     let found_version = FoundVersion::read(&*storage)?;

@@ -11,6 +11,7 @@ mod memory;
 mod model;
 mod races;
 pub(crate) mod random;
+mod sealed;
 mod twin;
 mod workload;
 

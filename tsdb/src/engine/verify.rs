@@ -26,7 +26,8 @@ pub struct Finding {
 /// finding as it is made; all findings come back.
 ///
 /// # Errors
-/// [`Error::NotFound`] if the folder holds no database. Damage is a finding, not an error.
+/// [`Error::NotFound`] if the folder holds no database, [`Error::Invalid`] without the key of an
+/// encrypted one. Damage is a finding, not an error.
 pub fn verify(
     storage: &std::sync::Arc<dyn Storage>,
     mut progress: impl FnMut(&Finding),
@@ -46,6 +47,7 @@ pub fn verify(
             return Ok(findings);
         }
     };
+    crate::crypto::check(&**storage, Some(identity.encrypted))?;
     note(files::IDENTITY, 40, Ok(()));
     let options = LogOptions { database_id: identity.id, ..LogOptions::default() };
     let log = log::verify(&**storage, &options);
@@ -58,6 +60,10 @@ pub fn verify(
             note(&path, len(&**storage, &path), Ok(()));
             verify_files(&**storage, &version, &mut note);
         }
+    }
+    if identity.encrypted {
+        let rows = verify_rows(&**storage);
+        note(files::ROW_STORE, len(&**storage, files::ROW_STORE), rows);
     }
     Ok(findings)
 }
@@ -102,6 +108,19 @@ fn verify_files(
             note(&path, len(storage, &path), result);
         }
     }
+}
+
+/// Opens every sealed page of the row store. Those of a plain one are the row store's to check.
+fn verify_rows(storage: &dyn Storage) -> Result<()> {
+    let io = |e: std::io::Error| Error::io(format_args!("reading {}", files::ROW_STORE), &e);
+    let file = storage.open(files::ROW_STORE).map_err(io)?;
+    let (len, mut at, mut piece) = (file.len().map_err(io)?, 0, Vec::new());
+    while at < len {
+        piece.resize((len - at).min(1 << 20) as usize, 0);
+        file.read_at(at, &mut piece).map_err(io)?;
+        at += piece.len() as u64;
+    }
+    Ok(())
 }
 
 fn len(storage: &dyn Storage, path: &str) -> u64 {

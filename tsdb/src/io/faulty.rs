@@ -227,6 +227,15 @@ impl Storage for FaultyStorage {
         self.control.lock().alive()?;
         self.inner.free_bytes()
     }
+
+    fn stored(&self) -> Option<Arc<dyn Storage>> {
+        let control = Arc::clone(&self.control);
+        self.inner.stored().map(|inner| Arc::new(FaultyStorage { inner, control }) as _)
+    }
+
+    fn keys(&self) -> Option<Arc<crate::crypto::KeyRing>> {
+        self.inner.keys()
+    }
 }
 
 #[derive(Debug)]

@@ -77,15 +77,18 @@ impl Log {
         self.check_writable()?;
         let group_bytes = self.check_group(records)?;
         let has_records = self.last_index >= self.active.first_index;
-        if has_records && self.active.bytes + group_bytes > self.options.segment_bytes_max {
+        if has_records && self.active.record_bytes() + group_bytes > self.options.segment_bytes_max
+        {
             self.roll()?;
         }
         let (group, durable, first) = (self.options.group, self.durable_index, self.last_index + 1);
         self.buffer.clear();
         for (record, index) in records.iter().zip(first..) {
-            encode_record(&mut self.buffer, self.active.salt, record.payload, |payload| {
-                RecordHeader::new(group, record.kind, record.term, index, durable, payload)
-            });
+            let header = RecordHeader::new(group, record.kind, record.term, index, durable);
+            let (salt, key) = (self.active.salt, self.active.key.as_ref());
+            let encoded = encode_record(&mut self.buffer, salt, key, record.payload, header);
+            // Indexes that were sealed with do not come again in this segment.
+            self.guard(encoded)?;
         }
         self.write_buffer()?;
         self.last_index += records.len() as u64;
@@ -121,9 +124,8 @@ impl Log {
         }
         let (group, last, durable) = (self.options.group, self.last_index, self.durable_index);
         self.buffer.clear();
-        encode_record(&mut self.buffer, self.active.salt, &[], |payload| {
-            RecordHeader::new(group, Kind::Mark, 0, last, durable, payload)
-        });
+        let header = RecordHeader::new(group, Kind::Mark, 0, last, durable);
+        encode_record(&mut self.buffer, self.active.salt, None, &[], header)?;
         self.write_buffer()?;
         self.told_index = durable;
         Ok(())
@@ -143,7 +145,7 @@ impl Log {
         }
         let (group, last, durable) = (self.options.group, self.last_index, self.durable_index);
         self.buffer.clear();
-        encode_vote(&mut self.buffer, group, vote, last, durable, self.active.salt);
+        encode_vote(&mut self.buffer, group, vote, last, durable, self.active.salt)?;
         self.write_buffer()?;
         self.told_index = durable;
         self.sync()?;
@@ -222,7 +224,8 @@ impl Log {
                     "a record of {payload_bytes} bytes; the longest allowed has {limit}"
                 )));
             }
-            group_bytes += RECORD_HEADER_BYTES + payload_bytes.next_multiple_of(8);
+            let sealed_bytes = payload_bytes + self.active.tag_bytes();
+            group_bytes += RECORD_HEADER_BYTES + sealed_bytes.next_multiple_of(8);
         }
         Ok(group_bytes)
     }

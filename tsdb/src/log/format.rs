@@ -1,6 +1,7 @@
 //! Headers and names of the log, byte for byte as `FORMAT.md` has them under "Log".
 
 use super::{LOG_FOLDER, LogOptions};
+use crate::crypto::RECORDS_START;
 
 /// Length of a segment's header.
 pub const SEGMENT_HEADER_BYTES: u64 = 64;
@@ -11,12 +12,16 @@ pub(super) const ALIGN_BYTES: u64 = 8;
 
 const MAGIC: [u8; 8] = *b"MRLOG\0\0\x01";
 const VERSION: u16 = 1;
+/// Flag of a segment whose payloads are sealed.
+pub(super) const SEALED: u16 = 1;
 /// Schema version of payloads written now.
 const SCHEMA_VERSION: u16 = 0;
 
 /// Bytes the checksum of a header covers.
 const SEGMENT_SUMMED: usize = 60;
 const RECORD_SUMMED: usize = 44;
+/// Bytes of a record's header that the sealing of its payload authenticates.
+const RECORD_BOUND: usize = 36;
 
 /// What a record is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -72,7 +77,7 @@ pub(super) enum HeaderFault {
 /// The header of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentHeader {
-    /// Set flags; none are known.
+    /// Set flags; bit 0: payloads are sealed.
     pub flags: u16,
     /// The consensus group.
     pub group: u32,
@@ -87,6 +92,18 @@ pub struct SegmentHeader {
 }
 
 impl SegmentHeader {
+    /// Whether payloads are sealed.
+    #[must_use]
+    pub fn is_sealed(&self) -> bool {
+        self.flags & SEALED != 0
+    }
+
+    /// Where the records begin.
+    #[must_use]
+    pub fn records_start(&self) -> u64 {
+        if self.is_sealed() { RECORDS_START } else { SEGMENT_HEADER_BYTES }
+    }
+
     pub(super) fn encode(&self) -> [u8; SEGMENT_HEADER_BYTES as usize] {
         let mut out = [0; SEGMENT_HEADER_BYTES as usize];
         out[0..8].copy_from_slice(&MAGIC);
@@ -130,7 +147,7 @@ impl SegmentHeader {
             return refuse(format!("segment of version {version}, known is {VERSION}"));
         }
         let header = SegmentHeader::decode_unchecked(bytes);
-        if header.flags != 0 {
+        if header.flags & !SEALED != 0 {
             return refuse(format!("segment with unknown flags {:#06x}", header.flags));
         }
         if u32::from_le_bytes(take(bytes, 56)) != 0 {
@@ -176,15 +193,8 @@ pub struct RecordHeader {
 }
 
 impl RecordHeader {
-    /// Header of a record written now, for this payload.
-    pub(super) fn new(
-        group: u32,
-        kind: Kind,
-        term: u64,
-        index: u64,
-        durable: u64,
-        payload: &[u8],
-    ) -> RecordHeader {
+    /// Header of a record written now, without a payload so far.
+    pub(super) fn new(group: u32, kind: Kind, term: u64, index: u64, durable: u64) -> RecordHeader {
         RecordHeader {
             group,
             kind,
@@ -192,12 +202,31 @@ impl RecordHeader {
             term,
             index,
             durable,
-            payload_bytes: u32::try_from(payload.len()).expect("the caller limits payloads"),
-            payload_crc: crc32fast::hash(payload),
+            payload_bytes: 0,
+            payload_crc: 0,
         }
     }
 
+    /// Whether its payload is sealed in a sealed segment.
+    #[must_use]
+    pub fn is_sealable(&self) -> bool {
+        self.kind.takes_position() && self.payload_bytes > 0
+    }
+
+    /// What the sealing of the payload authenticates.
+    pub(super) fn bound(&self) -> [u8; RECORD_BOUND] {
+        take(&self.fields(), 0)
+    }
+
     pub(super) fn encode(&self, salt: [u8; 8]) -> [u8; RECORD_HEADER_BYTES as usize] {
+        let mut out = self.fields();
+        let crc = header_crc(&out, salt);
+        out[44..48].copy_from_slice(&crc.to_le_bytes());
+        out
+    }
+
+    /// The header without its checksum.
+    fn fields(&self) -> [u8; RECORD_HEADER_BYTES as usize] {
         let mut out = [0; RECORD_HEADER_BYTES as usize];
         out[0..4].copy_from_slice(&self.group.to_le_bytes());
         out[4..6].copy_from_slice(&self.kind.code().to_le_bytes());
@@ -207,8 +236,6 @@ impl RecordHeader {
         out[24..32].copy_from_slice(&self.durable.to_le_bytes());
         out[32..36].copy_from_slice(&self.payload_bytes.to_le_bytes());
         out[36..40].copy_from_slice(&self.payload_crc.to_le_bytes());
-        let crc = header_crc(&out, salt);
-        out[44..48].copy_from_slice(&crc.to_le_bytes());
         out
     }
 

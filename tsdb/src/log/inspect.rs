@@ -3,6 +3,7 @@
 use super::format::{RecordHeader, SEGMENT_HEADER_BYTES, SegmentHeader, take};
 use super::recover::check_place;
 use super::scan::{Opened, Scanner, Step, Want, open_segment};
+use crate::crypto::RecordKey;
 use crate::io::Storage;
 use crate::{Error, Result};
 
@@ -38,6 +39,8 @@ pub struct Inspection {
     pub verdict: Verdict,
     /// Length of the file.
     pub bytes: u64,
+    /// Payload of the record given last, opened; none if it is sealed and there is no key.
+    pub payload: Option<Vec<u8>>,
     scanner: Scanner,
     due: Option<u64>,
     failed: bool,
@@ -48,7 +51,7 @@ pub struct Inspection {
 /// # Errors
 /// [`Error::Io`] from the storage. Damage is no error here but a verdict.
 pub fn inspect_segment(storage: &dyn Storage, path: &str) -> Result<Inspection> {
-    let verdict = match open_segment(storage, path) {
+    let mut verdict = match open_segment(storage, path) {
         Ok((_, Opened::Sound(_))) => Verdict::Good,
         Ok((_, Opened::Damaged { why, .. })) | Err(Error::Corrupt(why)) => Verdict::Damaged(why),
         Err(error) => return Err(error),
@@ -60,18 +63,34 @@ pub fn inspect_segment(storage: &dyn Storage, path: &str) -> Result<Inspection> 
     file.read_at(0, &mut head).map_err(|e| Error::io(doing("read"), &e))?;
     head.resize(SEGMENT_HEADER_BYTES as usize, 0);
     let header = SegmentHeader::decode_unchecked(&take(&head, 0));
+    let mut key = None;
+    if let Some(keys) = storage.keys().filter(|_| header.is_sealed()) {
+        match RecordKey::read(&*file, path, &keys) {
+            Ok(found) => key = Some(found),
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                verdict = Verdict::Damaged(error.to_string());
+            }
+            // Without its key a segment is told of as far as its headers go.
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {}
+            Err(error) => return Err(Error::io(doing("unseal"), &error)),
+        }
+    }
     let due = (verdict == Verdict::Good).then_some(header.first_index);
-    let scanner = Scanner::new(file, path.to_owned(), &header, bytes);
-    Ok(Inspection { header, verdict, bytes, scanner, due, failed: false })
+    let scanner = Scanner::new(file, path.to_owned(), &header, bytes).with_key(key);
+    Ok(Inspection { header, verdict, bytes, payload: None, scanner, due, failed: false })
 }
 
 impl Inspection {
     fn read(&mut self) -> Result<Option<Inspected>> {
         let from = self.scanner.offset();
-        let (header, why) = match self.scanner.step(|_| Want::Check) {
+        let can_open = self.scanner.can_open();
+        let want = |_: &RecordHeader| if can_open { Want::Keep } else { Want::Check };
+        self.payload = None;
+        let (header, why) = match self.scanner.step(want) {
             Ok(Step::End) => return Ok(None),
             Ok(Step::Record { offset, header }) => {
                 let verdict = self.place(&header);
+                self.payload = can_open.then(|| std::mem::take(&mut self.scanner.payload));
                 let bytes = header.record_bytes();
                 return Ok(Some(Inspected { offset, bytes, header: Some(header), verdict }));
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::append::Log;
 use super::format::Kind;
 use super::recover::check_place;
-use super::scan::{Scanner, Step, Want, open_sound};
+use super::scan::{Scanner, Sound, Step, Want, open_sound};
 use super::{LogOptions, SegmentInfo};
 use crate::io::Storage;
 use crate::{Error, Result};
@@ -115,7 +115,7 @@ impl Cursor {
             return Err(Error::Corrupt(format!("the log ends before index {}", self.next)));
         };
         let path = segment.path;
-        let (file, header) = open_sound(&*self.storage, &path, &self.options)?;
+        let Sound { file, header, key } = open_sound(&*self.storage, &path, &self.options)?;
         // A segment truncated and begun again since the cursor was made has another first index
         // or fewer bytes; either is found here or by the records themselves.
         if header.first_index != segment.first_index || header.first_index > self.next {
@@ -123,7 +123,7 @@ impl Cursor {
             return Err(Error::corrupt(path, 0, why));
         }
         self.due = header.first_index;
-        Ok(Scanner::new(file, path, &header, segment.bytes))
+        Ok(Scanner::new(file, path, &header, segment.bytes).with_key(key))
     }
 }
 

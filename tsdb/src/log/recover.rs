@@ -3,10 +3,8 @@
 use std::sync::Arc;
 
 use super::append::Log;
-use super::format::{
-    Name, RecordHeader, SEGMENT_HEADER_BYTES, SegmentHeader, parse_name, segment_path,
-};
-use super::scan::{Opened, Scanner, Step, Want, open_segment, open_sound};
+use super::format::{Name, RecordHeader, SegmentHeader, parse_name, segment_path};
+use super::scan::{Opened, Scanner, Sound, Step, Want, open_segment, open_sound};
 use super::segment::{Prepared, decode_vote, remove};
 use super::{Cut, Kind, LOG_FOLDER, LogOptions, Recovered, SegmentInfo, Vote};
 use crate::io::Storage;
@@ -17,14 +15,14 @@ use crate::{Error, Result};
 /// # Errors
 /// As [`Log::open`].
 pub fn verify(storage: &dyn Storage, options: &LogOptions) -> Result<Recovered> {
-    examine(storage, options).map(|examined| examined.recovered)
+    examine(storage, options, want_all).map(|examined| examined.recovered)
 }
 
 pub(super) fn open(storage: Arc<dyn Storage>, options: LogOptions) -> Result<(Log, Recovered)> {
     storage
         .create_dir(LOG_FOLDER)
         .map_err(|e| Error::io("cannot make the folder of the log", &e))?;
-    let Examined { recovered, tail, unfinished } = examine(&*storage, &options)?;
+    let Examined { recovered, tail, unfinished } = examine(&*storage, &options, want)?;
     if let Some(tail) = tail {
         settle_tail(&*storage, &options, &tail)?;
     }
@@ -56,7 +54,11 @@ struct Tail {
     durable: u64,
 }
 
-fn examine(storage: &dyn Storage, options: &LogOptions) -> Result<Examined> {
+fn examine(
+    storage: &dyn Storage,
+    options: &LogOptions,
+    want: fn(&RecordHeader) -> Want,
+) -> Result<Examined> {
     let (firsts, unfinished) = names(storage)?;
     let Headers { sound, blank } = headers(storage, options, &firsts)?;
     let mut chain = Chain::new(options.group, sound.first().copied().unwrap_or(1));
@@ -69,7 +71,7 @@ fn examine(storage: &dyn Storage, options: &LogOptions) -> Result<Examined> {
             return Err(Error::corrupt(path, 0, why));
         }
         let next = sound.get(number + 1).map(|first| segment_path(*first));
-        let (bytes, cut) = walk(storage, options, &path, &mut chain, next.as_deref())?;
+        let (bytes, cut) = walk(storage, options, &path, &mut chain, next.as_deref(), want)?;
         tail = Some(Tail { path: path.clone(), bytes, cut: cut.is_some(), durable: chain.durable });
         recovered.cut = cut;
         let last_index = chain.due - 1;
@@ -159,10 +161,11 @@ fn walk(
     path: &str,
     chain: &mut Chain,
     next: Option<&str>,
+    want: fn(&RecordHeader) -> Want,
 ) -> Result<(u64, Option<Cut>)> {
-    let (file, header) = open_sound(storage, path, options)?;
+    let Sound { file, header, key } = open_sound(storage, path, options)?;
     let len = file.len().map_err(|e| Error::io(format!("cannot measure {path}"), &e))?;
-    let mut scanner = Scanner::new(file, path.to_owned(), &header, len);
+    let mut scanner = Scanner::new(file, path.to_owned(), &header, len).with_key(key);
     loop {
         match scanner.step(want)? {
             Step::End => return Ok((len, None)),
@@ -191,6 +194,11 @@ fn want(header: &RecordHeader) -> Want {
     // Only votes matter here, and they are small.
     let small = header.kind == Kind::Vote && header.payload_bytes <= 64;
     if small { Want::Keep } else { Want::Check }
+}
+
+/// As [`want`], and opens what is sealed.
+fn want_all(header: &RecordHeader) -> Want {
+    if header.is_sealable() { Want::Keep } else { want(header) }
 }
 
 /// What the records so far make the next one be.
@@ -279,13 +287,13 @@ fn leftover_vote(
 /// that the kernel believes to be clean would not be written by a sync.
 fn settle_tail(storage: &dyn Storage, options: &LogOptions, tail: &Tail) -> Result<()> {
     let path = &tail.path;
-    let (file, header) = open_sound(storage, path, options)?;
+    let Sound { file, header, .. } = open_sound(storage, path, options)?;
     let doing = || format!("cannot settle the end of {path}");
     if tail.cut {
         file.set_len(tail.bytes).map_err(|e| Error::io(doing(), &e))?;
     }
     let mut scanner = Scanner::new(Arc::clone(&file), path.clone(), &header, tail.bytes);
-    let mut at = SEGMENT_HEADER_BYTES;
+    let mut at = header.records_start().min(tail.bytes);
     while let Step::Record { header, .. } = scanner.step(|_| Want::Skip)? {
         if header.kind.takes_position() && header.index <= tail.durable {
             at = scanner.offset();

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::LogOptions;
 use super::format::{
-    ALIGN_BYTES, HeaderFault, RECORD_HEADER_BYTES, RecordHeader, SEGMENT_HEADER_BYTES,
+    ALIGN_BYTES, HeaderFault, RECORD_HEADER_BYTES, RecordHeader, SEALED, SEGMENT_HEADER_BYTES,
     SegmentHeader, take,
 };
+use crate::crypto::RecordKey;
 use crate::io::{File, Storage};
 use crate::{Error, Result};
 
@@ -42,11 +43,14 @@ pub(super) struct Scanner {
     path: String,
     group: u32,
     salt: [u8; 8],
+    /// Whether payloads are sealed, and what opens them; needed only for those that are kept.
+    sealed: bool,
+    key: Option<RecordKey>,
     offset: u64,
     end: u64,
     window: Vec<u8>,
     window_start: u64,
-    /// Payload of the last record that was kept.
+    /// Payload of the last record that was kept, opened.
     pub payload: Vec<u8>,
 }
 
@@ -78,7 +82,8 @@ pub(super) fn open_segment(storage: &dyn Storage, path: &str) -> Result<(Arc<dyn
         Ok(header) => Opened::Sound(header),
         Err(HeaderFault::Refused(why)) => return Err(Error::corrupt(path, 0, why)),
         Err(HeaderFault::Damaged(why)) => {
-            let header = SegmentHeader::decode_unchecked(&bytes);
+            let mut header = SegmentHeader::decode_unchecked(&bytes);
+            header.flags = if storage.keys().is_some() { SEALED } else { 0 };
             let mut scanner = Scanner::new(Arc::clone(&file), path.to_owned(), &header, len);
             Opened::Damaged { why: why.to_owned(), blank: scanner.is_blank()? }
         }
@@ -86,17 +91,41 @@ pub(super) fn open_segment(storage: &dyn Storage, path: &str) -> Result<(Arc<dyn
     Ok((file, opened))
 }
 
+/// A segment that is sound and the log's own.
+pub(super) struct Sound {
+    pub file: Arc<dyn File>,
+    pub header: SegmentHeader,
+    /// What opens payloads, if they are sealed.
+    pub key: Option<RecordKey>,
+}
+
 /// Opens a segment that must be sound and the log's own.
-pub(super) fn open_sound(
-    storage: &dyn Storage,
-    path: &str,
-    options: &LogOptions,
-) -> Result<(Arc<dyn File>, SegmentHeader)> {
+pub(super) fn open_sound(storage: &dyn Storage, path: &str, options: &LogOptions) -> Result<Sound> {
     match open_segment(storage, path)? {
         (_, Opened::Damaged { why, .. }) => Err(Error::corrupt(path, 0, why)),
         (file, Opened::Sound(header)) => {
             header.check_owner(options).map_err(|why| Error::corrupt(path, 0, why))?;
-            Ok((file, header))
+            let key = segment_key(storage, path, &file, &header)?;
+            Ok(Sound { file, header, key })
+        }
+    }
+}
+
+/// The key of a segment. A segment is sealed exactly if the database is encrypted.
+fn segment_key(
+    storage: &dyn Storage,
+    path: &str,
+    file: &Arc<dyn File>,
+    header: &SegmentHeader,
+) -> Result<Option<RecordKey>> {
+    let wrong = |why| Err(Error::corrupt(path, 0, why));
+    match (header.is_sealed(), storage.keys()) {
+        (false, None) => Ok(None),
+        (false, Some(_)) => wrong("a segment that is not sealed in an encrypted database"),
+        (true, None) => wrong("a sealed segment in a database that is not encrypted"),
+        (true, Some(keys)) => {
+            let key = RecordKey::read(&**file, path, &keys);
+            key.map(Some).map_err(|e| Error::io("opening the log", &e))
         }
     }
 }
@@ -109,12 +138,24 @@ impl Scanner {
             path,
             group: header.group,
             salt: header.salt,
-            offset: SEGMENT_HEADER_BYTES.min(end),
+            sealed: header.is_sealed(),
+            key: None,
+            offset: header.records_start().min(end),
             end,
             window: Vec::new(),
             window_start: 0,
             payload: Vec::new(),
         }
+    }
+
+    /// The scanner, able to open sealed payloads.
+    pub fn with_key(self, key: Option<RecordKey>) -> Scanner {
+        Scanner { key, ..self }
+    }
+
+    /// Whether payloads that are kept can be had.
+    pub fn can_open(&self) -> bool {
+        !self.sealed || self.key.is_some()
     }
 
     /// Where the next step looks.
@@ -166,11 +207,29 @@ impl Scanner {
             let why = format!("a record of {record_bytes} bytes, of which {left} are there");
             return bad(Some(header), why);
         }
-        if let Some(why) = self.payload(&header, want(&header))? {
+        let want = want(&header);
+        if let Some(why) = self.payload(&header, want)? {
             return bad(Some(header), why.to_owned());
+        }
+        if want == Want::Keep && self.sealed && header.is_sealable() {
+            self.open_payload(&header)?;
         }
         self.offset += record_bytes;
         Ok(Step::Record { offset, header })
+    }
+
+    /// Opens a sealed payload whose checksum holds.
+    fn open_payload(&mut self, header: &RecordHeader) -> Result<()> {
+        let Some(key) = &self.key else {
+            return Err(Error::Invalid(format!("{} is sealed, and no key is given", self.path)));
+        };
+        match key.open(header.index, &header.bound(), &mut self.payload) {
+            true => Ok(()),
+            false => {
+                let why = "the record adds up, but its payload is not what was sealed there";
+                Err(Error::corrupt(&self.path, self.offset, why))
+            }
+        }
     }
 
     /// Says what is wrong with the payload of the record at the current offset.

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::format::{
-    ALIGN_BYTES, Kind, RECORD_HEADER_BYTES, RecordHeader, SegmentHeader, segment_path,
+    ALIGN_BYTES, Kind, RECORD_HEADER_BYTES, RecordHeader, SEALED, SegmentHeader, segment_path,
     unfinished_path,
 };
 use super::{LOG_FOLDER, LogOptions, SegmentInfo, Vote};
+use crate::crypto::{RECORDS_START, RecordKey, TAG_BYTES};
 use crate::io::{File, Storage};
 use crate::{Error, Result};
 
@@ -19,10 +20,23 @@ pub(super) struct Active {
     pub path: String,
     pub first_index: u64,
     pub salt: [u8; 8],
+    /// What payloads are sealed with, in an encrypted database.
+    pub key: Option<RecordKey>,
     pub bytes: u64,
 }
 
 impl Active {
+    /// Bytes of records.
+    pub fn record_bytes(&self) -> u64 {
+        // What a segment has before its records does not count towards its limit.
+        self.bytes - if self.key.is_some() { RECORDS_START } else { 0 }
+    }
+
+    /// What sealing adds to a payload, bytes.
+    pub fn tag_bytes(&self) -> u64 {
+        if self.key.is_some() { TAG_BYTES as u64 } else { 0 }
+    }
+
     pub fn info(&self, last_index: u64) -> SegmentInfo {
         SegmentInfo {
             path: self.path.clone(),
@@ -49,8 +63,13 @@ impl Prepared {
         vote: Option<Vote>,
     ) -> Result<Prepared> {
         let (created_ns, salt) = (now_ns(), fresh_salt());
+        let unfinished_path = unfinished_path(first_index, salt);
+        let doing = || format!("cannot make the log segment {unfinished_path}");
+        let keys = storage.keys();
+        let fresh = keys.as_deref().map(RecordKey::fresh).transpose();
+        let fresh = fresh.map_err(|e| Error::io(doing(), &e))?;
         let header = SegmentHeader {
-            flags: 0,
+            flags: if fresh.is_some() { SEALED } else { 0 },
             group: options.group,
             database_id: options.database_id,
             first_index,
@@ -58,17 +77,20 @@ impl Prepared {
             salt,
         };
         let mut bytes = header.encode().to_vec();
+        if let Some(fresh) = &fresh {
+            bytes.resize(RECORDS_START as usize - fresh.seal.len(), 0);
+            bytes.extend_from_slice(&fresh.seal);
+        }
         if let Some(vote) = vote {
             let before = first_index - 1;
-            encode_vote(&mut bytes, options.group, vote, before, before, salt);
+            encode_vote(&mut bytes, options.group, vote, before, before, salt)?;
         }
-        let unfinished_path = unfinished_path(first_index, salt);
-        let doing = || format!("cannot make the log segment {unfinished_path}");
         let file = storage.create(&unfinished_path).map_err(|e| Error::io(doing(), &e))?;
         file.write_at(0, &bytes).map_err(|e| Error::io(doing(), &e))?;
         file.sync_data().map_err(|e| Error::io(doing(), &e))?;
         let path = segment_path(first_index);
-        let active = Active { file, path, first_index, salt, bytes: bytes.len() as u64 };
+        let (key, bytes) = (fresh.map(|fresh| fresh.key), bytes.len() as u64);
+        let active = Active { file, path, first_index, salt, key, bytes };
         Ok(Prepared { unfinished_path, active })
     }
 
@@ -94,13 +116,15 @@ pub(super) fn remove(storage: &dyn Storage, path: &str) -> Result<()> {
     sync_folder(storage)
 }
 
-/// Appends one record made of the parts of a payload. The caller has checked the length.
+/// Appends one record made of the parts of a payload; sealed if there is a key and its kind is.
+/// The caller has checked the length.
 pub(super) fn encode_record(
     out: &mut Vec<u8>,
     salt: [u8; 8],
+    key: Option<&RecordKey>,
     parts: &[&[u8]],
-    header: impl FnOnce(&[u8]) -> RecordHeader,
-) {
+    mut header: RecordHeader,
+) -> Result<()> {
     let start = out.len();
     // The header is summed up over the payload, so its place is kept and filled afterwards.
     out.resize(start + RECORD_HEADER_BYTES as usize, 0);
@@ -108,10 +132,18 @@ pub(super) fn encode_record(
     for part in parts {
         out.extend_from_slice(part);
     }
-    let header = header(&out[payload_start..]);
+    header.payload_bytes =
+        u32::try_from(out.len() - payload_start).expect("the caller limits payloads");
+    if let Some(key) = key.filter(|_| header.is_sealable()) {
+        header.payload_bytes += TAG_BYTES as u32;
+        let sealed = key.seal(header.index, &header.bound(), &mut out[payload_start..]);
+        out.extend_from_slice(&sealed.map_err(|e| Error::io("sealing a record", &e))?);
+    }
+    header.payload_crc = crc32fast::hash(&out[payload_start..]);
     out[start..payload_start].copy_from_slice(&header.encode(salt));
     let payload_bytes = out.len() - payload_start;
     out.resize(payload_start + payload_bytes.next_multiple_of(ALIGN_BYTES as usize), 0);
+    Ok(())
 }
 
 /// Appends a record of a vote.
@@ -122,11 +154,10 @@ pub(super) fn encode_vote(
     index: u64,
     durable: u64,
     salt: [u8; 8],
-) {
+) -> Result<()> {
     let node = vote.node.to_le_bytes();
-    encode_record(out, salt, &[&node], |payload| {
-        RecordHeader::new(group, Kind::Vote, vote.term, index, durable, payload)
-    });
+    let header = RecordHeader::new(group, Kind::Vote, vote.term, index, durable);
+    encode_record(out, salt, None, &[&node], header)
 }
 
 /// Reads a vote out of its record.

@@ -1,7 +1,7 @@
 //! Shortening the log at either end.
 
 use super::append::Log;
-use super::scan::{Scanner, Step, Want, open_sound};
+use super::scan::{Scanner, Sound, Step, Want, open_sound};
 use super::segment::{Prepared, remove, sync_folder};
 use super::{LogOptions, SegmentInfo};
 use crate::io::Storage;
@@ -89,7 +89,7 @@ fn cut(
     index: u64,
 ) -> Result<()> {
     let path = &segment.path;
-    let (file, header) = open_sound(storage, path, options)?;
+    let Sound { file, header, .. } = open_sound(storage, path, options)?;
     let mut scanner = Scanner::new(file.clone(), path.clone(), &header, segment.bytes);
     let offset = loop {
         match scanner.step(|_| Want::Skip)? {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::crypto::tests::shape::{is_sealed, sealed, shaped};
 use crate::io::MemoryStorage;
 use crate::{Error, Result};
 
@@ -21,7 +22,7 @@ fn options(segment_bytes_max: u64) -> LogOptions {
 }
 
 fn open(storage: &MemoryStorage, options: &LogOptions) -> Result<(Log, Recovered)> {
-    Log::open(Arc::new(storage.clone()), options.clone())
+    Log::open(shaped(Arc::new(storage.clone())), options.clone())
 }
 
 /// Appends payloads as one group of commands.
@@ -41,4 +42,35 @@ fn payloads(log: &Log, index: u64) -> Vec<Vec<u8>> {
         out.push(record.payload);
     }
     out
+}
+
+#[test]
+fn sealed_logs_recover_as_others_do() {
+    sealed(|| {
+        append::records_come_back();
+        append::truncation_at_every_index();
+        append::votes_survive_purging_and_are_not_taken_back();
+        append::a_failed_log_is_read_only();
+        append::what_a_failed_sync_left_is_written_again();
+        append::an_empty_log_keeps_its_place();
+    });
+}
+
+#[test]
+fn sealed_logs_survive_crashes() {
+    sealed(crash::crash_images);
+}
+
+#[test]
+fn sealed_logs_survive_every_error() {
+    sealed(crash::errors_by_countdown);
+}
+
+#[test]
+fn damage_of_sealed_logs_is_found() {
+    sealed(|| {
+        damage::every_flipped_bit();
+        damage::every_prefix();
+        damage::zero_tails_are_cut();
+    });
 }

@@ -4,13 +4,14 @@
 
 use std::sync::Arc;
 
-use crate::io::{FaultPlan, FaultyStorage, MemoryStorage, Storage};
+use crate::io::{FaultPlan, FaultyStorage, MemoryStorage};
 use crate::{Command, Db, Options};
 
 use super::model::{Model, check, check_some, try_check};
 use super::random::{self, Random};
 use super::seeds;
 use super::workload::{commit, maintain, only_known, open, small_options, with_numbers};
+use crate::crypto::tests::shape::{sealed, shaped};
 
 /// What a crash may leave: the model of what was acknowledged, and commits that may have happened,
 /// in their order.
@@ -68,7 +69,7 @@ impl Expected {
 
 /// Works until the power goes or the work is done.
 fn live(storage: &FaultyStorage, options: Options, expected: &mut Expected, random: &mut Random) {
-    let shared: Arc<dyn Storage> = Arc::new(storage.clone());
+    let shared = shaped(Arc::new(storage.clone()));
     let db = match Db::open(shared, options) {
         Ok(db) => db,
         Err(_) if storage.struck() => return,
@@ -136,7 +137,7 @@ fn run(seed: u64, background: bool) {
     let db = open(&storage, options);
     check(&db, &expected.acknowledged, &context);
     db.close().unwrap();
-    let shared: Arc<dyn Storage> = Arc::new(storage);
+    let shared = shaped(Arc::new(storage));
     let findings = crate::engine::verify(&shared, |_| {}).unwrap();
     assert!(findings.iter().all(|f| f.damage.is_none()), "{context}: {findings:?}");
 }
@@ -156,4 +157,14 @@ crashes! {
     crash_images_150_to_224: 150..225, false;
     crash_images_225_to_299: 225..300, false;
     crash_images_with_threads_300_to_349: 300..350, true;
+}
+
+#[test]
+fn sealed_crash_images_400_to_459() {
+    sealed(|| seeds(400..460).for_each(|seed| run(seed, false)));
+}
+
+#[test]
+fn sealed_crash_images_with_threads_460_to_479() {
+    sealed(|| seeds(460..480).for_each(|seed| run(seed, true)));
 }

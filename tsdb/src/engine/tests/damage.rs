@@ -11,6 +11,7 @@ use crate::{Command, Db, Options, Selection};
 use super::model::{Model, read};
 use super::random::{self, Random};
 use super::workload::{numbered, only_known, open, small_options};
+use crate::crypto::tests::shape::{sealed, shaped};
 
 /// About so many bits of a file are flipped, unless all are asked for.
 const BITS_MAX: usize = 700;
@@ -74,7 +75,7 @@ fn files(storage: &MemoryStorage) -> Vec<String> {
 fn outcome(storage: &MemoryStorage, path: &str, bytes: Vec<u8>) -> Option<(u64, Model)> {
     let damaged = storage.copy();
     damaged.put(path, bytes);
-    let shared: Arc<dyn Storage> = Arc::new(damaged);
+    let shared = shaped(Arc::new(damaged));
     let found = catch_unwind(AssertUnwindSafe(|| -> crate::Result<(u64, Model)> {
         let db = Db::open(shared, options())?;
         let snapshot = db.snapshot();
@@ -162,7 +163,7 @@ fn missing_files_are_told() {
     assert!(db.stats().log_segments < 5, "the log was never cut");
     db.close().unwrap();
     let refused = |damaged: MemoryStorage, what: &str| {
-        let shared: Arc<dyn Storage> = Arc::new(damaged.clone());
+        let shared = shaped(Arc::new(damaged.clone()));
         let before: Vec<String> = damaged.list("parts").unwrap();
         assert!(Db::open(shared, options.clone()).is_err(), "{what}");
         assert_eq!(damaged.list("parts").unwrap(), before, "{what}: parts were removed");
@@ -211,7 +212,7 @@ fn a_damaged_row_store_gives_no_wrong_value() {
         bad[bit / 8] ^= 1 << (bit % 8);
         let damaged = storage.copy();
         damaged.put(path, bad);
-        let shared: Arc<dyn Storage> = Arc::new(damaged);
+        let shared = shaped(Arc::new(damaged));
         let found = catch_unwind(AssertUnwindSafe(|| {
             let db = Db::open(shared, options())?;
             read(&db.snapshot())
@@ -231,4 +232,19 @@ fn a_damaged_row_store_gives_no_wrong_value() {
     }
     std::panic::set_hook(hook);
     println!("row store: {told} errors, {same} unharmed, {panics} panics of redb");
+}
+
+#[test]
+fn damaged_sealed_files_are_told() {
+    sealed(|| check_files(|_| true));
+}
+
+#[test]
+fn missing_sealed_files_are_told() {
+    sealed(missing_files_are_told);
+}
+
+#[test]
+fn a_damaged_sealed_row_store_gives_no_wrong_value() {
+    sealed(a_damaged_row_store_gives_no_wrong_value);
 }

@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 
-use crate::io::{FaultKind, FaultPlan, FaultyStorage, MemoryStorage, Storage};
+use crate::io::{FaultKind, FaultPlan, FaultyStorage, MemoryStorage};
 use crate::{Command, Db, Error};
 
 use super::model::{Model, check, check_rows, read};
 use super::random::{self, Random};
 use super::seeds;
 use super::workload::{maintain, numbered, only_known, open, small_options};
+use crate::crypto::tests::shape::{sealed, shaped};
 
 fn is_failure(error: &Error) -> bool {
     matches!(error, Error::Io(_) | Error::Full(_) | Error::ReadOnly(_))
@@ -20,7 +21,7 @@ fn run(seed: u64, background: bool) {
     let options = small_options(&mut random, background);
     let storage = MemoryStorage::new();
     let faulty = FaultyStorage::new(Arc::new(storage.clone()));
-    let shared: Arc<dyn Storage> = Arc::new(faulty.clone());
+    let shared = shaped(Arc::new(faulty.clone()));
     let mut model = Model::default();
     let mut maybe: Option<Vec<Command>> = None;
     let db = Db::open(shared, options.clone()).unwrap();
@@ -97,4 +98,12 @@ fn failing_writes_are_told_and_lose_nothing() {
 #[test]
 fn failing_writes_of_threads_are_told_and_lose_nothing() {
     seeds(500..530).for_each(|seed| run(seed, true));
+}
+
+#[test]
+fn failing_writes_of_sealed_files_are_told_and_lose_nothing() {
+    sealed(|| {
+        seeds(600..640).for_each(|seed| run(seed, false));
+        seeds(640..655).for_each(|seed| run(seed, true));
+    });
 }

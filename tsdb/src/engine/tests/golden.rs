@@ -242,7 +242,7 @@ fn version_logs_of_format_1() {
 
 #[test]
 fn identities() {
-    let identity = Identity { id: *b"0123456789abcdef", shards: 8 };
+    let identity = Identity { id: *b"0123456789abcdef", shards: 8, encrypted: false };
     let bytes = identity.encode();
     check(&bytes, "identity-v1");
     assert_eq!(Identity::decode(&bytes), Some(identity));

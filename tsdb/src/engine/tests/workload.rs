@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::io::{MemoryStorage, Storage};
+use crate::crypto::tests::shape::{sealed, shaped};
+use crate::io::MemoryStorage;
 use crate::types::{SeriesRef, TimeRange};
 use crate::{Command, Db, Error, Options, Result, Selection};
 
@@ -108,7 +109,7 @@ pub fn maintain(db: &Db, random: &mut Random) -> Result<()> {
 }
 
 pub fn open(storage: &MemoryStorage, options: Options) -> Arc<Db> {
-    let storage: Arc<dyn Storage> = Arc::new(storage.clone());
+    let storage = shaped(Arc::new(storage.clone()));
     Db::open(storage, options).unwrap()
 }
 
@@ -153,7 +154,7 @@ fn run(seed: u64, steps: u64, rows_max: u64, background: bool) {
         assert!(spans.windows(2).all(|pair| pair[0].max < pair[1].min), "seed {seed}: {spans:?}");
     }
     db.close().unwrap();
-    let shared: Arc<dyn Storage> = Arc::new(storage.clone());
+    let shared = shaped(Arc::new(storage.clone()));
     let findings = crate::engine::verify(&shared, |_| {}).unwrap();
     assert!(findings.iter().all(|f| f.damage.is_none()), "seed {seed}: {findings:?}");
     check(&open(&storage, options), &model, &format!("seed {seed}, opened again"));
@@ -172,4 +173,12 @@ fn a_database_is_its_model_with_larger_batches() {
 #[test]
 fn a_database_is_its_model_while_threads_tidy_it() {
     seeds(2000..2030).for_each(|seed| run(seed, 60, 60, true));
+}
+
+#[test]
+fn a_sealed_database_is_its_model() {
+    sealed(|| {
+        seeds(3000..3020).for_each(|seed| run(seed, 60, 60, false));
+        seeds(3020..3030).for_each(|seed| run(seed, 60, 60, true));
+    });
 }

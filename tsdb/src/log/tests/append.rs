@@ -4,7 +4,7 @@ use super::*;
 use crate::io::{FaultKind, FaultPlan, FaultyStorage, RealStorage, Storage};
 
 #[test]
-fn records_come_back() {
+pub fn records_come_back() {
     let (storage, options) = (MemoryStorage::new(), options(1 << 20));
     let (mut log, recovered) = open(&storage, &options).unwrap();
     assert_eq!((recovered.first_index, recovered.last_index), (1, 0));
@@ -106,7 +106,7 @@ fn segments_roll_and_purge() {
 }
 
 #[test]
-fn an_empty_log_keeps_its_place() {
+pub fn an_empty_log_keeps_its_place() {
     let storage = MemoryStorage::new();
     let (log, _) = long_log(&storage);
     log.close().unwrap();
@@ -127,7 +127,7 @@ fn an_empty_log_keeps_its_place() {
 }
 
 #[test]
-fn truncation_at_every_index() {
+pub fn truncation_at_every_index() {
     for index in 0..=20u64 {
         let storage = MemoryStorage::new();
         let (mut log, model) = long_log(&storage);
@@ -153,7 +153,7 @@ fn truncation_at_every_index() {
 }
 
 #[test]
-fn votes_survive_purging_and_are_not_taken_back() {
+pub fn votes_survive_purging_and_are_not_taken_back() {
     let storage = MemoryStorage::new();
     let (mut log, _) = open(&storage, &options(400)).unwrap();
     let vote = Vote { term: 4, node: 1 };
@@ -189,11 +189,11 @@ fn a_fresh_salt_after_every_opening() {
 
 /// After any failed write or sync the log only says why.
 #[test]
-fn a_failed_log_is_read_only() {
+pub fn a_failed_log_is_read_only() {
     for at in 0..2 {
         let memory = MemoryStorage::new();
         let faulty = FaultyStorage::new(Arc::new(memory.clone()));
-        let (mut log, _) = Log::open(Arc::new(faulty.clone()), options(1 << 20)).unwrap();
+        let (mut log, _) = Log::open(shaped(Arc::new(faulty.clone())), options(1 << 20)).unwrap();
         append(&mut log, &[b"kept"]).unwrap();
         let at = faulty.operations() + at;
         faulty.set_plan(FaultPlan::FailOnce { at, error: FaultKind::NoSpace });
@@ -218,7 +218,7 @@ fn flipped_bits_on_reading_are_found() {
     let (log, model) = long_log(&memory);
     drop(log);
     let faulty = FaultyStorage::new(Arc::new(memory.copy()));
-    let (log, _) = Log::open(Arc::new(faulty.clone()), options(400)).unwrap();
+    let (log, _) = Log::open(shaped(Arc::new(faulty.clone())), options(400)).unwrap();
     for bit in (0..400 * 8).step_by(7) {
         let at = faulty.reads() + 1;
         faulty.set_plan(FaultPlan::FlipOnRead { at, bit });
@@ -236,10 +236,10 @@ fn flipped_bits_on_reading_are_found() {
 /// After a failed sync the kernel may hold pages that it takes for clean. What recovery reads from
 /// them and calls durable must be durable.
 #[test]
-fn what_a_failed_sync_left_is_written_again() {
+pub fn what_a_failed_sync_left_is_written_again() {
     let (memory, options) = (MemoryStorage::new(), options(1 << 20));
     let faulty = FaultyStorage::new(Arc::new(memory.clone()));
-    let (mut log, _) = Log::open(Arc::new(faulty.clone()), options.clone()).unwrap();
+    let (mut log, _) = Log::open(shaped(Arc::new(faulty.clone())), options.clone()).unwrap();
     append(&mut log, &[b"kept"]).unwrap();
     log.write_mark().unwrap();
     let at = faulty.operations() + 1;

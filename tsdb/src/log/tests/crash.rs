@@ -117,7 +117,7 @@ impl Dice {
 
 /// Runs until the storage fails or the work is done.
 fn run(storage: &FaultyStorage, model: &mut Model, dice: &mut Dice, name: &str) -> Result<()> {
-    let (mut log, recovered) = Log::open(Arc::new(storage.clone()), options(3000))?;
+    let (mut log, recovered) = Log::open(shaped(Arc::new(storage.clone())), options(3000))?;
     model.check(&log, &recovered, name);
     for _ in 0..dice.below(60) {
         model.operate(&mut log, dice)?;
@@ -153,7 +153,7 @@ fn crash_seed(seed: u64) {
 }
 
 #[test]
-fn crash_images() {
+pub fn crash_images() {
     (0..300).for_each(crash_seed);
 }
 
@@ -186,9 +186,9 @@ fn script(storage: Arc<dyn Storage>, model: &mut Model) -> Result<()> {
 /// Each operation fails once in each way, and the machine goes on; then each is the last one
 /// before a power cut, seen in several images.
 #[test]
-fn errors_by_countdown() {
+pub fn errors_by_countdown() {
     let clean = FaultyStorage::new(Arc::new(MemoryStorage::new()));
-    script(Arc::new(clean.clone()), &mut Model::default()).unwrap();
+    script(shaped(Arc::new(clean.clone())), &mut Model::default()).unwrap();
     let operations = clean.operations();
     assert!(operations > 60);
     for at in 0..operations {
@@ -204,7 +204,7 @@ fn errors_by_countdown() {
             let faulty = FaultyStorage::new(Arc::new(memory.clone()));
             faulty.set_plan(plan);
             let mut model = Model::default();
-            let ran = script(Arc::new(faulty.clone()), &mut model);
+            let ran = script(shaped(Arc::new(faulty.clone())), &mut model);
             // A short write that falls on another operation fails that one whole.
             assert!(faulty.struck());
             assert!(
@@ -235,7 +235,7 @@ fn reads_that_fail_cut_nothing() {
         let copy = memory.copy();
         let faulty = FaultyStorage::new(Arc::new(copy.clone()));
         faulty.set_plan(FaultPlan::FailReadsFrom { at, error: FaultKind::Io });
-        match Log::open(Arc::new(faulty.clone()), options(300)) {
+        match Log::open(shaped(Arc::new(faulty.clone())), options(300)) {
             Err(error) => assert!(matches!(error, Error::Io(_)), "{error}"),
             Ok(_) => {
                 assert!(!faulty.struck());

@@ -24,15 +24,14 @@ fn encoded() -> Vec<u8> {
     };
     let mut out = header.encode().to_vec();
     let mut record = |kind, term, index, durable, parts: &[&[u8]]| {
-        encode_record(&mut out, salt, parts, |payload| {
-            RecordHeader::new(3, kind, term, index, durable, payload)
-        });
+        let header = RecordHeader::new(3, kind, term, index, durable);
+        encode_record(&mut out, salt, None, parts, header).unwrap();
     };
     record(Kind::NoOp, 5, 1, 0, &[]);
     record(Kind::Commands, 5, 2, 1, &[b"a payload", b" in two parts"]);
     record(Kind::Commands, 5, 3, 1, &[&[0xff; 8]]);
     record(Kind::Mark, 0, 3, 3, &[]);
-    encode_vote(&mut out, 3, Vote { term: 6, node: 0x0102_0304 }, 3, 3, salt);
+    encode_vote(&mut out, 3, Vote { term: 6, node: 0x0102_0304 }, 3, 3, salt).unwrap();
     out
 }
 

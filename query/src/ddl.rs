@@ -1,6 +1,7 @@
 //! Statements that define: tables, roles, CHECKPOINT, VACUUM.
 
 mod define;
+mod life;
 mod options;
 
 use tsdb::{Command, Outcome as Applied};
@@ -31,7 +32,16 @@ pub(crate) async fn run(session: &Session, statement: &Statement) -> QueryResult
                 };
             };
             let commands = define::alterations(alter, table.schema())?;
+            let sets = commands.iter().any(|c| matches!(c, Command::SetOptions { .. }));
             apply(session, commands).await?;
+            if sets {
+                life::settle(session, table.schema().id).await?;
+            }
+            done("ALTER TABLE")
+        }
+        Kind::ResetOptions { table, if_exists, names } => {
+            may_define(session, "ALTER TABLE")?;
+            life::reset(session, table, *if_exists, names).await?;
             done("ALTER TABLE")
         }
         Kind::DropTable { names, if_exists } => {

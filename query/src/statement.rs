@@ -5,6 +5,7 @@
 
 pub(crate) mod copy;
 mod depth;
+mod life;
 mod own;
 mod prepared;
 mod reserved;
@@ -116,6 +117,12 @@ pub(crate) enum Kind {
     Truncate(Box<ast::Truncate>),
     CreateTable(Box<ast::CreateTable>),
     AlterTable(Box<ast::AlterTable>),
+    /// ALTER TABLE … RESET (…).
+    ResetOptions {
+        table: String,
+        if_exists: bool,
+        names: Vec<String>,
+    },
     DropTable {
         names: Vec<ast::ObjectName>,
         if_exists: bool,
@@ -177,6 +184,7 @@ impl Kind {
             self,
             Kind::CreateTable(_)
                 | Kind::AlterTable(_)
+                | Kind::ResetOptions { .. }
                 | Kind::DropTable { .. }
                 | Kind::Checkpoint
                 | Kind::Vacuum { .. }

@@ -13,6 +13,7 @@ mod core;
 mod delete;
 mod files;
 mod flush;
+mod life;
 mod merge;
 mod narrow;
 mod newest;
@@ -22,6 +23,7 @@ mod plan;
 mod prepare;
 mod queue;
 mod record;
+mod retain;
 mod state;
 mod stats;
 #[cfg(test)]
@@ -30,13 +32,14 @@ mod verify;
 pub(crate) mod version;
 
 pub use command::{Command, Committed, NewColumn, NewTable, Outcome, Pending};
+pub use life::{Tended, now as now_ns};
 pub use open::Identity;
 pub use options::Options;
 pub use prepare::BATCH_ROWS_MAX;
 pub use state::{Snapshot, Table};
 pub use stats::{DbStats, PartInfo, RecoveryReport, TableStats};
 pub use verify::{Finding, verify};
-pub use version::{Edit, PartEntry, TableFiles, Version, read_edits};
+pub use version::{Edit, ObjectRef, PartEntry, TableFiles, Version, read_edits};
 
 /// Decodes the payload of a commit record into its commands' names and sizes, for `inspect`.
 ///
@@ -107,6 +110,7 @@ impl Db {
         if core.options.background {
             threads.push(spawn("flush", flush_loop)?);
             threads.push(spawn("merge", merge_loop)?);
+            threads.push(spawn("life", life::run)?);
         }
         Ok(Arc::new(Db { core, threads: Mutex::new(threads), recovery }))
     }
@@ -260,6 +264,23 @@ impl Db {
         Ok(())
     }
 
+    /// Looks after retention as of time `now`, ns since 1970, as the background does from time to
+    /// time.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`] or [`Error::Closed`].
+    pub fn tend(&self, now: i64) -> Result<Tended> {
+        life::tend(&self.core, now)
+    }
+
+    /// Puts a change of a table's retention into effect at once, as of time `now`, ns since 1970.
+    ///
+    /// # Errors
+    /// As [`Db::tend`].
+    pub fn retain(&self, table: TableId, now: i64) -> Result<()> {
+        life::retain_table(&self.core, table, now).map(|_| ())
+    }
+
     fn note_merge_failure(&self, error: &Error) {
         note_merge_failure(&self.core, error);
     }
@@ -273,6 +294,7 @@ impl Db {
             queue_bytes: core.queue.bytes(),
             commits: core.counters.commits.load(Ordering::Relaxed),
             syncs: core.counters.syncs.load(Ordering::Relaxed),
+            rows_expired: core.counters.rows_expired.load(Ordering::Relaxed),
             rows_written: core.counters.rows.load(Ordering::Relaxed),
             flushes: core.counters.flushes.load(Ordering::Relaxed),
             merges: core.counters.merges.load(Ordering::Relaxed),
@@ -327,6 +349,7 @@ impl Db {
         core.queue.close();
         core.wake.flush();
         core.wake.merge();
+        core.wake.end_life();
         core.room.1.notify_all();
         for thread in self.threads.lock().drain(..) {
             if thread.join().is_err() {

@@ -18,7 +18,7 @@ pub mod types;
 pub use deletes::Selection;
 pub use engine::{
     Command, Committed, Db, DbStats, NewColumn, NewTable, Options, Outcome, PartInfo, Pending,
-    RecoveryReport, Snapshot, Table, TableStats,
+    RecoveryReport, Snapshot, Table, TableStats, Tended, now_ns,
 };
 pub use error::{Error, Result};
 pub use scan::{

@@ -27,6 +27,7 @@ pub(super) const DEFS: &[Def] = &[
             ("partition_seconds", T::Int8),
             ("retention_seconds", T::Int8),
             ("archive_after_seconds", T::Int8),
+            ("cut", T::Time),
             ("merge", T::Text),
         ],
         fill: tables,
@@ -115,6 +116,7 @@ fn tables(image: &Image, rows: &mut Rows) -> QueryResult<()> {
             (schema.options.partition_ns / 1_000_000_000).into(),
             seconds(schema.options.retention_ns),
             seconds(schema.options.archive_after_ns),
+            table.cut().map_or(V::Null, micros),
             schema.options.merge.name().into(),
         ]);
     }
@@ -177,6 +179,7 @@ fn stats(image: &Image, rows: &mut Rows) -> QueryResult<()> {
         ("commits", s.commits),
         ("syncs", s.syncs),
         ("rows_written", s.rows_written),
+        ("rows_expired", s.rows_expired),
         ("flushes", s.flushes),
         ("merges", s.merges),
         ("queue_bytes", s.queue_bytes),

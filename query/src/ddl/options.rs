@@ -25,14 +25,30 @@ pub(super) fn read(options: &[SqlOption], mut out: TableOptions) -> QueryResult<
                 out.merge = MergeMode::from_name(&text.to_lowercase())
                     .ok_or_else(|| QueryError::new("22023", message))?;
             }
-            _ => {
-                let message = format!("unrecognized parameter \"{name}\"");
-                return Err(QueryError::new("22023", message)
-                    .with_hint("Known are partition_by, retention, archive_after and merge."));
-            }
+            _ => return Err(unknown(&name)),
         }
     }
     Ok(out)
+}
+
+/// Settings with some back at their defaults.
+pub(super) fn reset(names: &[String], mut out: TableOptions) -> QueryResult<TableOptions> {
+    let default = TableOptions::default();
+    for name in names {
+        match name.as_str() {
+            "partition_by" => out.partition_ns = default.partition_ns,
+            "retention" => out.retention_ns = default.retention_ns,
+            "archive_after" => out.archive_after_ns = default.archive_after_ns,
+            "merge" => out.merge = default.merge,
+            _ => return Err(unknown(name)),
+        }
+    }
+    Ok(out)
+}
+
+fn unknown(name: &str) -> QueryError {
+    QueryError::new("22023", format!("unrecognized parameter \"{name}\""))
+        .with_hint("Known are partition_by, retention, archive_after and merge.")
 }
 
 fn text(value: &Expr) -> Option<String> {

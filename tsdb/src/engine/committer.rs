@@ -130,6 +130,7 @@ fn apply_group(
 /// Does what applied records ask for outside the state, and wakes the flusher.
 fn settle(core: &Core, effects: &Effects) -> Result<()> {
     core.counters.rows.fetch_add(effects.rows, Ordering::Relaxed);
+    core.counters.rows_expired.fetch_add(effects.expired, Ordering::Relaxed);
     if !effects.dropped.is_empty() {
         drop_files(core, &effects.dropped)?;
     }

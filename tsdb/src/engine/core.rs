@@ -1,6 +1,6 @@
 //! What all threads of an engine share, and the rules between them.
 //!
-//! Lock order: `flushing` or `merging`, then `version`, then `publishing`, then a table's last
+//! Lock order: `tending`, then `flushing` or `merging`, then `version`, then `publishing`, then a table's last
 //! rows. `log` and `queue` are leaves: nothing is taken while one of them is held. Readers take
 //! no lock but the short one of a series index or last-row cache.
 
@@ -34,6 +34,7 @@ pub(crate) struct Counters {
     pub rows: AtomicU64,
     pub flushes: AtomicU64,
     pub merges: AtomicU64,
+    pub rows_expired: AtomicU64,
 }
 
 /// Work for the maintenance threads.
@@ -43,6 +44,9 @@ pub(crate) struct Wake {
     flush_condition: Condvar,
     merge: Mutex<bool>,
     merge_condition: Condvar,
+    /// Whether the thread that tends the life of data shall end.
+    life: Mutex<bool>,
+    life_condition: Condvar,
 }
 
 impl Wake {
@@ -54,6 +58,24 @@ impl Wake {
     pub fn merge(&self) {
         *self.merge.lock() = true;
         self.merge_condition.notify_all();
+    }
+
+    /// Ends the thread that tends the life of data.
+    pub fn end_life(&self) {
+        *self.life.lock() = true;
+        self.life_condition.notify_all();
+    }
+
+    /// Waits for `interval`; false at the end.
+    pub fn wait_life(&self, interval: std::time::Duration) -> bool {
+        let until = std::time::Instant::now() + interval;
+        let mut ended = self.life.lock();
+        while !*ended {
+            if self.life_condition.wait_until(&mut ended, until).timed_out() {
+                break;
+            }
+        }
+        !*ended
     }
 
     /// Waits for work or until a second has passed.
@@ -92,6 +114,8 @@ pub(crate) struct Core {
     pub flushing: Mutex<()>,
     /// Held while parts are merged; one job at a time.
     pub merging: Mutex<()>,
+    /// Held while the life of data is tended; taken before every other lock.
+    pub tending: Mutex<()>,
     pub wake: Wake,
     pub counters: Counters,
     failure: RwLock<Option<String>>,
@@ -126,6 +150,7 @@ impl Core {
             queue,
             flushing: Mutex::new(()),
             merging: Mutex::new(()),
+            tending: Mutex::new(()),
             wake: Wake::default(),
             counters: Counters::default(),
             failure: RwLock::new(None),
@@ -243,6 +268,7 @@ pub(crate) fn attach(
         flushed: files.flushed,
         pending: None,
         applied: files.flushed,
+        cut: files.cut,
         tombstones: Arc::new(files.tombstones.values().cloned().collect()),
         parts: Arc::new(parts),
         last: Arc::new(RwLock::new(last)),
@@ -273,6 +299,8 @@ pub(crate) fn load_last(
         times: part.meta().times,
         bytes: part.meta().bytes,
         deletes_applied: 0,
+        object: None,
+        hot_until: 0,
     };
     let handle = PartHandle::new(entry, part, Arc::clone(storage));
     // All columns of the file, whatever the schema says: at start it may be older than the file.

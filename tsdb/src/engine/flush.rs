@@ -80,7 +80,11 @@ pub(crate) fn flush(core: &Core, id: TableId) -> Result<()> {
     // What was deleted since the last flush: the old last rows do not know of it.
     let fresh: Vec<Arc<Tombstone>> =
         table.tombstones.iter().filter(|t| t.position > table.flushed).cloned().collect();
-    let old_last = core.version.lock().version.tables.get(&id).and_then(|files| files.last);
+    let (old_last, cut) = {
+        let version = core.version.lock();
+        let files = version.version.tables.get(&id);
+        (files.and_then(|files| files.last), files.and_then(|files| files.cut))
+    };
     if let Some(old) = old_last
         && let Err(error) = load_last(&core.storage, &table.schema, old, &mut last)
     {
@@ -102,6 +106,7 @@ pub(crate) fn flush(core: &Core, id: TableId) -> Result<()> {
         flushed: vec![(id, position)],
         last: vec![(id, last_id)],
         series: series.into_iter().map(|(from, to, bytes)| (id, from, to, bytes)).collect(),
+        cuts: (cut != table.cut).then_some((id, table.cut)).into_iter().collect(),
         ..Edit::default()
     };
     install(core, id, position, entry, edit, &fresh)?;
@@ -154,6 +159,8 @@ fn write_part(
         bytes: meta.bytes,
         // The head was rid of what these deletes hide.
         deletes_applied: position,
+        object: None,
+        hot_until: 0,
     }))
 }
 

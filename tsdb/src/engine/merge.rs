@@ -179,6 +179,8 @@ fn write_range(
         times: meta.times,
         bytes: meta.bytes,
         deletes_applied: *positions.end(),
+        object: None,
+        hot_until: 0,
     }))
 }
 

@@ -43,6 +43,8 @@ pub struct Options {
     pub delete_points_max: u32,
     /// Flush parts of a table that start a merge. Default 8.
     pub merge_fan_in: usize,
+    /// How often retention and archive are looked after, s. Default 60.
+    pub life_interval_seconds: u64,
     /// Whether flush and merge run on a thread of their own (off in some tests).
     pub background: bool,
     /// Opens the object stores that archives and backups name by URL. Default: folders only.
@@ -68,6 +70,7 @@ impl Default for Options {
             value_bytes_max: 1 << 20,
             delete_points_max: 4 << 20,
             merge_fan_in: 8,
+            life_interval_seconds: 60,
             background: true,
             connector: Arc::new(FolderConnector),
         }
@@ -98,6 +101,10 @@ impl Options {
             (
                 (1..=BATCH_ROWS_MAX as u64).contains(&u64::from(self.delete_points_max)),
                 "delete_points_max must be 1 to 16777216",
+            ),
+            (
+                (1..=86_400).contains(&self.life_interval_seconds),
+                "life_interval_seconds must be 1 to 86400",
             ),
             (self.merge_fan_in >= 2, "merge_fan_in must be at least 2"),
         ];

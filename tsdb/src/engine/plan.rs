@@ -192,6 +192,8 @@ mod tests {
             times,
             bytes: 1,
             deletes_applied: id,
+            object: None,
+            hot_until: 0,
         }
     }
 

@@ -32,6 +32,7 @@ const SET_OPTIONS: u8 = 8;
 const DROP_TABLE: u8 = 9;
 const ROWS: u8 = 10;
 const DELETE: u8 = 11;
+const RETAIN: u8 = 12;
 
 /// Encodes the commands of one commit.
 pub fn encode(commands: &[Prepared]) -> Vec<u8> {
@@ -207,6 +208,11 @@ fn put_command(out: &mut Vec<u8>, command: &Command) -> u8 {
             delete::put_selections(out, selections);
             DELETE
         }
+        Command::Retain { table, cut } => {
+            out.extend_from_slice(&table.to_le_bytes());
+            put_option_i64(out, *cut);
+            RETAIN
+        }
     }
 }
 
@@ -244,6 +250,7 @@ fn other(kind: u8, reader: &mut Reader<'_>) -> Result<Command> {
             let table = reader.u32()?;
             Command::Delete { table, selections: delete::selections(reader)? }
         }
+        RETAIN => Command::Retain { table: reader.u32()?, cut: option_i64(reader)? },
         _ => return Err(reader.error(format_args!("no command has the number {kind}"))),
     })
 }

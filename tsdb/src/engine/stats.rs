@@ -36,6 +36,8 @@ pub struct DbStats {
     pub syncs: u64,
     /// Rows committed since the start.
     pub rows_written: u64,
+    /// Rows dropped on their way in since the start: they were before their table's cut.
+    pub rows_expired: u64,
     /// Flushes since the start.
     pub flushes: u64,
     /// Merges since the start.

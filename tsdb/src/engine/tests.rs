@@ -7,6 +7,7 @@ mod deletes;
 mod faults;
 mod golden;
 mod hook;
+mod life;
 mod model;
 mod races;
 pub(crate) mod random;

@@ -1,0 +1,85 @@
+//! The life of data, tended from time to time: cuts move on.
+//!
+//! All of it follows from the tables' settings and a time that the caller gives; what changes
+//! goes through the log (cuts) or the version log.
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::types::TableId;
+
+use super::command::{Command, promise};
+use super::core::Core;
+use super::queue::Waiting;
+use super::record::{self, Prepared};
+use super::retain;
+
+/// What tending did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tended {
+    /// Tables whose cut was set anew.
+    pub cuts: u64,
+}
+
+/// Tends every table as of time `now`, ns since 1970.
+///
+/// # Errors
+/// What committing gives.
+pub(crate) fn tend(core: &Core, now: i64) -> Result<Tended> {
+    let _guard = core.tending.lock();
+    core.check_writable()?;
+    let tables: Vec<TableId> = core.state.load().tables.keys().copied().collect();
+    let mut tended = Tended::default();
+    for table in tables {
+        tended.cuts += u64::from(retain(core, table, now)?);
+    }
+    Ok(tended)
+}
+
+/// Sets the cut of one table to what its retention asks for; whether that changed anything.
+///
+/// # Errors
+/// As [`tend`].
+pub(crate) fn retain_table(core: &Core, table: TableId, now: i64) -> Result<bool> {
+    let _guard = core.tending.lock();
+    core.check_writable()?;
+    retain(core, table, now)
+}
+
+fn retain(core: &Core, id: TableId, now: i64) -> Result<bool> {
+    let state = core.state.load_full();
+    let Some(cut) = state.tables.get(&id).and_then(|table| retain::due(table, now)) else {
+        return Ok(false);
+    };
+    drop(state);
+    match commit(core, Command::Retain { table: id, cut }) {
+        // Dropped meanwhile.
+        Err(Error::NotFound(_)) => Ok(false),
+        done => done.map(|()| true),
+    }
+}
+
+fn commit(core: &Core, command: Command) -> Result<()> {
+    let commands = vec![Prepared::Other(command)];
+    let payload = record::encode(&commands);
+    let (promise, pending) = promise();
+    core.queue.push(Waiting { commands, payload, promise }).map_err(|_| Error::Closed)?;
+    pending.wait()?.all().map(|_| ())
+}
+
+/// Runs until the database closes or turns read-only.
+pub(crate) fn run(core: &Arc<Core>) {
+    let interval = std::time::Duration::from_secs(core.options.life_interval_seconds);
+    while core.wake.wait_life(interval) && core.check_writable().is_ok() {
+        match tend(core, now()) {
+            Ok(_) | Err(Error::Closed) => {}
+            Err(error) => tracing::error!(%error, "tending the life of data"),
+        }
+    }
+}
+
+/// The clock, ns since 1970.
+pub fn now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+}

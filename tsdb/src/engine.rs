@@ -5,6 +5,7 @@
 //! (from memory to files), `open.rs` (recovery), `version.rs` (which files there are).
 
 mod apply;
+mod archive;
 mod bytes;
 mod catalog;
 mod command;
@@ -19,6 +20,8 @@ mod narrow;
 mod newest;
 mod open;
 mod options;
+mod partitions;
+mod place;
 mod plan;
 mod prepare;
 mod queue;
@@ -35,6 +38,7 @@ pub use command::{Command, Committed, NewColumn, NewTable, Outcome, Pending};
 pub use life::{Tended, now as now_ns};
 pub use open::Identity;
 pub use options::Options;
+pub use partitions::PartitionInfo;
 pub use prepare::BATCH_ROWS_MAX;
 pub use state::{Snapshot, Table};
 pub use stats::{DbStats, PartInfo, RecoveryReport, TableStats};
@@ -264,7 +268,23 @@ impl Db {
         Ok(())
     }
 
-    /// Looks after retention as of time `now`, ns since 1970, as the background does from time to
+    /// Brings archived parts with rows in `times` back into the data folder, where they stay until
+    /// `hot_until` at least, ns since 1970. Returns how many parts came back.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for the table, [`Error::Full`] without room for them,
+    /// [`Error::Unavailable`] or [`Error::Corrupt`] with the object's name; parts that came back
+    /// before stay back.
+    pub fn restore(
+        &self,
+        table: TableId,
+        times: crate::types::TimeRange,
+        hot_until: i64,
+    ) -> Result<u64> {
+        archive::restore_table(&self.core, table, times, hot_until)
+    }
+
+    /// Looks after retention and archive as of time `now`, ns since 1970, as the background does from time to
     /// time.
     ///
     /// # Errors
@@ -308,6 +328,10 @@ impl Db {
         if let Ok(file) = core.storage.open(files::ROW_STORE) {
             stats.row_store_bytes = file.len().unwrap_or(0);
         }
+        stats.archive_failures = core.counters.archive_failures.load(Ordering::Relaxed);
+        stats.archive_fetched_bytes = core.places.cache.fetched();
+        stats.archive_cache_bytes = core.places.cache.bytes();
+        stats.archive_dead_objects = core.version.lock().version.dead.len() as u64;
         for table in state.tables.values() {
             stats.head_bytes += table.head.memory();
             stats.head_rows += table.head.rows();
@@ -317,6 +341,9 @@ impl Db {
                 stats.parts += 1;
                 stats.part_bytes += part.entry.bytes;
                 stats.part_rows += part.entry.rows;
+                if part.entry.object.is_some() {
+                    stats.archived_bytes += part.entry.bytes;
+                }
                 stats.cache_bytes += part.part.cached_bytes() as u64;
             }
         }
@@ -383,7 +410,7 @@ fn note_merge_failure(core: &Core, error: &Error) {
     // doubt.
     match error {
         Error::Closed => {}
-        Error::Corrupt(_) | Error::ReadOnly(_) => {
+        Error::Corrupt(_) | Error::ReadOnly(_) | Error::Unavailable(_) => {
             tracing::error!(%error, "a merge was given up");
         }
         _ => core.fail("merging", error),

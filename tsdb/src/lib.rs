@@ -17,8 +17,8 @@ pub mod types;
 
 pub use deletes::Selection;
 pub use engine::{
-    Command, Committed, Db, DbStats, NewColumn, NewTable, Options, Outcome, PartInfo, Pending,
-    RecoveryReport, Snapshot, Table, TableStats, Tended, now_ns,
+    Command, Committed, Db, DbStats, NewColumn, NewTable, Options, Outcome, PartInfo,
+    PartitionInfo, Pending, RecoveryReport, Snapshot, Table, TableStats, Tended, now_ns,
 };
 pub use error::{Error, Result};
 pub use scan::{

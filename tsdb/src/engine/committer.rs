@@ -99,7 +99,7 @@ fn apply_group(
     effects: &mut Effects,
 ) -> (Result<Vec<Committed>>, Promises) {
     let attach = |schema: TableSchema| -> Result<TableState> {
-        attach(&core.storage, core.shards, schema, None)
+        attach(&core.places, core.shards, schema, None)
     };
     let context =
         Context { shards: core.shards, rows: &core.rows, attach: &attach, catalog_position: 0 };

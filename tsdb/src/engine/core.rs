@@ -21,7 +21,9 @@ use crate::series::SeriesIndex;
 use crate::types::{ColumnId, MergeMode, PhysicalType, TableSchema, TimeRange};
 
 use super::files;
+use super::life::Tending;
 use super::options::Options;
+use super::place::Places;
 use super::queue::Queue;
 use super::state::{Snapshot, State, TableState};
 use super::version::{Edit, TableFiles, VersionLog};
@@ -35,6 +37,7 @@ pub(crate) struct Counters {
     pub flushes: AtomicU64,
     pub merges: AtomicU64,
     pub rows_expired: AtomicU64,
+    pub archive_failures: AtomicU64,
 }
 
 /// Work for the maintenance threads.
@@ -101,6 +104,7 @@ impl Wake {
 #[derive(Debug)]
 pub(crate) struct Core {
     pub storage: Arc<dyn Storage>,
+    pub places: Arc<Places>,
     pub options: Options,
     pub shards: u16,
     pub state: ArcSwap<State>,
@@ -115,7 +119,7 @@ pub(crate) struct Core {
     /// Held while parts are merged; one job at a time.
     pub merging: Mutex<()>,
     /// Held while the life of data is tended; taken before every other lock.
-    pub tending: Mutex<()>,
+    pub tending: Mutex<Tending>,
     pub wake: Wake,
     pub counters: Counters,
     failure: RwLock<Option<String>>,
@@ -128,7 +132,7 @@ pub(crate) struct Core {
 
 impl Core {
     pub fn new(
-        storage: Arc<dyn Storage>,
+        places: Arc<Places>,
         options: Options,
         shards: u16,
         state: State,
@@ -139,7 +143,8 @@ impl Core {
     ) -> Core {
         let queue = Queue::new(options.queue_bytes_max);
         Core {
-            storage,
+            storage: Arc::clone(&places.storage),
+            places,
             options,
             shards,
             state: ArcSwap::from_pointee(state),
@@ -150,7 +155,7 @@ impl Core {
             queue,
             flushing: Mutex::new(()),
             merging: Mutex::new(()),
-            tending: Mutex::new(()),
+            tending: Mutex::new(Tending::default()),
             wake: Wake::default(),
             counters: Counters::default(),
             failure: RwLock::new(None),
@@ -212,8 +217,8 @@ impl Core {
         first
     }
 
-    /// Makes an edit durable and removes what is no longer named. Parts are left to their last
-    /// reader.
+    /// Makes an edit durable and removes what is no longer named. Parts that are files are left to
+    /// their last reader.
     ///
     /// # Errors
     /// Those of [`VersionLog::append`]; the database must then turn read-only.
@@ -234,11 +239,12 @@ impl Core {
 /// # Errors
 /// [`Error::Corrupt`] or [`Error::Io`] with the file's name.
 pub(crate) fn attach(
-    storage: &Arc<dyn Storage>,
+    places: &Places,
     shards: u16,
     schema: TableSchema,
     files: Option<&TableFiles>,
 ) -> Result<TableState> {
+    let storage = &places.storage;
     let series = SeriesIndex::new(schema.id);
     let mut last = LastRows::default();
     let none = TableFiles::default();
@@ -251,13 +257,13 @@ pub(crate) fn attach(
     }
     let mut parts = Vec::with_capacity(files.parts.len());
     for entry in files.parts.values() {
-        let part = Part::open(&**storage, &files::part(schema.id, entry.id))?;
-        parts.push(PartHandle::new(entry.clone(), part, Arc::clone(storage)));
+        parts.push(places.open(entry.clone())?);
     }
     sort_parts(&mut parts);
     if let Some(id) = files.last {
         load_last(storage, &schema, id, &mut last)?;
     }
+    doubt(&mut last, series.len(), &parts);
     Ok(TableState {
         series_count: series.len(),
         series_stored: series.len(),
@@ -274,6 +280,15 @@ pub(crate) fn attach(
         last: Arc::new(RwLock::new(last)),
         schema: Arc::new(schema),
     })
+}
+
+/// A flush leaves last rows out that an archive out of reach kept from it: where there is an
+/// archive, a series without a last row has to be looked up.
+pub(crate) fn doubt(last: &mut LastRows, series: u32, parts: &[Arc<PartHandle>]) {
+    if parts.iter().any(|part| part.entry.object.is_some()) {
+        let bound = parts.iter().map(|part| part.entry.times.max).max().unwrap_or(i64::MIN);
+        last.doubt(series, bound);
+    }
 }
 
 /// Puts parts into the order of positions.

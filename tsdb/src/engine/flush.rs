@@ -7,12 +7,12 @@ use crate::deletes::Tombstone;
 use crate::error::{Error, Result};
 use crate::head::{LastRows, RunData};
 use crate::log::Log;
-use crate::part::{Level, Part, PartSpec, PartWriter};
-use crate::scan::{PartHandle, Source};
+use crate::part::{Level, PartSpec, PartWriter};
+use crate::scan::Source;
 use crate::series::Bitmap;
 use crate::types::{Rows, TableId, TimeRange};
 
-use super::core::{Core, each_batch, load_last, sort_parts, storage_columns};
+use super::core::{Core, doubt, each_batch, load_last, sort_parts, storage_columns};
 use super::files;
 use super::state::{State, TableState};
 use super::version::{Edit, PartEntry};
@@ -92,10 +92,19 @@ pub(crate) fn flush(core: &Core, id: TableId) -> Result<()> {
         let there = core.state.load().tables.contains_key(&id);
         return if there { Err(error) } else { Ok(()) };
     }
+    doubt(&mut last, table.series_stored, &table.parts);
     fresh.iter().for_each(|tombstone| last.delete(&tombstone.selections, tombstone.position));
     let entry = write_part(core, &table, position, part_id, &mut last)?;
+    last.leave_doubted();
     if let Some((stale, bound)) = last.stale(&Bitmap::from_range(0..table.series_count)) {
-        last.fill(&stale, &table.newest_rows(&stale, bound)?, u64::MAX);
+        match table.newest_rows(&stale, bound) {
+            Ok(rows) => last.fill(&stale, &rows, u64::MAX),
+            // Left out, they are in doubt from the next start on; writers must not wait for it.
+            Err(error @ (Error::Unavailable(_) | Error::Corrupt(_))) if table.is_archived() => {
+                tracing::warn!(%error, "last rows of some series are left to be looked up");
+            }
+            Err(error) => return Err(error),
+        }
     }
     let last_id = part_id + 1;
     write_last(core, &table, last_id, position, &last)?;
@@ -243,8 +252,7 @@ fn install(
 ) -> Result<()> {
     let mut handles = Vec::new();
     if let Some(entry) = entry {
-        let part = Part::open(&*core.storage, &files::part(id, entry.id))?;
-        handles.push(PartHandle::new(entry, part, Arc::clone(&core.storage)));
+        handles.push(core.places.open(entry)?);
     }
     // Deletes come into the version with the flush position, if parts still need them. A merge
     // meanwhile leaves fewer parts that do.

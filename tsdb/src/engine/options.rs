@@ -43,6 +43,14 @@ pub struct Options {
     pub delete_points_max: u32,
     /// Flush parts of a table that start a merge. Default 8.
     pub merge_fan_in: usize,
+    /// URL of the object store that closed partitions move to, where a table does not name its own;
+    /// none archives nothing. Default none.
+    pub archive_url: Option<String>,
+    /// Blocks of archived parts kept in memory, bytes. Default 64 MiB.
+    pub archive_cache_bytes_max: u64,
+    /// How long an object stays that no part needs any more, s. Default 604,800 (a week): snapshots
+    /// and backups may still name it.
+    pub archive_grace_seconds: u64,
     /// How often retention and archive are looked after, s. Default 60.
     pub life_interval_seconds: u64,
     /// Whether flush and merge run on a thread of their own (off in some tests).
@@ -70,6 +78,9 @@ impl Default for Options {
             value_bytes_max: 1 << 20,
             delete_points_max: 4 << 20,
             merge_fan_in: 8,
+            archive_url: None,
+            archive_cache_bytes_max: 64 * MIB,
+            archive_grace_seconds: 604_800,
             life_interval_seconds: 60,
             background: true,
             connector: Arc::new(FolderConnector),

@@ -98,7 +98,7 @@ fn cluster_job(cluster: &[&PartEntry], situation: &Situation<'_>) -> Option<Job>
 }
 
 fn span(part: &PartEntry) -> TimeRange {
-    part.partition.unwrap_or(part.times)
+    part.span()
 }
 
 /// Groups of parts that overlap in time, directly or through others; in order of time.
@@ -118,6 +118,37 @@ fn clusters<'a>(parts: impl Iterator<Item = &'a PartEntry>) -> Vec<Vec<&'a PartE
         }
     }
     clusters
+}
+
+/// Cuts the ranges of a merge's outputs so that each is newer than every archived part that it
+/// overlaps: an output is as old as the oldest input with rows in it, and an input is newer than
+/// the archived parts that it overlaps itself.
+pub(crate) fn apart(
+    ranges: Vec<TimeRange>,
+    inputs: &[&PartEntry],
+    archived: &[PartEntry],
+) -> Vec<TimeRange> {
+    let mut out = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        let here = inputs.iter().filter(|input| input.times.overlaps(&range));
+        let Some(oldest) = here.map(|input| input.positions.0).min() else { continue };
+        let meets = || archived.iter().filter(|part| part.span().overlaps(&range));
+        if meets().all(|part| part.positions.1 < oldest) {
+            out.push(range);
+            continue;
+        }
+        let ends = meets().flat_map(|part| [part.span().min, part.span().max.saturating_add(1)]);
+        let mut cuts: Vec<i64> = ends.filter(|cut| range.min < *cut && *cut <= range.max).collect();
+        cuts.sort_unstable();
+        cuts.dedup();
+        let mut from = range.min;
+        for cut in cuts {
+            out.push(TimeRange::new(from, cut - 1));
+            from = cut;
+        }
+        out.push(TimeRange::new(from, range.max));
+    }
+    out
 }
 
 /// How many rows lie in each partition, from the times of row groups.

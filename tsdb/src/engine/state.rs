@@ -115,6 +115,10 @@ pub struct Table {
 }
 
 impl Table {
+    pub(super) fn table_state(&self) -> &TableState {
+        &self.state
+    }
+
     /// Columns and settings.
     pub fn schema(&self) -> &Arc<TableSchema> {
         &self.state.schema
@@ -220,6 +224,11 @@ impl TableState {
     pub fn tombstones_pending(&self) -> usize {
         let flushed = self.tombstones.partition_point(|t| t.position <= self.flushed);
         self.tombstones.len() - flushed
+    }
+
+    /// Whether some part lies in an object store.
+    pub fn is_archived(&self) -> bool {
+        self.parts.iter().any(|part| part.entry.object.is_some())
     }
 
     /// Takes out tombstones that no part needs any more.

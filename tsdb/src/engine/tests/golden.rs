@@ -40,6 +40,7 @@ fn settings() -> TableOptions {
         precision: TimePrecision::Nanos,
         retention_ns: Some(7),
         archive_after_ns: None,
+        archive: None,
     }
 }
 

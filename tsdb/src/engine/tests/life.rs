@@ -7,7 +7,7 @@ use crate::types::*;
 use crate::{Command, Db, NewColumn, NewTable, Options, Outcome, ScanRequest};
 
 const SECOND: i64 = 1_000_000_000;
-const HOUR: i64 = 3_600 * SECOND;
+pub const HOUR: i64 = 3_600 * SECOND;
 
 fn options() -> Options {
     Options { shards: 2, merge_fan_in: 2, background: false, ..Options::default() }
@@ -17,12 +17,12 @@ fn open(storage: &MemoryStorage) -> Arc<Db> {
     Db::open(Arc::new(storage.clone()), options()).unwrap()
 }
 
-fn settings(retention_ns: Option<i64>) -> TableOptions {
+pub fn settings(retention_ns: Option<i64>) -> TableOptions {
     TableOptions { partition_ns: HOUR, retention_ns, ..TableOptions::default() }
 }
 
 /// A table with one field and one series a key.
-fn table(db: &Db, retention_ns: Option<i64>) -> TableId {
+pub fn table(db: &Db, retention_ns: Option<i64>) -> TableId {
     let column =
         |name: &str, kind, key| NewColumn { name: name.into(), kind, key, not_null: false };
     let new = NewTable {
@@ -38,7 +38,7 @@ fn table(db: &Db, retention_ns: Option<i64>) -> TableId {
     }
 }
 
-fn batch(id: TableId, key: &str, times: &[i64]) -> WriteBatch {
+pub fn batch(id: TableId, key: &str, times: &[i64]) -> WriteBatch {
     let values = Values::Int(times.to_vec());
     WriteBatch {
         table: id,
@@ -49,7 +49,7 @@ fn batch(id: TableId, key: &str, times: &[i64]) -> WriteBatch {
     }
 }
 
-fn write(db: &Db, id: TableId, key: &str, times: &[i64]) -> u64 {
+pub fn write(db: &Db, id: TableId, key: &str, times: &[i64]) -> u64 {
     match db.execute(Command::Write(batch(id, key, times))).unwrap() {
         Outcome::Written { rows } => rows,
         other => panic!("{other:?}"),
@@ -57,7 +57,7 @@ fn write(db: &Db, id: TableId, key: &str, times: &[i64]) -> u64 {
 }
 
 /// The times of all rows in ascending order.
-fn times(db: &Db, id: TableId) -> Vec<i64> {
+pub fn times(db: &Db, id: TableId) -> Vec<i64> {
     let table = db.snapshot().table_by_id(id).unwrap();
     let mut scan = table.scan(ScanRequest::all(vec![2])).unwrap();
     let mut times = Vec::new();
@@ -71,7 +71,7 @@ fn times(db: &Db, id: TableId) -> Vec<i64> {
 }
 
 /// One row every quarter of an hour.
-fn quarters(hours: std::ops::Range<i64>) -> Vec<i64> {
+pub fn quarters(hours: std::ops::Range<i64>) -> Vec<i64> {
     (hours.start * 4..hours.end * 4).map(|quarter| quarter * HOUR / 4).collect()
 }
 

@@ -117,6 +117,12 @@ pub(crate) enum Kind {
     Truncate(Box<ast::Truncate>),
     CreateTable(Box<ast::CreateTable>),
     AlterTable(Box<ast::AlterTable>),
+    /// ALTER TABLE … RESTORE [FROM 'time'] [TO 'time'] [FOR 'span'].
+    Restore {
+        table: String,
+        times: (Option<String>, Option<String>),
+        hot_for: Option<String>,
+    },
     /// ALTER TABLE … RESET (…).
     ResetOptions {
         table: String,
@@ -185,6 +191,7 @@ impl Kind {
             Kind::CreateTable(_)
                 | Kind::AlterTable(_)
                 | Kind::ResetOptions { .. }
+                | Kind::Restore { .. }
                 | Kind::DropTable { .. }
                 | Kind::Checkpoint
                 | Kind::Vacuum { .. }

@@ -1,4 +1,5 @@
-//! What sqlparser does not know of ALTER TABLE: `RESET (…)` of options, as Postgres has it.
+//! What sqlparser does not know of ALTER TABLE: `RESET (…)` of options, as Postgres has it, and
+//! `RESTORE` of archived partitions, which is our own.
 
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
@@ -21,6 +22,13 @@ pub(super) fn parse(piece: &[TokenWithSpan], sql: &str) -> QueryResult<Option<Ki
         let names = names(&mut words)?;
         words.end()?;
         return Ok(Some(Kind::ResetOptions { table, if_exists, names }));
+    }
+    if words.take("RESTORE") {
+        let from = words.take("FROM").then(|| words.text()).transpose()?;
+        let to = words.take("TO").then(|| words.text()).transpose()?;
+        let hot_for = words.take("FOR").then(|| words.text()).transpose()?;
+        words.end()?;
+        return Ok(Some(Kind::Restore { table, times: (from, to), hot_for }));
     }
     Ok(None)
 }

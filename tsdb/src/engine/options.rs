@@ -121,7 +121,20 @@ impl Options {
         ];
         match rules.iter().find(|(holds, _)| !holds) {
             Some((_, rule)) => Err(Error::Invalid((*rule).to_string())),
-            None => Ok(()),
+            None => self.archive_url.as_ref().map_or(Ok(()), |url| self.check_store(url)),
+        }
+    }
+
+    /// Whether the connector knows such a URL; nothing is reached.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] in the connector's words.
+    pub(crate) fn check_store(&self, url: &str) -> Result<()> {
+        match self.connector.connect(url) {
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {
+                Err(Error::Invalid(format!("archive: {error}")))
+            }
+            _ => Ok(()),
         }
     }
 }

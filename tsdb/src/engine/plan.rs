@@ -284,6 +284,22 @@ mod tests {
     }
 
     #[test]
+    fn outputs_are_newer_than_the_archived_parts_that_they_overlap() {
+        let whole = vec![TimeRange::new(0, 399)];
+        let (old, late) = (part(2, 2, 200, 399, 9), part(9, 1, 50, 250, 9));
+        let inputs = [&old, &late];
+        assert_eq!(apart(whole.clone(), &inputs, &[]), whole);
+        // Newer than all inputs' oldest: only an older archived part may be covered.
+        let below = part(1, 2, 0, 99, 9);
+        assert_eq!(apart(whole.clone(), &inputs, std::slice::from_ref(&below)), whole);
+        let between = PartEntry { positions: (3, 5), ..below };
+        let archived = [between, part(4, 2, 100, 199, 9)];
+        let cut = [(0, 99), (100, 199), (200, 399)].map(|(min, max)| TimeRange::new(min, max));
+        assert_eq!(apart(whole, &inputs, &archived), cut);
+        assert_eq!(apart(vec![TimeRange::new(1000, 2000)], &inputs, &archived), []);
+    }
+
+    #[test]
     fn small_partitions_share_a_part() {
         let mut histogram = Histogram::default();
         for day in 0..180 {

@@ -326,3 +326,111 @@ impl File for TracedFile {
         Err(io::Error::new(io::ErrorKind::Unsupported, "a file that is only read"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::random::Random;
+    use crate::io::{MemoryStorage, Storage};
+    use crate::tier::MemoryObjects;
+
+    fn kept_file(bytes: &[u8]) -> Arc<dyn File> {
+        let storage = MemoryStorage::new();
+        storage.create_dir("x").unwrap();
+        storage.put("x/kept", bytes.to_vec());
+        storage.open("x/kept").unwrap()
+    }
+
+    fn object(len: usize) -> (Vec<u8>, Arc<dyn File>, MemoryObjects) {
+        let bytes: Vec<u8> = (0..len).map(|at| (at * 7 % 251) as u8).collect();
+        let store = MemoryObjects::default();
+        store.put("o", &mut &bytes[..]).unwrap();
+        (bytes.clone(), kept_file(&bytes), store)
+    }
+
+    fn opened(
+        store: &MemoryObjects,
+        len: usize,
+        kept: Option<&[u8]>,
+        cache: u64,
+    ) -> io::Result<ObjectFile> {
+        let kept = kept.map(kept_file);
+        let objects = Arc::new(store.clone());
+        ObjectFile::open(objects, ("memory://x", "o", len as u64), kept, BlockCache::new(cache))
+    }
+
+    #[test]
+    fn ranges_are_those_of_the_object() {
+        let mut random = Random::new(11);
+        for len in [1, 255, 256, 257, 3000] {
+            let (bytes, file, store) = object(len);
+            let count = len.div_ceil(BLOCK_BYTES as usize) as u64;
+            let blocks = (0..count as u32).filter(|_| random.below(3) == 0).collect();
+            let kept = keep(&*file, &blocks).unwrap();
+            check_kept(kept_file(&kept), len as u64).unwrap();
+            for cache in [0, 600, 1 << 20] {
+                let file = opened(&store, len, Some(&kept), cache).unwrap();
+                for _ in 0..200 {
+                    let from = random.below(len as u64 + 1) as usize;
+                    let to = from + random.below((len - from) as u64 + 1) as usize;
+                    let mut buf = vec![0; to - from];
+                    file.read_at(from as u64, &mut buf).unwrap();
+                    assert_eq!(buf, bytes[from..to]);
+                    assert!(file.cache.bytes() <= cache);
+                }
+                assert!(file.read_at(len as u64, &mut [0]).is_err());
+                assert!(file.read_at(u64::MAX, &mut [0, 0]).is_err());
+                assert!(file.write_at(0, b"x").is_err() && file.set_len(0).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn kept_and_cached_blocks_need_no_store() {
+        let (bytes, file, store) = object(2000);
+        let kept = keep(&*file, &[0, 1, 7].into_iter().collect()).unwrap();
+        let file = opened(&store, 2000, Some(&kept), 1 << 20).unwrap();
+        let mut buf = [0; 300];
+        let calls = store.calls();
+        file.read_at(100, &mut buf).unwrap();
+        file.read_at(1800, &mut buf[..200]).unwrap();
+        assert_eq!(store.calls(), calls);
+        // Blocks 2 to 5 in one request, and none when they are read again.
+        let mut most = vec![0; 1100];
+        file.read_at(300, &mut most).unwrap();
+        file.read_at(600, &mut most[300..600]).unwrap();
+        assert_eq!((store.calls(), &most[..]), (calls + 1, &bytes[300..1400]));
+        store.fail_after(Some(0));
+        let error = file.read_at(1600, &mut buf[..10]).unwrap_err();
+        assert!(error.get_ref().is_some_and(|inner| inner.is::<Unreachable>()), "{error}");
+        store.fail_after(None);
+        store.delete("o").unwrap();
+        let error = file.read_at(1600, &mut buf[..10]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert!(error.to_string().contains("memory://x/o is missing"), "{error}");
+    }
+
+    #[test]
+    fn damaged_index_files_give_no_wrong_byte() {
+        let (bytes, file, store) = object(1500);
+        let kept = keep(&*file, &[0, 2, 5].into_iter().collect()).unwrap();
+        let golden = (kept.len(), crc32fast::hash(&kept));
+        assert_eq!(golden, (24 + 3 * 8 + 4 + 256 + 256 + 220, GOLDEN_CRC), "the format changed");
+        let cuts = (0..kept.len()).map(|len| kept[..len].to_vec());
+        let flips = (0..kept.len() * 8).map(|bit| {
+            let mut bad = kept.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            bad
+        });
+        for bad in cuts.chain(flips) {
+            assert!(check_kept(kept_file(&bad), 1500).is_err());
+            let Ok(file) = opened(&store, 1500, Some(&bad), 4096) else { continue };
+            let mut buf = vec![0; 1500];
+            file.read_at(0, &mut buf).unwrap();
+            assert_eq!(buf, bytes);
+        }
+        assert!(opened(&store, 1499, Some(&kept), 0).is_err(), "of another object");
+    }
+
+    const GOLDEN_CRC: u32 = 3_297_141_986;
+}

@@ -276,7 +276,11 @@ fn an_outage_stops_only_what_needs_the_object() {
     assert_eq!(last.times, [3 * HOUR + 32_999 * STEP, 30, 4 * HOUR]);
     assert_eq!(try_times(&db, id, TimeRange::ALL).unwrap(), 4 * 33_000 + 2);
     // A store that nobody knows is refused when it is needed, not before.
-    let strange = Options { connector: Arc::new(crate::tier::FolderConnector), ..options(&store) };
+    let strange = Options {
+        connector: Arc::new(crate::tier::FolderConnector),
+        archive_url: None,
+        ..options(&store)
+    };
     db.close().unwrap();
     let db = Db::open(Arc::new(storage.clone()), strange).unwrap();
     assert!(try_times(&db, id, TimeRange::ALL).unwrap_err().to_string().contains("folder"));

@@ -60,7 +60,7 @@ fn from_engine(error: tsdb::Error) -> QueryError {
         tsdb::Error::ReadOnly(_) => "25006",
         tsdb::Error::Closed => "57P01",
         tsdb::Error::Locked(_) => "55006",
-        tsdb::Error::Io(_) => "58030",
+        tsdb::Error::Io(_) | tsdb::Error::Unavailable(_) => "58030",
     };
     refuse(code, error.to_string())
 }

@@ -1,6 +1,7 @@
 //! Statements that define: tables, roles, CHECKPOINT, VACUUM.
 
 mod define;
+mod life;
 mod options;
 
 use tsdb::{Command, Outcome as Applied};
@@ -17,6 +18,7 @@ pub(crate) async fn run(session: &Session, statement: &Statement) -> QueryResult
         Kind::CreateTable(create) => {
             may_define(session, "CREATE TABLE")?;
             let table = define::new_table(create)?;
+            life::may_archive(session, table.options.archive.as_deref())?;
             apply(session, vec![Command::CreateTable(table)]).await?;
             done("CREATE TABLE")
         }
@@ -31,7 +33,28 @@ pub(crate) async fn run(session: &Session, statement: &Statement) -> QueryResult
                 };
             };
             let commands = define::alterations(alter, table.schema())?;
+            for command in &commands {
+                if let Command::SetOptions { options, .. } = command
+                    && options.archive != table.schema().options.archive
+                {
+                    life::may_archive(session, options.archive.as_deref())?;
+                }
+            }
+            let sets = commands.iter().any(|c| matches!(c, Command::SetOptions { .. }));
             apply(session, commands).await?;
+            if sets {
+                life::settle(session, table.schema().id).await?;
+            }
+            done("ALTER TABLE")
+        }
+        Kind::ResetOptions { table, if_exists, names } => {
+            may_define(session, "ALTER TABLE")?;
+            life::reset(session, table, *if_exists, names).await?;
+            done("ALTER TABLE")
+        }
+        Kind::Restore { table, times, hot_for } => {
+            may_define(session, "ALTER TABLE")?;
+            life::restore(session, table, times, hot_for.as_deref()).await?;
             done("ALTER TABLE")
         }
         Kind::DropTable { names, if_exists } => {

@@ -116,6 +116,8 @@ impl From<tsdb::Error> for QueryError {
             E::ReadOnly(_) => QueryError::new("25006", message),
             E::Closed => QueryError::new("57P01", message),
             E::Locked(_) => QueryError::new("55006", message),
+            E::Unavailable(_) => QueryError::new("58030", message)
+                .with_hint("Rows that are not archived answer; try again when the store does."),
             E::Io(_) => QueryError::new("58030", message),
         }
     }

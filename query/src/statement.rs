@@ -5,6 +5,7 @@
 
 pub(crate) mod copy;
 mod depth;
+mod life;
 mod own;
 mod prepared;
 mod reserved;
@@ -116,6 +117,18 @@ pub(crate) enum Kind {
     Truncate(Box<ast::Truncate>),
     CreateTable(Box<ast::CreateTable>),
     AlterTable(Box<ast::AlterTable>),
+    /// ALTER TABLE … RESTORE [FROM 'time'] [TO 'time'] [FOR 'span'].
+    Restore {
+        table: String,
+        times: (Option<String>, Option<String>),
+        hot_for: Option<String>,
+    },
+    /// ALTER TABLE … RESET (…).
+    ResetOptions {
+        table: String,
+        if_exists: bool,
+        names: Vec<String>,
+    },
     DropTable {
         names: Vec<ast::ObjectName>,
         if_exists: bool,
@@ -177,6 +190,8 @@ impl Kind {
             self,
             Kind::CreateTable(_)
                 | Kind::AlterTable(_)
+                | Kind::ResetOptions { .. }
+                | Kind::Restore { .. }
                 | Kind::DropTable { .. }
                 | Kind::Checkpoint
                 | Kind::Vacuum { .. }

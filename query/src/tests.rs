@@ -5,6 +5,7 @@ mod catalog;
 mod changes;
 pub(crate) mod harness;
 mod last;
+mod life;
 mod limits;
 mod model;
 mod nanos;

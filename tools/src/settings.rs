@@ -191,6 +191,11 @@ impl Settings {
         options.cache_bytes_max = self.number("cache_bytes_max");
         options.blocks_bytes_max = self.number("blocks_bytes_max");
         options.series_bytes_max = self.number("series_bytes_max");
+        let archive = self.text("archive_url");
+        options.archive_url = (!archive.is_empty()).then(|| archive.to_owned());
+        options.archive_cache_bytes_max = self.number("archive_cache_bytes_max");
+        options.archive_grace_seconds = self.number("archive_grace_seconds");
+        options.life_interval_seconds = self.number("life_interval_seconds");
         options.merge_fan_in = self.number("merge_fan_in") as usize;
         let day = |name| parse_day_ns(self.text(name)).unwrap_or(0);
         options.times = tsdb::types::TimeRange::new(day("time_min"), day("time_max"));

@@ -5,6 +5,7 @@
 //! (from memory to files), `open.rs` (recovery), `version.rs` (which files there are).
 
 mod apply;
+mod archive;
 mod bytes;
 mod catalog;
 mod command;
@@ -13,16 +14,20 @@ mod core;
 mod delete;
 mod files;
 mod flush;
+mod life;
 mod memory;
 mod merge;
 mod narrow;
 mod newest;
 mod open;
 mod options;
+mod partitions;
+mod place;
 mod plan;
 mod prepare;
 mod queue;
 mod record;
+mod retain;
 mod seals;
 mod state;
 mod stats;
@@ -32,14 +37,16 @@ mod verify;
 pub(crate) mod version;
 
 pub use command::{Command, Committed, NewColumn, NewTable, Outcome, Pending};
+pub use life::{Tended, now as now_ns};
 pub use memory::PoolUsage;
 pub use open::Identity;
 pub use options::Options;
+pub use partitions::PartitionInfo;
 pub use prepare::BATCH_ROWS_MAX;
 pub use state::{Snapshot, Table};
 pub use stats::{DbStats, PartInfo, RecoveryReport, TableStats};
 pub use verify::{Finding, verify};
-pub use version::{Edit, PartEntry, TableFiles, Version, read_edits};
+pub use version::{Edit, ObjectRef, PartEntry, TableFiles, Version, read_edits};
 
 /// Decodes the payload of a commit record into its commands' names and sizes, for `inspect`.
 ///
@@ -110,6 +117,7 @@ impl Db {
         if core.options.background {
             threads.push(spawn("flush", flush_loop)?);
             threads.push(spawn("merge", merge_loop)?);
+            threads.push(spawn("life", life::run)?);
         }
         Ok(Arc::new(Db { core, threads: Mutex::new(threads), recovery }))
     }
@@ -199,7 +207,7 @@ impl Db {
         table: &TableState,
         snapshot: &Snapshot,
     ) -> Result<()> {
-        let (memory, most) = (&self.core.memory, self.core.options.series_bytes_max);
+        let (memory, most) = (&self.core.places.memory, self.core.options.series_bytes_max);
         if memory.series_bytes(table) <= most {
             return Ok(());
         }
@@ -296,6 +304,39 @@ impl Db {
         Ok(())
     }
 
+    /// Brings archived parts with rows in `times` back into the data folder, where they stay until
+    /// `hot_until` at least, ns since 1970. Returns how many parts came back.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for the table, [`Error::Full`] without room for them,
+    /// [`Error::Unavailable`] or [`Error::Corrupt`] with the object's name; parts that came back
+    /// before stay back.
+    pub fn restore(
+        &self,
+        table: TableId,
+        times: crate::types::TimeRange,
+        hot_until: i64,
+    ) -> Result<u64> {
+        archive::restore_table(&self.core, table, times, hot_until)
+    }
+
+    /// Looks after retention and archive as of time `now`, ns since 1970, as the background does from time to
+    /// time.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`] or [`Error::Closed`].
+    pub fn tend(&self, now: i64) -> Result<Tended> {
+        life::tend(&self.core, now)
+    }
+
+    /// Puts a change of a table's retention into effect at once, as of time `now`, ns since 1970.
+    ///
+    /// # Errors
+    /// As [`Db::tend`].
+    pub fn retain(&self, table: TableId, now: i64) -> Result<()> {
+        life::retain_table(&self.core, table, now).map(|_| ())
+    }
+
     fn note_merge_failure(&self, error: &Error) {
         note_merge_failure(&self.core, error);
     }
@@ -309,13 +350,14 @@ impl Db {
             queue_bytes: core.queue.bytes(),
             commits: core.counters.commits.load(Ordering::Relaxed),
             syncs: core.counters.syncs.load(Ordering::Relaxed),
+            rows_expired: core.counters.rows_expired.load(Ordering::Relaxed),
             rows_written: core.counters.rows.load(Ordering::Relaxed),
             flushes: core.counters.flushes.load(Ordering::Relaxed),
             merges: core.counters.merges.load(Ordering::Relaxed),
             flush_bytes: core.counters.flush_bytes.load(Ordering::Relaxed),
             merge_bytes: core.counters.merge_bytes.load(Ordering::Relaxed),
             last_bytes: core.counters.last_bytes.load(Ordering::Relaxed),
-            pools: core.memory.pools(&state, &core.queue, &core.options),
+            pools: core.places.memory.pools(&state, &core.queue, &core.options),
             ..DbStats::default()
         };
         if let Some(log) = core.log.lock().as_ref() {
@@ -327,6 +369,10 @@ impl Db {
         if let Ok(file) = stored.open(files::ROW_STORE) {
             stats.row_store_bytes = file.len().unwrap_or(0);
         }
+        stats.archive_failures = core.counters.archive_failures.load(Ordering::Relaxed);
+        stats.archive_fetched_bytes = core.places.cache.fetched();
+        stats.archive_cache_bytes = core.places.cache.bytes();
+        stats.archive_dead_objects = core.version.lock().version.dead.len() as u64;
         for table in state.tables.values() {
             stats.head_bytes += table.head.memory();
             stats.head_rows += table.head.rows();
@@ -336,6 +382,9 @@ impl Db {
                 stats.parts += 1;
                 stats.part_bytes += part.entry.bytes;
                 stats.part_rows += part.entry.rows;
+                if part.entry.object.is_some() {
+                    stats.archived_bytes += part.entry.bytes;
+                }
                 stats.cache_bytes += part.part.cached_bytes() as u64;
             }
         }
@@ -368,6 +417,7 @@ impl Db {
         core.queue.close();
         core.wake.flush();
         core.wake.merge();
+        core.wake.end_life();
         core.room.1.notify_all();
         for thread in self.threads.lock().drain(..) {
             if thread.join().is_err() {
@@ -401,7 +451,7 @@ fn note_merge_failure(core: &Core, error: &Error) {
     // doubt.
     match error {
         Error::Closed => {}
-        Error::Corrupt(_) | Error::ReadOnly(_) => {
+        Error::Corrupt(_) | Error::ReadOnly(_) | Error::Unavailable(_) => {
             tracing::error!(%error, "a merge was given up");
         }
         _ => core.fail("merging", error),
@@ -451,13 +501,5 @@ fn merge_loop(core: &Arc<Core>) {
                 }
             }
         }
-        charge_caches(core);
     }
-}
-
-/// Sees to it that the decoded indexes of all parts count against their limit.
-fn charge_caches(core: &Core) {
-    let state = core.state.load_full();
-    let parts = state.tables.values().flat_map(|table| table.parts.iter());
-    parts.for_each(|part| part.part.charge_to(&core.memory.cache));
 }

@@ -27,6 +27,8 @@ pub enum Error {
     Closed,
     /// Another process holds the folder.
     Locked(String),
+    /// An object store cannot be reached: says which object; try again when it can.
+    Unavailable(String),
     /// The operating system refused: says what was tried.
     Io(String),
 }
@@ -34,6 +36,9 @@ pub enum Error {
 impl Error {
     /// An I/O error with what was being done. "No space left" becomes [`Error::Full`].
     pub fn io(doing: impl fmt::Display, error: &io::Error) -> Error {
+        if error.get_ref().is_some_and(|inner| inner.is::<crate::tier::file::Unreachable>()) {
+            return Error::Unavailable(format!("{doing}: {error}"));
+        }
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 Error::Full(format!("{doing}: {error}"))
@@ -57,7 +62,8 @@ impl fmt::Display for Error {
             Error::Invalid(why)
             | Error::NotFound(why)
             | Error::Exists(why)
-            | Error::TypeMismatch(why) => f.write_str(why),
+            | Error::TypeMismatch(why)
+            | Error::Unavailable(why) => f.write_str(why),
             Error::Corrupt(why) => write!(f, "corrupt data: {why}"),
             Error::Full(why) => write!(f, "no room: {why}"),
             Error::ReadOnly(why) => write!(f, "the database is read-only: {why}"),

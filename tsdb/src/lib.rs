@@ -18,8 +18,8 @@ pub mod types;
 
 pub use deletes::Selection;
 pub use engine::{
-    Command, Committed, Db, DbStats, NewColumn, NewTable, Options, Outcome, PartInfo, Pending,
-    PoolUsage, RecoveryReport, Snapshot, Table, TableStats,
+    Command, Committed, Db, DbStats, NewColumn, NewTable, Options, Outcome, PartInfo,
+    PartitionInfo, Pending, PoolUsage, RecoveryReport, Snapshot, Table, TableStats, Tended, now_ns,
 };
 pub use error::{Error, Result};
 pub use scan::{

@@ -9,6 +9,8 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
+pub(crate) mod blocks;
+pub(crate) mod file;
 mod folder;
 mod memory;
 #[cfg(test)]

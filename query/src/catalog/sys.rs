@@ -27,6 +27,7 @@ pub(super) const DEFS: &[Def] = &[
             ("partition_seconds", T::Int8),
             ("retention_seconds", T::Int8),
             ("archive_after_seconds", T::Int8),
+            ("cut", T::Time),
             ("merge", T::Text),
         ],
         fill: tables,
@@ -49,8 +50,28 @@ pub(super) const DEFS: &[Def] = &[
             ("partition_start", T::Time),
             ("position_min", T::Int8),
             ("position_max", T::Int8),
+            ("tier", T::Text),
+            ("object", T::Text),
+            ("hot_until", T::Time),
         ],
         fill: parts,
+    },
+    Def {
+        schema: "sys",
+        name: "partitions",
+        columns: &[
+            ("table", T::Text),
+            ("start", T::Time),
+            ("end", T::Time),
+            ("tier", T::Text),
+            ("state", T::Text),
+            ("parts", T::Int8),
+            ("rows", T::Int8),
+            ("bytes", T::Int8),
+            ("hot_bytes", T::Int8),
+            ("archived_bytes", T::Int8),
+        ],
+        fill: partitions,
     },
     Def {
         schema: "sys",
@@ -127,6 +148,7 @@ fn tables(image: &Image, rows: &mut Rows) -> QueryResult<()> {
             (schema.options.partition_ns / 1_000_000_000).into(),
             seconds(schema.options.retention_ns),
             seconds(schema.options.archive_after_ns),
+            table.cut().map_or(V::Null, micros),
             schema.options.merge.name().into(),
         ]);
     }
@@ -151,6 +173,29 @@ fn parts(image: &Image, rows: &mut Rows) -> QueryResult<()> {
                 part.partition.map_or(V::Null, |p| micros(p.min)),
                 part.position_min.into(),
                 part.position_max.into(),
+                if part.object.is_some() { "archive" } else { "hot" }.into(),
+                part.object.map_or(V::Null, V::from),
+                if part.hot_until > 0 { micros(part.hot_until) } else { V::Null },
+            ]);
+        }
+    }
+    Ok(())
+}
+
+fn partitions(image: &Image, rows: &mut Rows) -> QueryResult<()> {
+    for table in &image.tables {
+        for partition in table.partitions() {
+            rows.push([
+                table.schema().name.as_str().into(),
+                micros(partition.span.min),
+                micros(partition.span.max.saturating_add(1)),
+                partition.tier.into(),
+                partition.state.into(),
+                partition.parts.into(),
+                partition.rows.into(),
+                (partition.hot_bytes + partition.archived_bytes).into(),
+                partition.hot_bytes.into(),
+                partition.archived_bytes.into(),
             ]);
         }
     }
@@ -204,6 +249,7 @@ fn stats(image: &Image, rows: &mut Rows) -> QueryResult<()> {
         ("commits", s.commits),
         ("syncs", s.syncs),
         ("rows_written", s.rows_written),
+        ("rows_expired", s.rows_expired),
         ("flushes", s.flushes),
         ("merges", s.merges),
         ("flush_bytes", s.flush_bytes),
@@ -211,6 +257,11 @@ fn stats(image: &Image, rows: &mut Rows) -> QueryResult<()> {
         ("last_bytes", s.last_bytes),
         ("queue_bytes", s.queue_bytes),
         ("cache_bytes", s.cache_bytes),
+        ("archived_bytes", s.archived_bytes),
+        ("archive_fetched_bytes", s.archive_fetched_bytes),
+        ("archive_cache_bytes", s.archive_cache_bytes),
+        ("archive_dead_objects", s.archive_dead_objects),
+        ("archive_failures", s.archive_failures),
     ];
     for (name, value) in all {
         rows.push([name.into(), value.into()]);

@@ -19,20 +19,38 @@ pub(super) fn read(options: &[SqlOption], mut out: TableOptions) -> QueryResult<
             "partition_by" => out.partition_ns = partition(&text)?,
             "retention" => out.retention_ns = forever(&text, &name)?,
             "archive_after" => out.archive_after_ns = forever(&text, &name)?,
+            "archive" => out.archive = place(&text),
             "merge" => {
                 let message =
                     format!("merge must be last_non_null, last_row or append, not {text}");
                 out.merge = MergeMode::from_name(&text.to_lowercase())
                     .ok_or_else(|| QueryError::new("22023", message))?;
             }
-            _ => {
-                let message = format!("unrecognized parameter \"{name}\"");
-                return Err(QueryError::new("22023", message)
-                    .with_hint("Known are partition_by, retention, archive_after and merge."));
-            }
+            _ => return Err(unknown(&name)),
         }
     }
     Ok(out)
+}
+
+/// Settings with some back at their defaults.
+pub(super) fn reset(names: &[String], mut out: TableOptions) -> QueryResult<TableOptions> {
+    let default = TableOptions::default();
+    for name in names {
+        match name.as_str() {
+            "partition_by" => out.partition_ns = default.partition_ns,
+            "retention" => out.retention_ns = default.retention_ns,
+            "archive_after" => out.archive_after_ns = default.archive_after_ns,
+            "archive" => out.archive = default.archive.clone(),
+            "merge" => out.merge = default.merge,
+            _ => return Err(unknown(name)),
+        }
+    }
+    Ok(out)
+}
+
+fn unknown(name: &str) -> QueryError {
+    QueryError::new("22023", format!("unrecognized parameter \"{name}\""))
+        .with_hint("Known are partition_by, retention, archive_after, archive and merge.")
 }
 
 fn text(value: &Expr) -> Option<String> {
@@ -60,6 +78,12 @@ fn partition(text: &str) -> QueryResult<i64> {
     Ok(ns)
 }
 
+/// URL of an object store; `None` for that of the server.
+fn place(text: &str) -> Option<String> {
+    let text = text.trim();
+    (!text.is_empty() && !text.eq_ignore_ascii_case("none")).then(|| text.to_owned())
+}
+
 fn forever(text: &str, name: &str) -> QueryResult<Option<i64>> {
     match text.trim().to_lowercase().as_str() {
         "none" | "forever" | "infinity" | "never" | "" => Ok(None),
@@ -67,10 +91,10 @@ fn forever(text: &str, name: &str) -> QueryResult<Option<i64>> {
     }
 }
 
-const DAY_NS: i64 = 86_400_000_000_000;
+pub(super) const DAY_NS: i64 = 86_400_000_000_000;
 
 /// `'1 day'`, `'2 years 6 months'`, ns. A month is 30 days, a year 365.
-fn span_ns(text: &str, name: &str) -> QueryResult<i64> {
+pub(super) fn span_ns(text: &str, name: &str) -> QueryResult<i64> {
     let bad = || QueryError::new("22007", format!("{name}: invalid time span \"{text}\""));
     let mut words = text.split_whitespace();
     let mut total = 0i64;

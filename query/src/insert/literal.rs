@@ -252,7 +252,7 @@ fn bytea(text: &str) -> QueryResult<Vec<u8>> {
 }
 
 /// A time, ns since 1970; one without a zone is in the session's.
-pub(super) fn time_ns(text: &str, tz: &Tz) -> QueryResult<i64> {
+pub(crate) fn time_ns(text: &str, tz: &Tz) -> QueryResult<i64> {
     let bad = || {
         let message = format!("invalid input syntax for type timestamptz: \"{text}\"");
         QueryError::new("22007", message)

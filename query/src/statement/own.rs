@@ -3,7 +3,7 @@
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::words::Words;
-use super::{Kind, SetValue, copy, prepared};
+use super::{Kind, SetValue, copy, life, prepared};
 use crate::NewRole;
 use crate::error::{QueryError, QueryResult};
 
@@ -30,6 +30,7 @@ pub(super) fn parse(piece: &[TokenWithSpan], sql: &str) -> QueryResult<Option<Ki
         {
             role(&mut words)?
         }
+        "ALTER" => return life::parse(piece, sql),
         "CLOSE" | "UNLISTEN" => nothing_or_refused(&mut words)?,
         "COPY" => copy::parse(&mut words, sql)?,
         "DEALLOCATE" => prepared::deallocate(&mut words)?,
@@ -273,7 +274,7 @@ fn vacuum(words: &mut Words<'_>) -> QueryResult<Kind> {
 }
 
 /// The last part of a dotted name.
-fn relation(words: &mut Words<'_>) -> QueryResult<String> {
+pub(super) fn relation(words: &mut Words<'_>) -> QueryResult<String> {
     let mut name = words.name()?;
     while words.take_token(&Token::Period) {
         name = words.name()?;

@@ -76,7 +76,10 @@ pub(crate) fn identity(user: &str, all: bool) -> Identity {
 impl World {
     pub(crate) fn new() -> World {
         let options = Options { background: false, shards: 2, ..Options::default() };
-        let db = Db::open(Arc::new(MemoryStorage::new()), options).unwrap();
+        World::over(Db::open(Arc::new(MemoryStorage::new()), options).unwrap())
+    }
+
+    pub(crate) fn over(db: Arc<Db>) -> World {
         let users = Users::default();
         let admin = NewRole {
             name: "admin".into(),

@@ -54,6 +54,14 @@ impl Tombstone {
         self.may_meet(series, times) && self.selections.iter().any(|s| s.covers(series, times))
     }
 
+    /// The last time hidden, if all rows up to there are hidden and no others.
+    pub fn cut(&self) -> Option<i64> {
+        match &self.selections[..] {
+            [Selection::Range { series: None, times }] if times.min == i64::MIN => Some(times.max),
+            _ => None,
+        }
+    }
+
     /// Bytes held in memory, about.
     pub fn memory(&self) -> usize {
         self.selections.iter().map(Selection::memory).sum()

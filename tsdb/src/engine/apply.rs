@@ -13,6 +13,7 @@ use super::command::{Command, NewTable, Outcome};
 use super::delete;
 use super::prepare::SortedWrite;
 use super::record::Prepared;
+use super::retain;
 use super::state::{State, TableState};
 
 /// What apply needs besides the state.
@@ -32,6 +33,8 @@ pub(crate) struct Effects {
     pub dropped: Vec<TableId>,
     /// Rows written.
     pub rows: u64,
+    /// Rows that were before their table's cut.
+    pub expired: u64,
     /// Most tombstones above the flush position that a delete has brought a table to.
     pub tombstones: usize,
     /// Bytes of the largest head that was written to.
@@ -63,6 +66,9 @@ pub(crate) fn apply(
             }
             Prepared::Other(Command::Delete { table, selections }) => {
                 delete::apply(state, effects, position, table, selections)
+            }
+            Prepared::Other(Command::Retain { table, cut }) => {
+                retain::apply(state, effects, position, table, cut)
             }
             Prepared::Other(_) if position <= context.catalog_position => Ok(Outcome::Done),
             Prepared::Other(command) => {
@@ -105,10 +111,12 @@ fn apply_write(
     let Some(table) = state.tables.get_mut(&write.table) else {
         return Err(catalog::no_table(write.table));
     };
-    let rows = write.times.len() as u64;
     if position <= table.flushed {
-        return Ok(Outcome::Written { rows });
+        return Ok(Outcome::Written { rows: write.times.len() as u64 });
     }
+    let (write, expired) = retain::without_expired(write, table.cut);
+    let rows = write.times.len() as u64;
+    effects.expired += expired;
     let table = Arc::make_mut(table);
     let before = table.head.memory();
     let mut runs: Vec<Vec<Vec<SeriesRows>>> = vec![Vec::new(); usize::from(context.shards)];
@@ -125,6 +133,9 @@ fn apply_write(
             }
             SeriesRef::Key(key) => table.series.get_or_insert(key).0,
         };
+        if *rows == 0 {
+            continue;
+        }
         let shard = table.series.shard(number, context.shards);
         let lists = &mut runs[usize::from(shard)];
         // A key that another commit made known meanwhile has a lower number than its place says:
@@ -226,7 +237,7 @@ fn apply_catalog(
             effects.dropped.push(table);
             Ok(Outcome::Done)
         }
-        Command::Write(_) | Command::Delete { .. } | Command::Rows(_) => {
+        Command::Write(_) | Command::Delete { .. } | Command::Retain { .. } | Command::Rows(_) => {
             Err(Error::Invalid("not a command of the catalogue".into()))
         }
     }

@@ -16,6 +16,7 @@ use super::state::State;
 pub const CATALOG_SPACE: u16 = 0;
 const NEXT_TABLE_KEY: &[u8] = b"n";
 const NAME_BYTES_MAX: usize = 255;
+const URL_BYTES_MAX: usize = 4096;
 const PARTITION_NS_MIN: i64 = 1_000_000_000;
 
 /// Row key of a table.
@@ -85,8 +86,8 @@ fn decode_schema(bytes: &[u8]) -> Result<TableSchema> {
     let next_column = reader.u16()?;
     let version = reader.u32()?;
     let options = record::options(&mut reader)?;
-    if check_options(&options).is_err() {
-        return Err(reader.error("a partition is too short"));
+    if let Err(error) = check_options(&options) {
+        return Err(reader.error(error));
     }
     let count = reader.count(8)?;
     let mut columns = Vec::with_capacity(count);
@@ -108,6 +109,12 @@ fn decode_schema(bytes: &[u8]) -> Result<TableSchema> {
 /// # Errors
 /// [`Error::Invalid`] naming the limit.
 pub fn check_limits(command: &Command, state: &State, options: &Options) -> Result<()> {
+    if let Command::CreateTable(NewTable { options: settings, .. })
+    | Command::SetOptions { options: settings, .. } = command
+        && let Some(url) = &settings.archive
+    {
+        options.check_store(url)?;
+    }
     let columns_max = usize::from(options.columns_max);
     let (name, columns) = match command {
         Command::CreateTable(new) => {
@@ -161,6 +168,9 @@ pub fn check_name(what: &str, name: &str) -> Result<()> {
 pub fn check_options(options: &TableOptions) -> Result<()> {
     if options.partition_ns < PARTITION_NS_MIN {
         return Err(Error::Invalid("partition_by must be at least one second".into()));
+    }
+    if options.archive.as_ref().is_some_and(|url| url.len() > URL_BYTES_MAX) {
+        return Err(Error::Invalid(format!("archive must have at most {URL_BYTES_MAX} bytes")));
     }
     Ok(())
 }

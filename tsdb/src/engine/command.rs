@@ -54,6 +54,14 @@ pub enum Command {
         /// The rows.
         selections: Vec<Selection>,
     },
+    /// Sets the table's cut: rows before it are hidden for good as by a delete, and those that
+    /// come later are dropped on their way in, until the cut is set anew.
+    Retain {
+        /// Table to cut.
+        table: TableId,
+        /// First time that stays, ns; `None` takes every row again.
+        cut: Option<i64>,
+    },
     /// Makes a table.
     CreateTable(NewTable),
     /// Adds columns. A name that is there with the same role and type, or as a float where an
@@ -115,7 +123,8 @@ pub enum Command {
 /// What became of one command.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// Rows that the record carries for the table, after merging equal (series, time).
+    /// Rows of the record that the table took: after merging equal (series, time), without those
+    /// before its cut.
     Written {
         /// Number of rows.
         rows: u64,

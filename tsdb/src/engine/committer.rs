@@ -57,7 +57,7 @@ pub(crate) fn commit(core: &Core, group: Vec<Waiting>) {
     let mut effects = Effects::default();
     let (results, promises) = apply_group(core, group, first, &mut effects);
     core.queue.applied();
-    core.memory.note_heads(core.state.load().head_bytes);
+    core.places.memory.note_heads(core.state.load().head_bytes);
     core.room.1.notify_all();
     let ended = results.and_then(|committed| settle(core, &effects).map(|()| committed));
     match ended {
@@ -102,7 +102,7 @@ fn apply_group(
     effects: &mut Effects,
 ) -> (Result<Vec<Committed>>, Promises) {
     let attach = |schema: TableSchema| -> Result<TableState> {
-        attach(&core.storage, core.shards, schema, None)
+        attach(&core.places, core.shards, schema, None)
     };
     let context =
         Context { shards: core.shards, rows: &core.rows, attach: &attach, catalog_position: 0 };
@@ -133,6 +133,7 @@ fn apply_group(
 /// Does what applied records ask for outside the state, and wakes the flusher.
 fn settle(core: &Core, effects: &Effects) -> Result<()> {
     core.counters.rows.fetch_add(effects.rows, Ordering::Relaxed);
+    core.counters.rows_expired.fetch_add(effects.expired, Ordering::Relaxed);
     if !effects.dropped.is_empty() {
         drop_files(core, &effects.dropped)?;
     }

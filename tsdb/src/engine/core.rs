@@ -1,6 +1,6 @@
 //! What all threads of an engine share, and the rules between them.
 //!
-//! Lock order: `flushing` or `merging`, then `version`, then `publishing`, then a table's last
+//! Lock order: `tending`, then `flushing` or `merging`, then `version`, then `publishing`, then a table's last
 //! rows. `log` and `queue` are leaves: nothing is taken while one of them is held. Readers take
 //! no lock but the short one of a series index or last-row cache.
 
@@ -21,8 +21,9 @@ use crate::series::SeriesIndex;
 use crate::types::{ColumnId, MergeMode, PhysicalType, TableSchema, TimeRange};
 
 use super::files;
-use super::memory::Memory;
+use super::life::Tending;
 use super::options::Options;
+use super::place::Places;
 use super::queue::Queue;
 use super::state::{Snapshot, State, TableState};
 use super::version::{Edit, TableFiles, VersionLog};
@@ -39,6 +40,8 @@ pub(crate) struct Counters {
     pub flush_bytes: AtomicU64,
     pub merge_bytes: AtomicU64,
     pub last_bytes: AtomicU64,
+    pub rows_expired: AtomicU64,
+    pub archive_failures: AtomicU64,
 }
 
 /// Work for the maintenance threads.
@@ -48,6 +51,9 @@ pub(crate) struct Wake {
     flush_condition: Condvar,
     merge: Mutex<bool>,
     merge_condition: Condvar,
+    /// Whether the thread that tends the life of data shall end.
+    life: Mutex<bool>,
+    life_condition: Condvar,
 }
 
 impl Wake {
@@ -59,6 +65,24 @@ impl Wake {
     pub fn merge(&self) {
         *self.merge.lock() = true;
         self.merge_condition.notify_all();
+    }
+
+    /// Ends the thread that tends the life of data.
+    pub fn end_life(&self) {
+        *self.life.lock() = true;
+        self.life_condition.notify_all();
+    }
+
+    /// Waits for `interval`; false at the end.
+    pub fn wait_life(&self, interval: std::time::Duration) -> bool {
+        let until = std::time::Instant::now() + interval;
+        let mut ended = self.life.lock();
+        while !*ended {
+            if self.life_condition.wait_until(&mut ended, until).timed_out() {
+                break;
+            }
+        }
+        !*ended
     }
 
     /// Waits for work or until a second has passed.
@@ -84,6 +108,7 @@ impl Wake {
 #[derive(Debug)]
 pub(crate) struct Core {
     pub storage: Arc<dyn Storage>,
+    pub places: Arc<Places>,
     pub options: Options,
     pub shards: u16,
     pub state: ArcSwap<State>,
@@ -97,9 +122,10 @@ pub(crate) struct Core {
     pub flushing: Mutex<()>,
     /// Held while parts are merged; one job at a time.
     pub merging: Mutex<()>,
+    /// Held while the life of data is tended; taken before every other lock.
+    pub tending: Mutex<Tending>,
     pub wake: Wake,
     pub counters: Counters,
-    pub memory: Memory,
     failure: RwLock<Option<String>>,
     pub stopping: AtomicBool,
     /// Signalled when heads shrink.
@@ -110,7 +136,7 @@ pub(crate) struct Core {
 
 impl Core {
     pub fn new(
-        storage: Arc<dyn Storage>,
+        places: Arc<Places>,
         options: Options,
         shards: u16,
         state: State,
@@ -120,12 +146,10 @@ impl Core {
         lock: Box<dyn std::any::Any + Send + Sync>,
     ) -> Core {
         let queue = Queue::new(options.queue_bytes_max);
-        let memory = Memory::new(&options);
-        memory.note_heads(state.head_bytes);
-        let parts = state.tables.values().flat_map(|table| table.parts.iter());
-        parts.for_each(|part| memory.adopt(&part.part));
+        places.memory.note_heads(state.head_bytes);
         Core {
-            storage,
+            storage: Arc::clone(&places.storage),
+            places,
             options,
             shards,
             state: ArcSwap::from_pointee(state),
@@ -136,9 +160,9 @@ impl Core {
             queue,
             flushing: Mutex::new(()),
             merging: Mutex::new(()),
+            tending: Mutex::new(Tending::default()),
             wake: Wake::default(),
             counters: Counters::default(),
-            memory,
             failure: RwLock::new(None),
             stopping: AtomicBool::new(false),
             room: (Mutex::new(()), Condvar::new()),
@@ -198,8 +222,8 @@ impl Core {
         first
     }
 
-    /// Makes an edit durable and removes what is no longer named. Parts are left to their last
-    /// reader.
+    /// Makes an edit durable and removes what is no longer named. Parts that are files are left to
+    /// their last reader.
     ///
     /// # Errors
     /// Those of [`VersionLog::append`]; the database must then turn read-only.
@@ -220,11 +244,12 @@ impl Core {
 /// # Errors
 /// [`Error::Corrupt`] or [`Error::Io`] with the file's name.
 pub(crate) fn attach(
-    storage: &Arc<dyn Storage>,
+    places: &Places,
     shards: u16,
     schema: TableSchema,
     files: Option<&TableFiles>,
 ) -> Result<TableState> {
+    let storage = &places.storage;
     let series = SeriesIndex::new(schema.id);
     let mut last = LastRows::default();
     let none = TableFiles::default();
@@ -237,13 +262,13 @@ pub(crate) fn attach(
     }
     let mut parts = Vec::with_capacity(files.parts.len());
     for entry in files.parts.values() {
-        let part = Part::open(&**storage, &files::part(schema.id, entry.id))?;
-        parts.push(PartHandle::new(entry.clone(), part, Arc::clone(storage)));
+        parts.push(places.open(entry.clone())?);
     }
     sort_parts(&mut parts);
     if let Some(id) = files.last {
         load_last(storage, &schema, id, &mut last)?;
     }
+    doubt(&mut last, series.len(), &parts);
     Ok(TableState {
         series_count: series.len(),
         series_stored: series.len(),
@@ -254,11 +279,21 @@ pub(crate) fn attach(
         flushed: files.flushed,
         pending: None,
         applied: files.flushed,
+        cut: files.cut,
         tombstones: Arc::new(files.tombstones.values().cloned().collect()),
         parts: Arc::new(parts),
         last: Arc::new(RwLock::new(last)),
         schema: Arc::new(schema),
     })
+}
+
+/// A flush leaves last rows out that an archive out of reach kept from it: where there is an
+/// archive, a series without a last row has to be looked up.
+pub(crate) fn doubt(last: &mut LastRows, series: u32, parts: &[Arc<PartHandle>]) {
+    if parts.iter().any(|part| part.entry.object.is_some()) {
+        let bound = parts.iter().map(|part| part.entry.times.max).max().unwrap_or(i64::MIN);
+        last.doubt(series, bound);
+    }
 }
 
 /// Puts parts into the order of positions.
@@ -284,6 +319,8 @@ pub(crate) fn load_last(
         times: part.meta().times,
         bytes: part.meta().bytes,
         deletes_applied: 0,
+        object: None,
+        hot_until: 0,
     };
     let handle = PartHandle::new(entry, part, Arc::clone(storage));
     // All columns of the file, whatever the schema says: at start it may be older than the file.

@@ -24,6 +24,11 @@ pub fn part(table: TableId, id: u64) -> String {
     format!("{PARTS}/{table:08}-{id:016}.part")
 }
 
+/// The index of an archived part.
+pub fn index(table: TableId, id: u64) -> String {
+    format!("{PARTS}/{table:08}-{id:016}.index")
+}
+
 /// The last rows of a table.
 pub fn last(table: TableId, id: u64) -> String {
     format!("{PARTS}/{table:08}-{id:016}.last")

@@ -7,12 +7,12 @@ use crate::deletes::Tombstone;
 use crate::error::{Error, Result};
 use crate::head::{LastRows, RunData};
 use crate::log::Log;
-use crate::part::{Level, Part, PartSpec, PartWriter};
-use crate::scan::{PartHandle, Source};
+use crate::part::{Level, PartSpec, PartWriter};
+use crate::scan::Source;
 use crate::series::Bitmap;
 use crate::types::{Rows, TableId, TimeRange};
 
-use super::core::{Core, each_batch, load_last, sort_parts, storage_columns};
+use super::core::{Core, doubt, each_batch, load_last, sort_parts, storage_columns};
 use super::files;
 use super::state::{State, TableState};
 use super::version::{Edit, PartEntry};
@@ -80,7 +80,11 @@ pub(crate) fn flush(core: &Core, id: TableId) -> Result<()> {
     // What was deleted since the last flush: the old last rows do not know of it.
     let fresh: Vec<Arc<Tombstone>> =
         table.tombstones.iter().filter(|t| t.position > table.flushed).cloned().collect();
-    let old_last = core.version.lock().version.tables.get(&id).and_then(|files| files.last);
+    let (old_last, cut) = {
+        let version = core.version.lock();
+        let files = version.version.tables.get(&id);
+        (files.and_then(|files| files.last), files.and_then(|files| files.cut))
+    };
     if let Some(old) = old_last
         && let Err(error) = load_last(&core.storage, &table.schema, old, &mut last)
     {
@@ -88,10 +92,19 @@ pub(crate) fn flush(core: &Core, id: TableId) -> Result<()> {
         let there = core.state.load().tables.contains_key(&id);
         return if there { Err(error) } else { Ok(()) };
     }
+    doubt(&mut last, table.series_stored, &table.parts);
     fresh.iter().for_each(|tombstone| last.delete(&tombstone.selections, tombstone.position));
     let entry = write_part(core, &table, position, part_id, &mut last)?;
+    last.leave_doubted();
     if let Some((stale, bound)) = last.stale(&Bitmap::from_range(0..table.series_count)) {
-        last.fill(&stale, &table.newest_rows(&stale, bound)?, u64::MAX);
+        match table.newest_rows(&stale, bound) {
+            Ok(rows) => last.fill(&stale, &rows, u64::MAX),
+            // Left out, they are in doubt from the next start on; writers must not wait for it.
+            Err(error @ (Error::Unavailable(_) | Error::Corrupt(_))) if table.is_archived() => {
+                tracing::warn!(%error, "last rows of some series are left to be looked up");
+            }
+            Err(error) => return Err(error),
+        }
     }
     let last_id = part_id + 1;
     write_last(core, &table, last_id, position, &last)?;
@@ -102,6 +115,7 @@ pub(crate) fn flush(core: &Core, id: TableId) -> Result<()> {
         flushed: vec![(id, position)],
         last: vec![(id, last_id)],
         series: series.into_iter().map(|(from, to, bytes)| (id, from, to, bytes)).collect(),
+        cuts: (cut != table.cut).then_some((id, table.cut)).into_iter().collect(),
         ..Edit::default()
     };
     install(core, id, position, entry, edit, &fresh)?;
@@ -155,6 +169,8 @@ fn write_part(
         bytes: meta.bytes,
         // The head was rid of what these deletes hide.
         deletes_applied: position,
+        object: None,
+        hot_until: 0,
     }))
 }
 
@@ -238,9 +254,7 @@ fn install(
 ) -> Result<()> {
     let mut handles = Vec::new();
     if let Some(entry) = entry {
-        let part = Part::open(&*core.storage, &files::part(id, entry.id))?;
-        core.memory.adopt(&part);
-        handles.push(PartHandle::new(entry, part, Arc::clone(&core.storage)));
+        handles.push(core.places.open(entry)?);
     }
     // Deletes come into the version with the flush position, if parts still need them. A merge
     // meanwhile leaves fewer parts that do.

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use crate::deletes::Hides;
 use crate::error::{Error, Result};
-use crate::part::{Level, Part, PartSpec, PartWriter};
+use crate::part::{Level, PartSpec, PartWriter};
 use crate::scan::{PartHandle, Source};
 use crate::types::{PhysicalType, TableId, TableSchema, TimeRange};
 
@@ -53,8 +53,11 @@ fn merge_table(
     if drop_covered(core, table)? {
         return Ok(true);
     }
-    let entries: Vec<PartEntry> = table.parts.iter().map(|part| part.entry.clone()).collect();
-    let newest = entries.iter().map(|p| p.times.max).max().unwrap_or(i64::MIN);
+    let newest = table.parts.iter().map(|p| p.entry.times.max).max().unwrap_or(i64::MIN);
+    // What is archived stays as it is.
+    let all = table.parts.iter().map(|part| part.entry.clone());
+    let (archived, entries): (Vec<PartEntry>, Vec<PartEntry>) =
+        all.partition(|entry| entry.object.is_some());
     let partition_ns = table.schema.options.partition_ns;
     let fan_in = core.options.merge_fan_in;
     let hides = |part: &&Arc<PartHandle>| table.hides(part).is_some();
@@ -73,7 +76,7 @@ fn merge_table(
     // Every delete up to here is applied to the outputs.
     let position = state.position;
     drop(state);
-    let outputs = write(core, &schema, &inputs, job.dense, position)?;
+    let outputs = write(core, &schema, &inputs, &archived, job.dense, position)?;
     let gone: Vec<Arc<PartHandle>> = inputs.into_iter().map(|(part, _)| part).collect();
     install(core, id, &gone, outputs)?;
     core.counters.merges.fetch_add(1, Ordering::Relaxed);
@@ -88,8 +91,12 @@ const TOMBSTONES_MANY: usize = if cfg!(test) { 6 } else { 256 };
 const TOMBSTONE_BYTES_MANY: usize = 4 << 20;
 
 fn is_weighty(table: &TableState) -> bool {
-    let bytes: usize = table.tombstones.iter().map(|tombstone| tombstone.memory()).sum();
-    table.tombstones.len() >= TOMBSTONES_MANY || bytes >= TOMBSTONE_BYTES_MANY
+    // Those that only archived parts need are no business of a merge.
+    let here = table.parts.iter().filter(|part| part.entry.object.is_none());
+    let archived = table.unneeded(u64::MAX, here);
+    let ours = || table.tombstones.iter().filter(|t| !archived.contains(&t.position));
+    let bytes: usize = ours().map(|tombstone| tombstone.memory()).sum();
+    ours().count() >= TOMBSTONES_MANY || bytes >= TOMBSTONE_BYTES_MANY
 }
 
 /// Takes the parts out that deletes hide whole; nothing has to be written anew.
@@ -111,6 +118,7 @@ fn write(
     core: &Core,
     schema: &TableSchema,
     inputs: &[Input],
+    archived: &[PartEntry],
     dense: bool,
     deletes_applied: u64,
 ) -> Result<Vec<PartEntry>> {
@@ -121,18 +129,23 @@ fn write(
             histogram.add(group.times, u64::from(group.rows), partition_ns);
         }
     }
-    let positions = inputs.iter().map(|(p, _)| p.entry.positions.0).min().unwrap_or(0)
-        ..=inputs.iter().map(|(p, _)| p.entry.positions.1).max().unwrap_or(0);
+    let entries: Vec<&PartEntry> = inputs.iter().map(|(part, _)| &part.entry).collect();
+    let ranges = plan::apart(histogram.ranges(partition_ns), &entries, archived);
     let mut outputs = Vec::new();
-    for range in histogram.ranges(partition_ns) {
+    for range in ranges {
         core.check_writable()?;
         let sources: Vec<Source> = inputs
             .iter()
             .filter(|(part, _)| part.meets(None, range))
             .map(|(part, hides)| Source::Part(Arc::clone(part), hides.clone()))
             .collect();
+        // Only those of parts with rows here: others may be older than an archived part.
+        let here = || entries.iter().filter(|entry| entry.times.overlaps(&range));
+        let positions = here().map(|p| p.positions.0).min().unwrap_or(0)
+            ..=here().map(|p| p.positions.1).max().unwrap_or(0);
+        let hot_until = here().map(|p| p.hot_until).max().unwrap_or(0);
         let output = write_range(core, schema, &sources, range, &positions, dense)?;
-        outputs.extend(output.map(|entry| PartEntry { deletes_applied, ..entry }));
+        outputs.extend(output.map(|entry| PartEntry { deletes_applied, hot_until, ..entry }));
     }
     core.storage
         .sync_dir(files::PARTS)
@@ -180,6 +193,8 @@ fn write_range(
         times: meta.times,
         bytes: meta.bytes,
         deletes_applied: *positions.end(),
+        object: None,
+        hot_until: 0,
     }))
 }
 
@@ -191,9 +206,7 @@ fn install(
 ) -> Result<()> {
     let mut handles = Vec::with_capacity(outputs.len());
     for entry in &outputs {
-        let part = Part::open(&*core.storage, &files::part(id, entry.id))?;
-        core.memory.adopt(&part);
-        handles.push(PartHandle::new(entry.clone(), part, Arc::clone(&core.storage)));
+        handles.push(core.places.open(entry.clone())?);
     }
     let gone: Vec<u64> = inputs.iter().map(|part| part.entry.id).collect();
     let remove = gone.iter().map(|part| (id, *part)).collect();

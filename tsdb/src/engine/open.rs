@@ -14,6 +14,7 @@ use crate::types::{TableId, TableSchema};
 use super::apply::{Context, Effects, apply};
 use super::core::{Core, attach, read_all};
 use super::options::Options;
+use super::place::Places;
 use super::state::State;
 use super::stats::RecoveryReport;
 use super::version::{Edit, FoundVersion, Version, VersionLog};
@@ -147,12 +148,13 @@ pub(crate) fn open(storage: Arc<dyn Storage>, options: Options) -> Result<(Core,
         tracing::warn!(segment = cut.segment, bytes = cut.bytes, "cut a torn tail off the log");
     }
     check_reach(version, &rows, recovered.first_index, recovered.last_index)?;
-    let mut state = load(&storage, &rows, version, identity.shards)?;
-    let dropped = replay(&storage, identity.shards, &rows, version, &log, &mut state, &mut report)?;
+    let places = Arc::new(Places::new(Arc::clone(&storage), &options, identity.id));
+    let mut state = load(&places, &rows, version, identity.shards)?;
+    let dropped = replay(&places, identity.shards, &rows, version, &log, &mut state, &mut report)?;
     state.position = state.position.max(recovered.last_index);
     // Only now, when everything was found sound, anything but the log's tail is changed.
     let version = VersionLog::begin(Arc::clone(&storage), found_version)?;
-    let core = Core::new(storage, options, identity.shards, state, version, rows, log, lock);
+    let core = Core::new(places, options, identity.shards, state, version, rows, log, lock);
     drop_orphans(&core, &dropped)?;
     report.files_removed = remove_unnamed(&*core.storage, &core.version.lock().version)?;
     report.seconds = started.elapsed().as_secs_f64();
@@ -196,12 +198,7 @@ fn check_reach(
 }
 
 /// The state as parts and row store say it, before any record is replayed.
-fn load(
-    storage: &Arc<dyn Storage>,
-    rows: &RowStore,
-    version: &Version,
-    shards: u16,
-) -> Result<State> {
+fn load(places: &Places, rows: &RowStore, version: &Version, shards: u16) -> Result<State> {
     let snapshot = rows.snapshot()?;
     let (schemas, next_table) = catalog::load(&snapshot)?;
     let mut state = State {
@@ -216,14 +213,14 @@ fn load(
     for schema in schemas {
         let files = version.tables.get(&schema.id);
         state.names.insert(schema.name.clone(), schema.id);
-        let table = attach(storage, shards, schema, files)?;
+        let table = attach(places, shards, schema, files)?;
         state.tables.insert(table.schema.id, Arc::new(table));
     }
     Ok(state)
 }
 
 fn replay(
-    storage: &Arc<dyn Storage>,
+    places: &Places,
     shards: u16,
     rows: &RowStore,
     version: &Version,
@@ -233,7 +230,7 @@ fn replay(
 ) -> Result<Vec<TableId>> {
     let attach = |schema: TableSchema| {
         let files = version.tables.get(&schema.id);
-        attach(storage, shards, schema, files)
+        attach(places, shards, schema, files)
     };
     let catalog_position = rows.applied_position();
     let context = Context { shards, rows, attach: &attach, catalog_position };

@@ -50,6 +50,16 @@ pub struct Options {
     pub delete_points_max: u32,
     /// Flush parts of a table that start a merge. Default 8.
     pub merge_fan_in: usize,
+    /// URL of the object store that closed partitions move to, where a table does not name its own;
+    /// none archives nothing. Default none.
+    pub archive_url: Option<String>,
+    /// Blocks of archived parts kept in memory, bytes. Default 64 MiB.
+    pub archive_cache_bytes_max: u64,
+    /// How long an object stays that no part needs any more, s. Default 604,800 (a week): snapshots
+    /// and backups may still name it.
+    pub archive_grace_seconds: u64,
+    /// How often retention and archive are looked after, s. Default 60.
+    pub life_interval_seconds: u64,
     /// Whether flush and merge run on a thread of their own (off in some tests).
     pub background: bool,
     /// Opens the object stores that archives and backups name by URL. Default: folders only.
@@ -77,6 +87,10 @@ impl Default for Options {
             value_bytes_max: 1 << 20,
             delete_points_max: 4 << 20,
             merge_fan_in: 8,
+            archive_url: None,
+            archive_cache_bytes_max: 64 * MIB,
+            archive_grace_seconds: 604_800,
+            life_interval_seconds: 60,
             background: true,
             connector: Arc::new(FolderConnector),
         }
@@ -108,11 +122,28 @@ impl Options {
                 (1..=BATCH_ROWS_MAX as u64).contains(&u64::from(self.delete_points_max)),
                 "delete_points_max must be 1 to 16777216",
             ),
+            (
+                (1..=86_400).contains(&self.life_interval_seconds),
+                "life_interval_seconds must be 1 to 86400",
+            ),
             (self.merge_fan_in >= 2, "merge_fan_in must be at least 2"),
         ];
         match rules.iter().find(|(holds, _)| !holds) {
             Some((_, rule)) => Err(Error::Invalid((*rule).to_string())),
-            None => Ok(()),
+            None => self.archive_url.as_ref().map_or(Ok(()), |url| self.check_store(url)),
+        }
+    }
+
+    /// Whether the connector knows such a URL; nothing is reached.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] in the connector's words.
+    pub(crate) fn check_store(&self, url: &str) -> Result<()> {
+        match self.connector.connect(url) {
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {
+                Err(Error::Invalid(format!("archive: {error}")))
+            }
+            _ => Ok(()),
         }
     }
 }

@@ -98,7 +98,7 @@ fn cluster_job(cluster: &[&PartEntry], situation: &Situation<'_>) -> Option<Job>
 }
 
 fn span(part: &PartEntry) -> TimeRange {
-    part.partition.unwrap_or(part.times)
+    part.span()
 }
 
 /// Groups of parts that overlap in time, directly or through others; in order of time.
@@ -118,6 +118,37 @@ fn clusters<'a>(parts: impl Iterator<Item = &'a PartEntry>) -> Vec<Vec<&'a PartE
         }
     }
     clusters
+}
+
+/// Cuts the ranges of a merge's outputs so that each is newer than every archived part that it
+/// overlaps: an output is as old as the oldest input with rows in it, and an input is newer than
+/// the archived parts that it overlaps itself.
+pub(crate) fn apart(
+    ranges: Vec<TimeRange>,
+    inputs: &[&PartEntry],
+    archived: &[PartEntry],
+) -> Vec<TimeRange> {
+    let mut out = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        let here = inputs.iter().filter(|input| input.times.overlaps(&range));
+        let Some(oldest) = here.map(|input| input.positions.0).min() else { continue };
+        let meets = || archived.iter().filter(|part| part.span().overlaps(&range));
+        if meets().all(|part| part.positions.1 < oldest) {
+            out.push(range);
+            continue;
+        }
+        let ends = meets().flat_map(|part| [part.span().min, part.span().max.saturating_add(1)]);
+        let mut cuts: Vec<i64> = ends.filter(|cut| range.min < *cut && *cut <= range.max).collect();
+        cuts.sort_unstable();
+        cuts.dedup();
+        let mut from = range.min;
+        for cut in cuts {
+            out.push(TimeRange::new(from, cut - 1));
+            from = cut;
+        }
+        out.push(TimeRange::new(from, range.max));
+    }
+    out
 }
 
 /// How many rows lie in each partition, from the times of row groups.
@@ -192,6 +223,8 @@ mod tests {
             times,
             bytes: 1,
             deletes_applied: id,
+            object: None,
+            hot_until: 0,
         }
     }
 
@@ -248,6 +281,22 @@ mod tests {
         assert_eq!(next(&flushed), Some(Job { inputs: vec![3], dense: false }));
         let none = Situation { hidden: &[], ..flushed };
         assert_eq!(next(&none), None);
+    }
+
+    #[test]
+    fn outputs_are_newer_than_the_archived_parts_that_they_overlap() {
+        let whole = vec![TimeRange::new(0, 399)];
+        let (old, late) = (part(2, 2, 200, 399, 9), part(9, 1, 50, 250, 9));
+        let inputs = [&old, &late];
+        assert_eq!(apart(whole.clone(), &inputs, &[]), whole);
+        // Newer than all inputs' oldest: only an older archived part may be covered.
+        let below = part(1, 2, 0, 99, 9);
+        assert_eq!(apart(whole.clone(), &inputs, std::slice::from_ref(&below)), whole);
+        let between = PartEntry { positions: (3, 5), ..below };
+        let archived = [between, part(4, 2, 100, 199, 9)];
+        let cut = [(0, 99), (100, 199), (200, 399)].map(|(min, max)| TimeRange::new(min, max));
+        assert_eq!(apart(whole, &inputs, &archived), cut);
+        assert_eq!(apart(vec![TimeRange::new(1000, 2000)], &inputs, &archived), []);
     }
 
     #[test]

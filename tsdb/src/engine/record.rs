@@ -32,6 +32,10 @@ const SET_OPTIONS: u8 = 8;
 const DROP_TABLE: u8 = 9;
 const ROWS: u8 = 10;
 const DELETE: u8 = 11;
+const RETAIN: u8 = 12;
+
+/// In the first byte of a table's settings: the URL of its archive follows them.
+const ARCHIVE: u8 = 0x80;
 
 /// Encodes the commands of one commit.
 pub fn encode(commands: &[Prepared]) -> Vec<u8> {
@@ -207,6 +211,11 @@ fn put_command(out: &mut Vec<u8>, command: &Command) -> u8 {
             delete::put_selections(out, selections);
             DELETE
         }
+        Command::Retain { table, cut } => {
+            out.extend_from_slice(&table.to_le_bytes());
+            put_option_i64(out, *cut);
+            RETAIN
+        }
     }
 }
 
@@ -244,6 +253,7 @@ fn other(kind: u8, reader: &mut Reader<'_>) -> Result<Command> {
             let table = reader.u32()?;
             Command::Delete { table, selections: delete::selections(reader)? }
         }
+        RETAIN => Command::Retain { table: reader.u32()?, cut: option_i64(reader)? },
         _ => return Err(reader.error(format_args!("no command has the number {kind}"))),
     })
 }
@@ -283,16 +293,19 @@ pub fn column_type(reader: &mut Reader<'_>) -> Result<ColumnType> {
 
 /// Appends the settings of a table.
 pub fn put_options(out: &mut Vec<u8>, options: &TableOptions) {
-    out.push(options.merge as u8);
+    let archive = options.archive.as_ref().map_or(0, |_| ARCHIVE);
+    out.push(options.merge as u8 | archive);
     out.push(options.precision as u8);
     out.extend_from_slice(&options.partition_ns.to_le_bytes());
     put_option_i64(out, options.retention_ns);
     put_option_i64(out, options.archive_after_ns);
+    options.archive.iter().for_each(|url| put_bytes(out, url.as_bytes()));
 }
 
 /// Reads what [`put_options`] wrote.
 pub fn options(reader: &mut Reader<'_>) -> Result<TableOptions> {
-    let number = reader.u8()?;
+    let first = reader.u8()?;
+    let number = first & !ARCHIVE;
     let Some(merge) = MergeMode::from_number(number) else {
         return Err(reader.error(format_args!("no merge mode has the number {number}")));
     };
@@ -305,5 +318,6 @@ pub fn options(reader: &mut Reader<'_>) -> Result<TableOptions> {
     let partition_ns = reader.i64()?;
     let retention_ns = option_i64(reader)?;
     let archive_after_ns = option_i64(reader)?;
-    Ok(TableOptions { merge, partition_ns, precision, retention_ns, archive_after_ns })
+    let archive = if first & ARCHIVE != 0 { Some(reader.text()?) } else { None };
+    Ok(TableOptions { merge, partition_ns, precision, retention_ns, archive_after_ns, archive })
 }

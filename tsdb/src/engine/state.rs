@@ -56,6 +56,8 @@ pub(crate) struct TableState {
     pub pending: Option<(u64, u64)>,
     /// The state knows every command of the table up to here.
     pub applied: u64,
+    /// Rows before this time are refused (retention).
+    pub cut: Option<i64>,
     /// In the order of positions.
     pub parts: Arc<Vec<Arc<PartHandle>>>,
     /// Deletes that hide rows of parts, and all above `flushed`; in the order of positions.
@@ -113,6 +115,10 @@ pub struct Table {
 }
 
 impl Table {
+    pub(super) fn table_state(&self) -> &TableState {
+        &self.state
+    }
+
     /// Columns and settings.
     pub fn schema(&self) -> &Arc<TableSchema> {
         &self.state.schema
@@ -178,6 +184,11 @@ impl Table {
         self.state.tombstones.iter().filter(newer).any(|t| t.overlaps(&series, times))
     }
 
+    /// Rows before this time are gone and refused (retention), ns.
+    pub fn cut(&self) -> Option<i64> {
+        self.state.cut
+    }
+
     /// Rows and bytes.
     pub fn stats(&self) -> TableStats {
         self.state.stats()
@@ -215,6 +226,11 @@ impl TableState {
         self.tombstones.len() - flushed
     }
 
+    /// Whether some part lies in an object store.
+    pub fn is_archived(&self) -> bool {
+        self.parts.iter().any(|part| part.entry.object.is_some())
+    }
+
     /// Takes out tombstones that no part needs any more.
     pub fn clear(&mut self, positions: &[u64]) {
         if !positions.is_empty() {
@@ -241,8 +257,14 @@ impl TableState {
             tombstone.position > part.entry.deletes_applied
                 && tombstone.overlaps(&part.series(), part.entry.times)
         };
+        // Of cuts the latest does for all.
+        let cuts = || self.tombstones.iter().filter_map(|t| Some((t.cut()?, t.position)));
+        let latest = cuts().max();
+        let passed = |t: &Tombstone| {
+            t.cut().zip(latest).is_some_and(|(cut, (most, at))| cut <= most && t.position < at)
+        };
         let old = self.tombstones.iter().filter(|tombstone| tombstone.position <= flushed);
-        old.filter(|tombstone| !parts.clone().any(|part| needs(tombstone, part)))
+        old.filter(|t| passed(t) || !parts.clone().any(|part| needs(t, part)))
             .map(|tombstone| tombstone.position)
             .collect()
     }

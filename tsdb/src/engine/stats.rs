@@ -37,6 +37,8 @@ pub struct DbStats {
     pub syncs: u64,
     /// Rows committed since the start.
     pub rows_written: u64,
+    /// Rows dropped on their way in since the start: they were before their table's cut.
+    pub rows_expired: u64,
     /// Flushes since the start.
     pub flushes: u64,
     /// Merges since the start.
@@ -49,6 +51,16 @@ pub struct DbStats {
     pub last_bytes: u64,
     /// Bytes of records and rows that are not applied yet.
     pub queue_bytes: u64,
+    /// Times that an object store failed the background since the start.
+    pub archive_failures: u64,
+    /// Bytes of parts that are archived.
+    pub archived_bytes: u64,
+    /// Bytes fetched from archives since the start.
+    pub archive_fetched_bytes: u64,
+    /// Bytes of archived parts held in memory.
+    pub archive_cache_bytes: u64,
+    /// Objects that no part needs any more and that are not deleted yet.
+    pub archive_dead_objects: u64,
     /// Decoded part indexes held, bytes.
     pub cache_bytes: u64,
     /// What is held in memory under which limit.
@@ -105,6 +117,10 @@ pub struct PartInfo {
     pub position_max: u64,
     /// Time span that the part is confined to.
     pub partition: Option<TimeRange>,
+    /// Store and name of the object that an archived part lies in.
+    pub object: Option<String>,
+    /// A part brought back from the archive stays here until then, ns since 1970; else 0.
+    pub hot_until: i64,
 }
 
 impl PartInfo {
@@ -129,6 +145,8 @@ impl PartInfo {
             position_min: entry.positions.0,
             position_max: entry.positions.1,
             partition: entry.partition,
+            object: entry.object.as_ref().map(ToString::to_string),
+            hot_until: entry.hot_until,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Tests of the engine as a whole. A failing seed is run alone by `MILLRACE_SEED=n`.
 
+mod archive;
 mod basics;
 mod crash;
 mod damage;
@@ -7,6 +8,7 @@ mod deletes;
 mod faults;
 mod golden;
 mod hook;
+mod life;
 mod memory;
 mod model;
 mod races;

@@ -5,6 +5,7 @@ use crate::io::Storage;
 use crate::log::{self, LogOptions};
 use crate::part::Part;
 use crate::series::SeriesIndex;
+use crate::tier::file::check_kept;
 
 use super::core::read_all;
 use super::files;
@@ -102,7 +103,18 @@ fn verify_files(
             let result = read_all(storage, &path).and_then(|bytes| series.load(&bytes));
             note(&path, *bytes, result);
         }
-        let parts = named.parts.keys().map(|id| files::part(*table, *id));
+        // Of archived parts, what is kept of them here; their objects are not asked for.
+        for entry in named.parts.values() {
+            let Some(object) = &entry.object else { continue };
+            let path = entry.file();
+            let result = storage
+                .open(&path)
+                .and_then(|file| check_kept(file, object.bytes))
+                .map_err(|e| Error::io(format_args!("reading {path}"), &e));
+            note(&path, len(storage, &path), result);
+        }
+        let parts = named.parts.values().filter(|entry| entry.object.is_none());
+        let parts = parts.map(super::version::PartEntry::file);
         for path in parts.chain(named.last.map(|id| files::last(*table, id))) {
             let result = Part::open(storage, &path).and_then(|part| part.verify());
             note(&path, len(storage, &path), result);

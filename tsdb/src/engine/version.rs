@@ -12,14 +12,14 @@ use crate::error::{Error, Result};
 use crate::io::{File, Storage};
 use crate::types::{TableId, TimeRange};
 
-use super::bytes::{Reader, put_bytes};
+use super::bytes::{Reader, option_i64, put_bytes, put_option_i64};
 use super::delete;
 use super::files;
 
 /// The last byte is the version of the format.
 const MAGIC: &[u8; 7] = b"MRVERS\x00";
 /// The version that is written; readers take it and those before.
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 /// Tests see many snapshots.
 const EDITS_BYTES_MAX: u64 = if cfg!(test) { 1 << 10 } else { 4 << 20 };
 const EDIT_BYTES_MAX: usize = 256 << 20;
@@ -46,6 +46,27 @@ pub struct PartEntry {
     /// Deletes up to this position hide nothing of it any more: its rows were written without
     /// theirs. Not below its last position.
     pub deletes_applied: u64,
+    /// Where the part lies once it is archived; its own file holds only the index then.
+    pub object: Option<ObjectRef>,
+    /// The part was brought back from the archive and stays here until then, ns since 1970.
+    pub hot_until: i64,
+}
+
+/// An object of an object store: everything that is needed to read it again.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectRef {
+    /// URL of the store.
+    pub store: String,
+    /// Name in the store.
+    pub name: String,
+    /// Length, bytes.
+    pub bytes: u64,
+}
+
+impl std::fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.store.trim_end_matches('/'), self.name)
+    }
 }
 
 /// The files of one table.
@@ -61,6 +82,8 @@ pub struct TableFiles {
     pub last: Option<u64>,
     /// Deletes up to `flushed` that hide rows of parts, by position.
     pub tombstones: BTreeMap<u64, Arc<Tombstone>>,
+    /// Rows before this time are refused, as of `flushed` (retention).
+    pub cut: Option<i64>,
 }
 
 /// One step of the edit log. All lists of an edit take effect together.
@@ -82,6 +105,15 @@ pub struct Edit {
     pub hide: Vec<(TableId, Arc<Tombstone>)>,
     /// Positions of deletes that no part of their table needs any more.
     pub clear: Vec<(TableId, u64)>,
+    /// New cuts, as of the flush position.
+    pub cuts: Vec<(TableId, Option<i64>)>,
+    /// Objects that no part needs any more, and since when, ns since 1970. Those of parts that go
+    /// die by themselves, at `time`.
+    pub dead: Vec<(ObjectRef, i64)>,
+    /// Dead objects that were deleted.
+    pub collected: Vec<ObjectRef>,
+    /// When the edit was made, ns since 1970; the death of the objects of parts that go.
+    pub time: i64,
     /// Part numbers below this one were used; 0 says nothing.
     pub next_part: u64,
     /// The log may begin at this position, and not behind it; 0 says nothing.
@@ -97,6 +129,8 @@ pub struct Version {
     pub next_part: u64,
     /// The log may begin at this position, and not behind it: parts and row store have the rest.
     pub log_first: u64,
+    /// Objects that no part needs any more, not deleted yet, and since when, ns since 1970.
+    pub dead: BTreeMap<ObjectRef, i64>,
 }
 
 impl Version {
@@ -105,9 +139,11 @@ impl Version {
         let mut gone = Vec::new();
         self.next_part = self.next_part.max(edit.next_part);
         self.log_first = self.log_first.max(edit.log_first);
+        let mut dying: Vec<ObjectRef> = Vec::new();
         for (table, id) in &edit.remove {
-            if self.tables.get_mut(table).and_then(|t| t.parts.remove(id)).is_some() {
-                gone.push(files::part(*table, *id));
+            if let Some(part) = self.tables.get_mut(table).and_then(|t| t.parts.remove(id)) {
+                gone.push(part.file());
+                dying.extend(part.object);
             }
         }
         for part in &edit.add {
@@ -132,12 +168,27 @@ impl Version {
         for (table, position) in &edit.clear {
             self.tables.entry(*table).or_default().tombstones.remove(position);
         }
+        for (table, cut) in &edit.cuts {
+            self.tables.entry(*table).or_default().cut = *cut;
+        }
         for table in &edit.drop {
             if let Some(files) = self.tables.remove(table) {
                 gone.extend(names(*table, &files));
+                dying.extend(files.parts.into_values().filter_map(|part| part.object));
             }
         }
+        self.dead.extend(dying.into_iter().map(|object| (object, edit.time)));
+        self.dead.extend(edit.dead.iter().cloned());
+        for object in &edit.collected {
+            self.dead.remove(object);
+        }
         gone
+    }
+
+    /// The objects that parts lie in.
+    pub fn objects(&self) -> impl Iterator<Item = &ObjectRef> {
+        let parts = self.tables.values().flat_map(|files| files.parts.values());
+        parts.filter_map(|part| part.object.as_ref())
     }
 
     /// Names of all files.
@@ -155,16 +206,33 @@ impl Version {
             edit.series.extend(files.series.iter().map(|(f, t, b)| (*table, *f, *t, *b)));
             edit.last.extend(files.last.map(|id| (*table, id)));
             edit.hide.extend(files.tombstones.values().map(|t| (*table, Arc::clone(t))));
+            edit.cuts.extend(files.cut.map(|cut| (*table, Some(cut))));
         }
+        edit.dead.extend(self.dead.iter().map(|(object, since)| (object.clone(), *since)));
         edit
     }
 }
 
 fn names(table: TableId, files: &TableFiles) -> Vec<String> {
-    let mut names: Vec<String> = files.parts.keys().map(|id| files::part(table, *id)).collect();
+    let mut names: Vec<String> = files.parts.values().map(PartEntry::file).collect();
     names.extend(files.series.iter().map(|(from, to, _)| files::series(table, *from, *to)));
     names.extend(files.last.map(|id| files::last(table, id)));
     names
+}
+
+impl PartEntry {
+    /// Path of the local file: the part, or the index of one that is archived.
+    pub fn file(&self) -> String {
+        match self.object {
+            None => files::part(self.table, self.id),
+            Some(_) => files::index(self.table, self.id),
+        }
+    }
+
+    /// The time that the part is confined to, or else that of its rows.
+    pub fn span(&self) -> TimeRange {
+        self.partition.unwrap_or(self.times)
+    }
 }
 
 impl Edit {
@@ -200,6 +268,16 @@ impl Edit {
             out.extend_from_slice(&table.to_le_bytes());
             out.extend_from_slice(&position.to_le_bytes());
         });
+        put_list(&mut out, &self.cuts, |out, (table, cut)| {
+            out.extend_from_slice(&table.to_le_bytes());
+            put_option_i64(out, *cut);
+        });
+        put_list(&mut out, &self.dead, |out, (object, since)| {
+            put_object(out, object);
+            out.extend_from_slice(&since.to_le_bytes());
+        });
+        put_list(&mut out, &self.collected, put_object);
+        out.extend_from_slice(&self.time.to_le_bytes());
         out.extend_from_slice(&self.next_part.to_le_bytes());
         out.extend_from_slice(&self.log_first.to_le_bytes());
         out
@@ -212,8 +290,9 @@ impl Edit {
     pub fn decode(bytes: &[u8], format: u8) -> Result<Edit> {
         let mut reader = Reader::new(bytes, "version edit");
         let deletes = format >= 2;
+        let life = format >= 3;
         let edit = Edit {
-            add: list(&mut reader, 78, |r| part(r, deletes))?,
+            add: list(&mut reader, 78, |r| part(r, format))?,
             remove: list(&mut reader, 12, |r| Ok((r.u32()?, r.u64()?)))?,
             flushed: list(&mut reader, 12, |r| Ok((r.u32()?, r.u64()?)))?,
             series: list(&mut reader, 20, |r| Ok((r.u32()?, r.u32()?, r.u32()?, r.u64()?)))?,
@@ -224,6 +303,16 @@ impl Edit {
                 true => list(&mut reader, 12, |r| Ok((r.u32()?, r.u64()?)))?,
                 false => Vec::new(),
             },
+            cuts: match life {
+                true => list(&mut reader, 13, |r| Ok((r.u32()?, option_i64(r)?)))?,
+                false => Vec::new(),
+            },
+            dead: match life {
+                true => list(&mut reader, 24, |r| Ok((object(r)?, r.i64()?)))?,
+                false => Vec::new(),
+            },
+            collected: if life { list(&mut reader, 16, object)? } else { Vec::new() },
+            time: if life { reader.i64()? } else { 0 },
             next_part: reader.u64()?,
             log_first: reader.u64()?,
         };
@@ -260,6 +349,19 @@ fn put_part(out: &mut Vec<u8>, part: &PartEntry) {
     out.extend_from_slice(&part.rows.to_le_bytes());
     out.extend_from_slice(&part.bytes.to_le_bytes());
     out.extend_from_slice(&part.deletes_applied.to_le_bytes());
+    out.push(u8::from(part.object.is_some()));
+    part.object.iter().for_each(|object| put_object(out, object));
+    out.extend_from_slice(&part.hot_until.to_le_bytes());
+}
+
+fn put_object(out: &mut Vec<u8>, object: &ObjectRef) {
+    put_bytes(out, object.store.as_bytes());
+    put_bytes(out, object.name.as_bytes());
+    out.extend_from_slice(&object.bytes.to_le_bytes());
+}
+
+fn object(reader: &mut Reader<'_>) -> Result<ObjectRef> {
+    Ok(ObjectRef { store: reader.text()?, name: reader.text()?, bytes: reader.u64()? })
 }
 
 fn tombstone(reader: &mut Reader<'_>) -> Result<(TableId, Arc<Tombstone>)> {
@@ -267,7 +369,7 @@ fn tombstone(reader: &mut Reader<'_>) -> Result<(TableId, Arc<Tombstone>)> {
     Ok((table, Arc::new(Tombstone::new(position, delete::selections(reader)?))))
 }
 
-fn part(reader: &mut Reader<'_>, deletes: bool) -> Result<PartEntry> {
+fn part(reader: &mut Reader<'_>, format: u8) -> Result<PartEntry> {
     let id = reader.u64()?;
     let table = reader.u32()?;
     let level = reader.u8()?;
@@ -277,8 +379,26 @@ fn part(reader: &mut Reader<'_>, deletes: bool) -> Result<PartEntry> {
     let times = TimeRange::new(reader.i64()?, reader.i64()?);
     let (rows, bytes) = (reader.u64()?, reader.u64()?);
     let partition = confined.then_some(span);
-    let deletes_applied = if deletes { reader.u64()? } else { positions.1 };
-    Ok(PartEntry { id, table, level, positions, partition, rows, times, bytes, deletes_applied })
+    let deletes_applied = if format >= 2 { reader.u64()? } else { positions.1 };
+    let object = match if format >= 3 { reader.u8()? } else { 0 } {
+        0 => None,
+        1 => Some(object(reader)?),
+        flag => return Err(reader.error(format_args!("{flag} says neither file nor object"))),
+    };
+    let hot_until = if format >= 3 { reader.i64()? } else { 0 };
+    Ok(PartEntry {
+        id,
+        table,
+        level,
+        positions,
+        partition,
+        rows,
+        times,
+        bytes,
+        deletes_applied,
+        object,
+        hot_until,
+    })
 }
 
 /// The open edit log.
@@ -358,7 +478,16 @@ impl VersionLog {
         if self.failed {
             return Err(Error::ReadOnly("the version log has failed before".into()));
         }
-        let done = self.write(edit);
+        let dies = |part: &PartEntry| part.object.is_some();
+        let removed = edit.remove.iter().filter_map(|(table, id)| {
+            self.version.tables.get(table).and_then(|files| files.parts.get(id))
+        });
+        let dropped = edit.drop.iter().filter_map(|table| self.version.tables.get(table));
+        let kills = removed.chain(dropped.flat_map(|files| files.parts.values())).any(dies);
+        let done = match kills && edit.time == 0 {
+            true => self.write(&Edit { time: super::life::now(), ..edit.clone() }),
+            false => self.write(edit),
+        };
         self.failed = done.is_err();
         done
     }

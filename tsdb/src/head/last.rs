@@ -189,6 +189,27 @@ impl LastRows {
         }
     }
 
+    /// Takes every series below `count` without a row as one whose last row is not known, none
+    /// later than `bound`.
+    pub fn doubt(&mut self, count: u32, bound: i64) {
+        self.times.resize(self.times.len().max(count as usize), NO_ROW);
+        let len = self.times.len();
+        for last in &mut self.columns {
+            last.values.grow(len);
+            last.states.resize(len, CellState::ABSENT.0);
+        }
+        for series in 0..count {
+            if self.times[series as usize] == NO_ROW {
+                self.stale.entry(series).or_insert(Stale { bound, touched: 0 });
+            }
+        }
+    }
+
+    /// Leaves the series alone that [`LastRows::doubt`] took in and no command has touched since.
+    pub fn leave_doubted(&mut self) {
+        self.stale.retain(|_, stale| stale.touched > 0);
+    }
+
     /// The stale series of a set, and a time that none of their rows is later than; `None`
     /// without any.
     pub fn stale(&self, set: &Bitmap) -> Option<(Bitmap, i64)> {

@@ -125,6 +125,14 @@ impl Part {
     /// [`Error::Corrupt`] if the file is not a finished part, else errors of the storage.
     pub fn open(storage: &dyn Storage, path: &str) -> Result<Part> {
         let file = storage.open(path).map_err(|e| Error::io(format_args!("opening {path}"), &e))?;
+        Part::open_file(file, path)
+    }
+
+    /// Opens a part out of an open file; `path` names it in errors.
+    ///
+    /// # Errors
+    /// As [`Part::open`].
+    pub fn open_file(file: Arc<dyn File>, path: &str) -> Result<Part> {
         let io = |e: std::io::Error| Error::io(format_args!("reading {path}"), &e);
         let len = file.len().map_err(io)?;
         let ends = (HEADER_BYTES + TRAILER_BYTES) as u64;
@@ -170,6 +178,20 @@ impl Part {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             blocks: OnceLock::new(),
         })
+    }
+
+    /// Reads every byte that is index, not rows, and does not look at it.
+    ///
+    /// # Errors
+    /// Those of the storage.
+    pub fn read_index(&self) -> Result<()> {
+        for page in &self.footer.pages {
+            let mut bytes = vec![0; page.len as usize];
+            self.file
+                .read_at(page.offset, &mut bytes)
+                .map_err(|e| Error::io(format_args!("reading {}", self.path), &e))?;
+        }
+        Ok(())
     }
 
     /// What the part is.

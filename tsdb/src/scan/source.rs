@@ -56,7 +56,9 @@ impl PartHandle {
 
 impl Drop for PartHandle {
     fn drop(&mut self) {
+        // The index of an archived part went with the edit.
         if self.obsolete.load(Ordering::Acquire)
+            && self.entry.object.is_none()
             && let Err(error) = self.storage.remove(self.part.path())
         {
             // The version does not name the file: the next open removes it.

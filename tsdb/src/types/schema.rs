@@ -189,6 +189,8 @@ pub struct TableOptions {
     pub retention_ns: Option<i64>,
     /// Age after which partitions move to the archive, ns.
     pub archive_after_ns: Option<i64>,
+    /// URL of the object store that they move to; `None` for that of the server.
+    pub archive: Option<String>,
 }
 
 impl Default for TableOptions {
@@ -199,6 +201,7 @@ impl Default for TableOptions {
             precision: TimePrecision::default(),
             retention_ns: None,
             archive_after_ns: None,
+            archive: None,
         }
     }
 }

@@ -81,7 +81,7 @@ impl Refusal {
             E::Invalid(_) | E::NotFound(_) | E::Exists(_) | E::TypeMismatch(_) => {
                 Refusal::invalid(error.to_string())
             }
-            E::Full(_) | E::ReadOnly(_) | E::Closed | E::Locked(_) => {
+            E::Full(_) | E::ReadOnly(_) | E::Closed | E::Locked(_) | E::Unavailable(_) => {
                 Refusal::unavailable(error.to_string())
             }
             E::Corrupt(_) | E::Io(_) => Refusal::internal(doing, error),

@@ -506,6 +506,7 @@ fn options(schema: &TableSchema) -> Vec<String> {
     ];
     out.extend(o.retention_ns.map(|ns| format!("retention={}", seconds(ns))));
     out.extend(o.archive_after_ns.map(|ns| format!("archive_after={}", seconds(ns))));
+    out.extend(o.archive.as_ref().map(|url| format!("archive={url}")));
     out
 }
 

@@ -8,7 +8,7 @@ use crate::engine::command::{Command, NewColumn, NewTable};
 use crate::engine::open::Identity;
 use crate::engine::prepare::SortedWrite;
 use crate::engine::record::{self, Prepared};
-use crate::engine::version::{Edit, FoundVersion, PartEntry, VersionLog};
+use crate::engine::version::{Edit, FoundVersion, ObjectRef, PartEntry, VersionLog};
 use crate::io::{MemoryStorage, Storage};
 use crate::rows::{RowChange, RowCommand, RowExpect};
 use crate::types::*;
@@ -40,6 +40,7 @@ fn settings() -> TableOptions {
         precision: TimePrecision::Nanos,
         retention_ns: Some(7),
         archive_after_ns: None,
+        archive: None,
     }
 }
 
@@ -116,6 +117,17 @@ fn selections() -> Vec<Selection> {
     ]
 }
 
+fn object(name: &str) -> ObjectRef {
+    ObjectRef { store: "s3://plant/archive".into(), name: name.into(), bytes: 512 }
+}
+
+/// What format 2 could say of [`edit`].
+fn edit_of_format_2() -> Edit {
+    let mut edit = edit();
+    edit.add.retain(|part| part.object.is_none());
+    Edit { cuts: vec![], dead: vec![], collected: vec![], time: 0, ..edit }
+}
+
 fn edit() -> Edit {
     let part = PartEntry {
         id: 9,
@@ -127,10 +139,14 @@ fn edit() -> Edit {
         times: TimeRange::new(5, 50),
         bytes: 4096,
         deletes_applied: 44,
+        object: None,
+        hot_until: 0,
     };
     let flushed = PartEntry { id: 10, level: 0, partition: None, ..part.clone() };
+    let archived =
+        PartEntry { id: 8, object: Some(object("8.part")), hot_until: 6, ..part.clone() };
     Edit {
-        add: vec![part, flushed],
+        add: vec![part, flushed, archived],
         remove: vec![(3, 7)],
         flushed: vec![(3, 40)],
         series: vec![(3, 0, 12, 345)],
@@ -138,6 +154,10 @@ fn edit() -> Edit {
         drop: vec![2],
         hide: vec![(3, Arc::new(Tombstone::new(39, selections())))],
         clear: vec![(3, 21)],
+        cuts: vec![(3, Some(-5)), (4, None)],
+        dead: vec![(object("5.part"), 77)],
+        collected: vec![object("4.part")],
+        time: 1_700_000_000_000_000_000,
         next_part: 12,
         log_first: 38,
     }
@@ -185,18 +205,41 @@ fn delete_commands() {
     }
 }
 
+/// The command of retention came later; the others kept their bytes.
+#[test]
+fn retain_commands() {
+    let retain = |cut| Prepared::Other(Command::Retain { table: 3, cut });
+    let commands = vec![retain(Some(-1_000)), retain(None)];
+    let bytes = record::encode(&commands);
+    check(&bytes, "record-v0-retain");
+    assert_eq!(record::decode(&bytes).unwrap(), commands);
+    for cut in 0..bytes.len() {
+        assert!(record::decode(&bytes[..cut]).is_err(), "cut at {cut}");
+    }
+}
+
 #[test]
 fn version_edits() {
     let bytes = edit().encode();
-    check(&bytes, "edit-v2");
-    assert_eq!(Edit::decode(&bytes, 2).unwrap(), edit());
+    check(&bytes, "edit-v3");
+    assert_eq!(Edit::decode(&bytes, 3).unwrap(), edit());
     for cut in 0..bytes.len() {
-        assert!(Edit::decode(&bytes[..cut], 2).is_err(), "cut at {cut}");
+        assert!(Edit::decode(&bytes[..cut], 3).is_err(), "cut at {cut}");
     }
     for bit in 0..bytes.len() * 8 {
         let mut bad = bytes.clone();
         bad[bit / 8] ^= 1 << (bit % 8);
-        let _ = Edit::decode(&bad, 2);
+        let _ = Edit::decode(&bad, 3);
+    }
+}
+
+/// The format before there were archives and cuts.
+#[test]
+fn version_edits_of_format_2() {
+    let bytes = golden("edit-v2");
+    assert_eq!(Edit::decode(&bytes, 2).unwrap(), edit_of_format_2());
+    for cut in 0..bytes.len() {
+        assert!(Edit::decode(&bytes[..cut], 2).is_err(), "cut at {cut}");
     }
 }
 
@@ -204,7 +247,7 @@ fn version_edits() {
 #[test]
 fn version_edits_of_format_1() {
     let bytes = golden("edit-v1");
-    let mut expect = Edit { hide: Vec::new(), clear: Vec::new(), ..edit() };
+    let mut expect = Edit { hide: Vec::new(), clear: Vec::new(), ..edit_of_format_2() };
     expect.add.iter_mut().for_each(|part| part.deletes_applied = part.positions.1);
     assert_eq!(Edit::decode(&bytes, 1).unwrap(), expect);
     for cut in 0..bytes.len() {
@@ -231,9 +274,9 @@ fn version_logs_of_format_1() {
     assert_eq!(version.tables[&3].parts[&9].deletes_applied, 40);
     VersionLog::begin(Arc::new(storage.clone()), found).unwrap();
     let next = storage.bytes("version/0000000000000005.version").unwrap();
-    assert_eq!(&next[..8], b"MRVERS\x00\x02");
+    assert_eq!(&next[..8], b"MRVERS\x00\x03");
     assert_eq!(FoundVersion::read(&storage).unwrap().version, version);
-    for format in [0, 3] {
+    for format in [0, 4] {
         file[7] = format;
         storage.put("version/0000000000000006.version", file.clone());
         assert!(FoundVersion::read(&storage).is_err(), "format {format}");

@@ -53,6 +53,8 @@ pub struct ModelTable {
     /// Number, name, type, whether it is a key column; in order of creation.
     pub columns: Vec<(ColumnId, String, ColumnType, bool)>,
     pub next_column: ColumnId,
+    /// Rows before this time are dropped on their way in.
+    pub cut: Option<i64>,
     /// One row for each key and time, or several in an append table.
     pub rows: BTreeMap<(Vec<u8>, i64), Vec<Row>>,
 }
@@ -84,6 +86,9 @@ impl ModelTable {
             let SeriesRef::Key(key) = &batch.series[batch.key_of_row[row] as usize] else {
                 panic!("the model takes keys");
             };
+            if self.cut.is_some_and(|cut| *time < cut) {
+                continue;
+            }
             let mut cells = Row::new();
             for (id, column) in &batch.columns {
                 let Some(kind) = self.kind(*id) else { continue };
@@ -117,6 +122,11 @@ impl ModelTable {
                 }
             })
         });
+    }
+
+    fn retain(&mut self, cut: Option<i64>) {
+        self.cut = cut;
+        self.rows.retain(|(_, time), _| cut.is_none_or(|cut| *time >= cut));
     }
 
     fn add(&mut self, columns: &[NewColumn]) -> bool {
@@ -215,6 +225,13 @@ impl Model {
                 }
                 None => false,
             },
+            Command::Retain { table, cut } => match self.tables.get_mut(table) {
+                Some(table) => {
+                    table.retain(*cut);
+                    true
+                }
+                None => false,
+            },
             Command::CreateTable(new) => self.create(new),
             Command::AddColumns { table, columns } => {
                 self.tables.get_mut(table).is_some_and(|t| t.add(columns))
@@ -263,6 +280,7 @@ impl Model {
             partition_ns: new.options.partition_ns,
             columns: Vec::new(),
             next_column: 1,
+            cut: None,
             rows: BTreeMap::new(),
         };
         table.add(&new.columns);
@@ -308,6 +326,7 @@ impl Model {
 pub fn read(snapshot: &Snapshot) -> crate::Result<Model> {
     let mut model = Model::default();
     for schema in snapshot.tables() {
+        let found = snapshot.table_by_id(schema.id).expect("a table that is listed");
         let columns =
             schema.columns.iter().map(|c| (c.id, c.name.clone(), c.kind, c.key)).collect();
         let mut table = ModelTable {
@@ -317,9 +336,9 @@ pub fn read(snapshot: &Snapshot) -> crate::Result<Model> {
             partition_ns: schema.options.partition_ns,
             columns,
             next_column: schema.next_column,
+            cut: found.cut(),
             rows: BTreeMap::new(),
         };
-        let found = snapshot.table_by_id(schema.id).expect("a table that is listed");
         let request = ScanRequest { streams: 2, ..ScanRequest::all(table.fields()) };
         for (key, time, row) in scan(&found, request)? {
             table.rows.entry((key, time)).or_default().push(row);

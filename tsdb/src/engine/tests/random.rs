@@ -242,7 +242,17 @@ fn command(random: &mut Random, model: &Model, rows_max: u64) -> Command {
         }
         (15..17, _) => Command::DropTable { table: id },
         (17..25, _) => Command::Rows(rows_command(random, model)),
-        (25..37, _) => Command::Delete { table: id, selections: selections(random, table) },
+        (25..29, _) => {
+            let near = random.pick_of(table.rows.keys()).map(|(_, time)| *time);
+            let cut = match random.below(5) {
+                0 => None,
+                1 => table.cut.map(|cut| cut - 100 * SECOND),
+                2 => Some(random.time()),
+                _ => near,
+            };
+            Command::Retain { table: id, cut }
+        }
+        (29..39, _) => Command::Delete { table: id, selections: selections(random, table) },
         _ => Command::Write(batch(random, id, table, rows_max)),
     }
 }

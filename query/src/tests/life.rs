@@ -1,0 +1,144 @@
+//! The life of data as a DBA drives it: options of tables, and what `sys` tells.
+
+use std::sync::Arc;
+
+use tsdb::io::MemoryStorage;
+use tsdb::{Db, Options};
+
+use super::harness::*;
+
+/// A table of which half is older than its retention will be.
+fn world() -> World {
+    let world = World::new();
+    world.run(
+        "CREATE TABLE t (device text, time timestamptz, v float8, PRIMARY KEY (device, time))
+         WITH (partition_by = '1 day')",
+    );
+    world.run(
+        "INSERT INTO t VALUES ('a', now() - interval '40 days', 1), ('a', now(), 2),
+         ('b', now() - interval '400 days', 3)",
+    );
+    world
+}
+
+#[test]
+fn retention_takes_effect_with_its_statement() {
+    let world = world();
+    world.run("ALTER TABLE t SET (retention = '1 year')");
+    world.check("SELECT device, v FROM t ORDER BY v", &["a | 1.0", "a | 2.0"]);
+    world.check("SELECT retention_seconds, cut < now() FROM sys.tables", &["31536000 | true"]);
+    // The newest row of b is gone with the rest.
+    world.check("SELECT device, v FROM t ORDER BY time DESC LIMIT 1", &["a | 2.0"]);
+    world.run("ALTER TABLE t SET (retention = '30 days')");
+    world.check("SELECT count(*), max(v) FROM t", &["1 | 2.0"]);
+    // Late rows are dropped, and the tag tells.
+    let late = "INSERT INTO t VALUES ('c', now() - interval '35 days', 4), ('c', now(), 5)";
+    assert_eq!(world.run(late), "INSERT 0 1");
+    world.check("SELECT value FROM sys.stats WHERE name = 'rows_expired'", &["1"]);
+    world.run("ALTER TABLE t RESET (retention)");
+    world.check("SELECT retention_seconds, cut FROM sys.tables", &["∅ | ∅"]);
+    world.check("SELECT count(*) FROM t", &["2"]);
+    assert_eq!(world.run(late), "INSERT 0 2");
+    world.check("SELECT count(*) FROM t", &["4"]);
+}
+
+#[test]
+fn options_are_reset() {
+    let world = world();
+    world.run("ALTER TABLE t SET (retention = '10 years', archive_after = '1 year')");
+    world.run("ALTER TABLE IF EXISTS public.t RESET (retention, archive_after, partition_by)");
+    world.check(
+        "SELECT retention_seconds, archive_after_seconds, partition_seconds FROM sys.tables",
+        &["∅ | ∅ | 86400"],
+    );
+    assert_eq!(world.run("ALTER TABLE IF EXISTS nowhere RESET (retention)"), "ALTER TABLE");
+    for (sql, code) in [
+        ("ALTER TABLE nowhere RESET (retention)", "42P01"),
+        ("ALTER TABLE t RESET (x)", "22023"),
+        ("ALTER TABLE t RESET ()", "42601"),
+        ("ALTER TABLE t RESET (retention", "42601"),
+        ("ALTER TABLE t RESET retention", "42601"),
+        ("ALTER TABLE t RESET (retention) now", "42601"),
+    ] {
+        let error = world.fails(sql);
+        assert_eq!(error.code, code, "{sql}: {error:?}");
+    }
+}
+
+/// A database with a store for its archive, and what lies there.
+fn archiving() -> (World, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let archive_url = Some(format!("file://{}", folder.path().display()));
+    let options = Options { background: false, shards: 2, archive_url, ..Options::default() };
+    let world = World::over(Db::open(Arc::new(MemoryStorage::new()), options).unwrap());
+    world.run(
+        "CREATE TABLE t (device text, time timestamptz, v float8, PRIMARY KEY (device, time))
+         WITH (partition_by = '1 day', archive_after = '30 days')",
+    );
+    world.run("INSERT INTO t VALUES ('a', '2020-01-01', 1), ('b', '2020-01-01', 2)");
+    world.run("VACUUM FULL t");
+    world.run("INSERT INTO t VALUES ('a', now(), 3)");
+    world.run("VACUUM FULL t");
+    (world, folder)
+}
+
+fn objects(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let databases = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let files = databases.flat_map(|database| std::fs::read_dir(database).unwrap());
+    files.map(|entry| entry.unwrap().path()).collect()
+}
+
+#[test]
+fn archived_partitions_answer_and_come_back() {
+    let (world, folder) = archiving();
+    world.check("SELECT count(*) FROM sys.partitions WHERE tier = 'hot'", &["2"]);
+    let tended = world.engine.db().tend(tsdb::now_ns()).unwrap();
+    assert_eq!((tended.archived, tended.failure), (1, None));
+    assert_eq!(objects(folder.path()).len(), 1);
+    let rows = ["a | 1.0", "b | 2.0", "a | 3.0"];
+    world.check("SELECT device, v FROM t ORDER BY v", &rows);
+    world.check("SELECT sum(v), count(*) FROM t WHERE time < '2021-01-01'", &["3.0 | 2"]);
+    world.check(
+        "SELECT count(*) FROM sys.partitions WHERE tier = 'archive' AND hot_bytes = 0",
+        &["1"],
+    );
+    world.check(
+        "SELECT tier, object LIKE 'file://%.part' FROM sys.parts ORDER BY tier",
+        &["archive | true", "hot | ∅"],
+    );
+    // A late row and a delete, hot beside it.
+    world.run("INSERT INTO t VALUES ('c', '2020-01-01 01:00', 4)");
+    world.run("DELETE FROM t WHERE device = 'b'");
+    let rows = ["a | 1.0", "a | 3.0", "c | 4.0"];
+    world.check("SELECT device, v FROM t ORDER BY v", &rows);
+    world.run("ALTER TABLE t RESTORE FROM '2020-01-01' TO '2020-01-02' FOR '1 day'");
+    world.check(
+        "SELECT tier, state, archived_bytes FROM sys.partitions WHERE state = 'restored'",
+        &["hot | restored | 0"],
+    );
+    world.check("SELECT device, v FROM t ORDER BY v", &rows);
+    assert_eq!(world.engine.db().tend(tsdb::now_ns()).unwrap().archived, 0);
+    for (sql, code) in [
+        ("ALTER TABLE nowhere RESTORE", "42P01"),
+        ("ALTER TABLE t RESTORE FROM 'soon'", "22007"),
+        ("ALTER TABLE t RESTORE FROM '2021-01-01' TO '2020-01-01'", "22023"),
+        ("ALTER TABLE t RESTORE FOR 'long'", "22007"),
+        ("ALTER TABLE t RESTORE NOW", "42601"),
+        ("ALTER TABLE t SET (archive = 's3://bucket/x')", "22023"),
+    ] {
+        let error = world.fails(sql);
+        assert_eq!(error.code, code, "{sql}: {error:?}");
+    }
+}
+
+#[test]
+fn a_missing_object_is_named() {
+    let (world, folder) = archiving();
+    world.engine.db().tend(tsdb::now_ns()).unwrap();
+    let object = objects(folder.path()).remove(0);
+    std::fs::remove_file(&object).unwrap();
+    world.check("SELECT v FROM t WHERE time > '2021-01-01'", &["3.0"]);
+    let error = world.fails("SELECT device, v FROM t");
+    let name = object.file_name().unwrap().to_str().unwrap();
+    assert!(error.code == "XX001" && error.message.contains(name), "{error:?}");
+}

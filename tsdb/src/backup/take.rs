@@ -42,7 +42,7 @@ pub(super) fn take(
     core.check_writable()?;
     let started = now_ns();
     let lineage = history::lineage(core)?;
-    let before = Before::find(objects, lineage, full)?;
+    let before = Before::find(core, objects, lineage, full)?;
     let hold = Hold::new(core);
     let scratch = Scratch::begin(core)?;
     let taken = Taken::take(core)?;
@@ -109,11 +109,11 @@ struct Before {
 }
 
 impl Before {
-    fn find(objects: &dyn Objects, lineage: Lineage, full: bool) -> Result<Before> {
+    fn find(core: &Core, objects: &dyn Objects, lineage: Lineage, full: bool) -> Result<Before> {
         let numbers = manifest::numbers(objects, lineage)?;
         let number = numbers.last().map_or(1, |last| last + 1);
         let newest = match numbers.last() {
-            Some(newest) if !full => match Manifest::read(objects, lineage, *newest) {
+            Some(newest) => match Manifest::read(objects, lineage, *newest) {
                 Ok(manifest) => Some(manifest),
                 Err(error @ Error::Corrupt(_)) => {
                     // Nothing is taken from it: the new backup copies everything.
@@ -122,8 +122,18 @@ impl Before {
                 }
                 Err(error) => return Err(error),
             },
-            _ => None,
+            None => None,
         };
+        let reached = core.state.load().position;
+        if let Some(newest) = newest.as_ref().filter(|newest| newest.position > reached) {
+            return Err(Error::Invalid(format!(
+                "the store has a backup of this database up to position {}, but the database ends \
+                 at {reached}: the folder is an older copy. Restore it by `millrace restore`, or \
+                 back it up to another URL",
+                newest.position
+            )));
+        }
+        let newest = newest.filter(|_| !full);
         let generation = newest.as_ref().map_or(number, |manifest| manifest.generation);
         let mut found = HashMap::new();
         for prefix in [names::objects(lineage), names::logs(lineage)] {

@@ -100,6 +100,27 @@ fn an_archiver_that_is_stuck_gives_up_and_says_so() {
 }
 
 #[test]
+fn a_store_that_fails_at_any_call_of_the_archiver_loses_nothing() {
+    let store = MemoryObjects::default();
+    let (_, _, db, mut model, mut random) = begin(&store, 1 << 30);
+    back_up(&db, false).unwrap();
+    let mut failed = 0;
+    for calls in 0..6 {
+        work(&db, &mut model, &mut random, 4);
+        for _ in 0..3 {
+            store.fail_after(Some(calls));
+            failed += u64::from(db.archive_log().is_err());
+        }
+        db.checkpoint().unwrap();
+    }
+    assert!(failed > 3, "{failed}");
+    store.fail_after(None);
+    db.archive_log().unwrap();
+    assert_eq!(db.archive_status().given_up, 0);
+    restored(&store, None, None, &model, "after failures");
+}
+
+#[test]
 fn log_that_was_cut_while_nobody_archived_it_is_a_gap() {
     let store = MemoryObjects::default();
     let (storage, options, db, mut model, mut random) = begin(&store, 1 << 30);
@@ -132,11 +153,16 @@ fn an_older_copy_of_the_folder_does_not_archive_over_the_newer_log() {
     let db = open(&storage, options.clone());
     work(&db, &mut model, &mut random, 5);
     db.archive_log().unwrap();
+    back_up(&db, false).unwrap();
     db.close().unwrap();
     let before = store.list("").unwrap();
     let db = open(&older, options);
     let refused = db.archive_log();
     assert!(matches!(&refused, Err(Error::Invalid(why)) if why.contains("older copy")));
+    for full in [false, true] {
+        let refused = back_up(&db, full).map(|_| ());
+        assert!(matches!(&refused, Err(Error::Invalid(why)) if why.contains("older copy")));
+    }
     assert_eq!(store.list("").unwrap(), before);
 }
 

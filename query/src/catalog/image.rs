@@ -14,6 +14,7 @@ pub(crate) struct Image {
     pub(crate) tables: Vec<tsdb::Table>,
     pub(crate) roles: Vec<RoleInfo>,
     pub(crate) stats: DbStats,
+    pub(crate) db: Arc<tsdb::Db>,
     pub(crate) settings: Arc<crate::settings::Settings>,
 }
 
@@ -25,6 +26,7 @@ impl Image {
             tables: schemas.iter().filter_map(|s| snapshot.table_by_id(s.id)).collect(),
             roles: context.engine.directory().roles()?,
             stats: context.engine.db().stats(),
+            db: Arc::clone(context.engine.db()),
             settings: context.settings.clone(),
         })
     }

@@ -112,6 +112,9 @@ fn engine(stats: &DbStats, out: &mut String) {
         ("series_bytes", stats.series_bytes),
         ("queue_bytes", stats.queue_bytes),
         ("cache_bytes", stats.cache_bytes),
+        ("log_archive_position", stats.log_archive_position),
+        ("log_archive_held_bytes", stats.log_archive_held_bytes),
+        ("log_archive_failing_seconds", stats.log_archive_failing_seconds),
     ];
     let counters = [
         ("commits", stats.commits),
@@ -119,6 +122,7 @@ fn engine(stats: &DbStats, out: &mut String) {
         ("rows_written", stats.rows_written),
         ("flushes", stats.flushes),
         ("merges", stats.merges),
+        ("log_archive_given_up", stats.log_archive_given_up),
     ];
     gauges.iter().for_each(|(name, value)| gauge(name, *value, out));
     counters.iter().for_each(|(name, value)| counter(name, *value, out));

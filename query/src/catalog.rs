@@ -4,6 +4,7 @@
 //! the truth of the statement's snapshot. Each table is a list of columns and a function that
 //! pushes rows; nothing is registered and nothing is kept between statements.
 
+mod backups;
 pub(crate) mod functions;
 mod image;
 mod information;
@@ -56,7 +57,11 @@ struct Def {
 
 /// All of them.
 fn defs() -> impl Iterator<Item = &'static Def> {
-    sys::DEFS.iter().chain(information::DEFS).chain(pg::DEFS.iter().flat_map(|d| d.iter()))
+    sys::DEFS
+        .iter()
+        .chain(backups::DEFS)
+        .chain(information::DEFS)
+        .chain(pg::DEFS.iter().flat_map(|d| d.iter()))
 }
 
 /// The system table of that name. A bare name finds those of `pg_catalog`, as in Postgres.

@@ -1,5 +1,6 @@
-//! Statements that define: tables, roles, CHECKPOINT, VACUUM.
+//! Statements that define: tables, roles, BACKUP, CHECKPOINT, VACUUM.
 
+mod backup;
 mod define;
 mod life;
 mod options;
@@ -83,6 +84,7 @@ pub(crate) async fn run(session: &Session, statement: &Statement) -> QueryResult
             session.blocking(move || Ok(engine.db().checkpoint()?)).await?;
             done("CHECKPOINT")
         }
+        Kind::Backup(asked) => backup::run(session, asked).await,
         Kind::Vacuum { full, table } => vacuum(session, *full, table.as_deref()).await,
         Kind::CreateRole { .. } | Kind::AlterRole { .. } | Kind::DropRole { .. } => {
             role(session, statement.kind()).await

@@ -3,6 +3,7 @@
 //! Words of administration (SET, SHOW, BEGIN, VACUUM, CREATE USER …) are read here off the
 //! tokens; everything that plans goes through sqlparser's Postgres dialect.
 
+pub(crate) mod backup;
 pub(crate) mod copy;
 mod depth;
 mod life;
@@ -161,6 +162,8 @@ pub(crate) enum Kind {
     RollbackTo(String),
     /// PREPARE, EXECUTE, DEALLOCATE.
     OfPrepared(OfPrepared),
+    /// BACKUP.
+    Backup(backup::Backup),
     Checkpoint,
     Vacuum {
         full: bool,
@@ -193,6 +196,7 @@ impl Kind {
                 | Kind::ResetOptions { .. }
                 | Kind::Restore { .. }
                 | Kind::DropTable { .. }
+                | Kind::Backup(_)
                 | Kind::Checkpoint
                 | Kind::Vacuum { .. }
                 | Kind::CreateRole { .. }

@@ -1,5 +1,6 @@
 //! Tests of sessions over the engine.
 
+mod backups;
 mod blocks;
 mod catalog;
 mod changes;

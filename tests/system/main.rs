@@ -1,5 +1,6 @@
 //! Whole-system tests in one binary.
 
+mod backup;
 mod benches;
 mod commands;
 mod copy;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::failure::Result;
-use crate::{bench, generate, import, inspect, serve, sql, verify};
+use crate::{backup, bench, generate, import, inspect, restore, serve, sql, verify};
 
 /// Millrace: a time-series database that devices stream into and SQL reads at once. Without a
 /// command it serves.
@@ -38,6 +38,12 @@ enum Command {
     Sql(Box<sql::SqlArgs>),
     /// Load line protocol and CSV files.
     Import(Box<import::ImportArgs>),
+    /// Back a running server up to an object store.
+    Backup(Box<backup::BackupArgs>),
+    /// Make a data folder out of a backup, of now or of any moment since.
+    Restore(Box<restore::RestoreArgs>),
+    /// Restore for practice: how long it takes, and what would be lost.
+    Drill(Box<restore::DrillArgs>),
     /// Explain a file of a data folder in words.
     Inspect(inspect::InspectArgs),
     /// Read every checksum of a data folder.
@@ -70,6 +76,9 @@ fn run(cli: Cli) -> Result<()> {
         Some(Command::Serve(args)) => serve::run(&args),
         Some(Command::Sql(args)) => sql::run(&args),
         Some(Command::Import(args)) => import::run(&args),
+        Some(Command::Backup(args)) => backup::run(&args),
+        Some(Command::Restore(args)) => restore::run(&args),
+        Some(Command::Drill(args)) => restore::drill(&args),
         Some(Command::Inspect(args)) => inspect::run(&args),
         Some(Command::Verify(args)) => verify::run(&args),
         Some(Command::Simulate(args)) => generate::run(&args),

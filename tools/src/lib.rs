@@ -1,6 +1,7 @@
 //! The `millrace` program: a server, and tools around its data. The program is a library so that
 //! tests can use its generators and clients.
 
+mod backup;
 pub mod bench;
 pub mod cli;
 pub mod client;
@@ -13,6 +14,7 @@ mod inspect;
 pub mod keys;
 mod logging;
 pub mod process;
+mod restore;
 mod serve;
 pub mod settings;
 pub mod simulate;

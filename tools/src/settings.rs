@@ -202,8 +202,29 @@ impl Settings {
         options.columns_max = u16::try_from(self.number("columns_max")).unwrap_or(u16::MAX);
         options.tables_max = u32::try_from(self.number("tables_max")).unwrap_or(u32::MAX);
         options.series_max = u32::try_from(self.number("series_max")).unwrap_or(u32::MAX);
+        self.backups(&mut options);
         options.value_bytes_max = u32::try_from(self.number("value_bytes_max")).unwrap_or(u32::MAX);
         options
+    }
+
+    /// Backups and archiving of the log.
+    fn backups(&self, options: &mut tsdb::Options) {
+        let url = self.text("backup_url");
+        if url.is_empty() {
+            return;
+        }
+        options.backup_policy = Some(tsdb::engine::BackupPolicy {
+            url: url.to_owned(),
+            full_seconds: self.number("backup_full_seconds"),
+            incremental_seconds: self.number("backup_incremental_seconds"),
+            keep_seconds: self.number("backup_keep_seconds"),
+        });
+        let seconds = self.number("log_archive_seconds");
+        options.log_archive = (seconds > 0).then(|| tsdb::engine::LogArchive {
+            url: url.to_owned(),
+            seconds,
+            held_bytes_max: self.number("log_archive_held_bytes_max"),
+        });
     }
 
     /// The settings as a file that would give them, with meanings; secrets are left out, and what

@@ -6,30 +6,31 @@
 
 mod apply;
 mod archive;
-mod bytes;
+pub(crate) mod bytes;
 mod catalog;
-mod command;
-mod committer;
-mod core;
+pub(crate) mod command;
+pub(crate) mod committer;
+pub(crate) mod core;
 mod delete;
-mod files;
-mod flush;
+pub(crate) mod files;
+pub(crate) mod flush;
+pub(crate) mod holds;
 mod life;
 mod memory;
 mod merge;
 mod narrow;
 mod newest;
-mod open;
+pub(crate) mod open;
 mod options;
 mod partitions;
 mod place;
 mod plan;
 mod prepare;
-mod queue;
-mod record;
+pub(crate) mod queue;
+pub(crate) mod record;
 mod retain;
 mod seals;
-mod state;
+pub(crate) mod state;
 mod stats;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -40,7 +41,7 @@ pub use command::{Command, Committed, NewColumn, NewTable, Outcome, Pending};
 pub use life::{Tended, now as now_ns};
 pub use memory::PoolUsage;
 pub use open::Identity;
-pub use options::Options;
+pub use options::{BackupPolicy, LogArchive, Options};
 pub use partitions::PartitionInfo;
 pub use prepare::BATCH_ROWS_MAX;
 pub use state::{Snapshot, Table};
@@ -67,7 +68,9 @@ pub fn explain_record(payload: &[u8]) -> Result<Vec<String>> {
         }
         Prepared::Other(command) => format!("{command:?}"),
     };
-    Ok(record::decode(payload)?.iter().map(explain).collect())
+    let record = record::decode(payload)?;
+    let time = record.time.map(|time| format!("committed at {time} ns"));
+    Ok(time.into_iter().chain(record.commands.iter().map(explain)).collect())
 }
 
 use std::sync::Arc;
@@ -91,7 +94,7 @@ use state::TableState;
 /// A database. Dropping it closes it.
 #[derive(Debug)]
 pub struct Db {
-    core: Arc<Core>,
+    pub(crate) core: Arc<Core>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     recovery: RecoveryReport,
 }
@@ -103,6 +106,12 @@ impl Db {
     /// [`Error::Locked`] if another process has the folder, [`Error::Corrupt`] with file, offset
     /// and cause if stored bytes are damaged, [`Error::Invalid`] for settings out of bounds.
     pub fn open(storage: Arc<dyn Storage>, options: Options) -> Result<Arc<Db>> {
+        open::refuse_unfinished(&*storage)?;
+        Db::open_unchecked(storage, options)
+    }
+
+    /// [`Db::open`] for the restore that the folder is marked by.
+    pub(crate) fn open_unchecked(storage: Arc<dyn Storage>, options: Options) -> Result<Arc<Db>> {
         let (core, recovery) = open::open(storage, options)?;
         let core = Arc::new(core);
         let mut threads = Vec::new();
@@ -118,6 +127,12 @@ impl Db {
             threads.push(spawn("flush", flush_loop)?);
             threads.push(spawn("merge", merge_loop)?);
             threads.push(spawn("life", life::run)?);
+            if core.options.log_archive.is_some() {
+                threads.push(spawn("archive", crate::backup::archive_loop)?);
+            }
+            if core.options.backup_policy.is_some() {
+                threads.push(spawn("backup", crate::backup::schedule_loop)?);
+            }
         }
         Ok(Arc::new(Db { core, threads: Mutex::new(threads), recovery }))
     }
@@ -373,6 +388,11 @@ impl Db {
         stats.archive_fetched_bytes = core.places.cache.fetched();
         stats.archive_cache_bytes = core.places.cache.bytes();
         stats.archive_dead_objects = core.version.lock().version.dead.len() as u64;
+        let archive = core.archive.status();
+        stats.log_archive_position = archive.position;
+        stats.log_archive_held_bytes = archive.held_bytes;
+        stats.log_archive_failing_seconds = archive.failing_seconds();
+        stats.log_archive_given_up = archive.given_up;
         for table in state.tables.values() {
             stats.head_bytes += table.head.memory();
             stats.head_rows += table.head.rows();
@@ -419,12 +439,16 @@ impl Db {
         core.wake.merge();
         core.wake.end_life();
         core.room.1.notify_all();
+        core.archive.wake();
+        core.jobs.wake();
         for thread in self.threads.lock().drain(..) {
             if thread.join().is_err() {
                 core.fail("closing", &Error::Io("a thread of the engine panicked".into()));
             }
         }
-        // What a caller's thread still flushes or merges ends before the folder is let go of.
+        // What a caller's thread still copies, flushes or merges ends before the folder is let go
+        // of.
+        let _backing = core.backing.lock();
         let _flushing = core.flushing.lock();
         let _merging = core.merging.lock();
         let Some(log) = core.log.lock().take() else { return Ok(()) };

@@ -1,6 +1,7 @@
 //! Millrace's storage engine: a library with no server and no SQL. `FORMAT.md` describes every
 //! byte on disk, `README.md` the rooms of this crate and what holds between them.
 
+pub mod backup;
 pub mod codec;
 pub mod crypto;
 pub mod deletes;

@@ -27,6 +27,7 @@ mod shorten;
 mod tests;
 
 pub use append::Log;
+pub(crate) use format::segment_path;
 pub use format::{Kind, RECORD_HEADER_BYTES, RecordHeader, SEGMENT_HEADER_BYTES, SegmentHeader};
 pub use inspect::{Inspected, Inspection, Verdict, inspect_segment};
 pub use read::{Cursor, Record};
@@ -135,5 +136,21 @@ impl Log {
     /// are left as they are. [`crate::Error::Io`] and [`crate::Error::Full`] from the storage.
     pub fn open(storage: Arc<dyn Storage>, options: LogOptions) -> crate::Result<(Log, Recovered)> {
         recover::open(storage, options)
+    }
+
+    /// Makes a log without records whose first position will be `first_index`, in a storage that
+    /// has none; to be opened afterwards.
+    ///
+    /// # Errors
+    /// [`crate::Error::Io`] and [`crate::Error::Full`] from the storage.
+    pub fn begin(
+        storage: &dyn Storage,
+        options: &LogOptions,
+        first_index: u64,
+    ) -> crate::Result<()> {
+        let doing = "making the folder of the log";
+        storage.create_dir(LOG_FOLDER).map_err(|e| crate::Error::io(doing, &e))?;
+        let prepared = segment::Prepared::make(storage, options, first_index, None)?;
+        prepared.install(storage).map(|_| ())
     }
 }

@@ -12,6 +12,7 @@
 mod applier;
 mod backend;
 mod command;
+mod copy;
 #[cfg(test)]
 mod tests;
 
@@ -40,6 +41,9 @@ const ROWS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("rows");
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 /// In `META`: position in the log of the last command that the rows hold.
 const POSITION: &str = "position";
+/// In `META`: bits of the commit time, ns, of a commit at or before that position or a little
+/// behind it. Later commits get later times, whatever the clock says then.
+const COMMIT_TIME: &str = "commit_time";
 
 /// redb's cache. Management rows are few; all of them are warm at this size.
 const CACHE_BYTES: usize = 32 << 20;
@@ -74,6 +78,8 @@ struct State {
     applied: u64,
     /// Position that survives a crash.
     durable: u64,
+    /// Newest commit time that was told; `i64::MIN` before the first.
+    commit_time: i64,
 }
 
 /// The rows at one moment; later changes do not show. Cheap to clone.
@@ -141,15 +147,16 @@ impl RowStore {
             .set_check_integrity_on_open(len > 0 && len <= CHECK_BYTES_MAX)
             .create_with_backend(Backend::new(file, cause.clone()))
             .map_err(RedbError::from)?;
-        let position = match read_position(&database)? {
-            Some(position) => position,
+        let (position, commit_time) = match read_meta(&database)? {
+            Some(found) => found,
             None => {
                 make_tables(&database)?;
-                0
+                (0, i64::MIN)
             }
         };
         let database = Some(database);
-        let state = Mutex::new(State { database, applied: position, durable: position });
+        let state = State { database, applied: position, durable: position, commit_time };
+        let state = Mutex::new(state);
         Ok(RowStore { cause, state })
     }
 
@@ -194,6 +201,18 @@ impl RowStore {
         Ok(outcomes)
     }
 
+    /// Notes when the newest commit was made, ns; the next checkpoint keeps it.
+    pub fn note_commit_time(&self, time: i64) {
+        let mut state = self.state.lock();
+        state.commit_time = state.commit_time.max(time);
+    }
+
+    /// The newest commit time that was noted, or kept by an earlier checkpoint, ns; `i64::MIN`
+    /// if there is none.
+    pub fn commit_time(&self) -> i64 {
+        self.state.lock().commit_time
+    }
+
     /// Position up to which the store has followed the log.
     pub fn applied_position(&self) -> u64 {
         self.state.lock().applied
@@ -221,6 +240,7 @@ impl RowStore {
                 // does not walk the whole file.
                 transaction.set_quick_repair(true);
                 put_position(&transaction, state.applied)?;
+                put_commit_time(&transaction, state.commit_time)?;
                 Ok(transaction.commit().map_err(RedbError::from)?)
             })?;
             state.durable = state.applied;
@@ -341,8 +361,8 @@ fn apply_one(rows: &mut Table<'_, &[u8], &[u8]>, command: &RowCommand) -> Result
     Ok(RowOutcome::Applied)
 }
 
-/// Position that the file holds; `None` in a file that was just made.
-fn read_position(database: &Database) -> Result<Option<u64>> {
+/// Position and commit time that the file holds; `None` in a file that was just made.
+fn read_meta(database: &Database) -> Result<Option<(u64, i64)>> {
     let transaction = database.begin_read().map_err(RedbError::from)?;
     let meta = match transaction.open_table(META) {
         Ok(meta) => meta,
@@ -350,8 +370,10 @@ fn read_position(database: &Database) -> Result<Option<u64>> {
         Err(error) => return Err(RedbError::from(error).into()),
     };
     let position = meta.get(POSITION).map_err(RedbError::from)?;
+    let time = meta.get(COMMIT_TIME).map_err(RedbError::from)?;
+    let time = time.map_or(i64::MIN, |time| time.value() as i64);
     match position {
-        Some(position) => Ok(Some(position.value())),
+        Some(position) => Ok(Some((position.value(), time))),
         None => Err(Error::Corrupt("row store: without a position".to_owned())),
     }
 }
@@ -367,6 +389,12 @@ fn make_tables(database: &Database) -> Result<()> {
 fn put_position(transaction: &WriteTransaction, position: u64) -> Result<()> {
     let mut meta = transaction.open_table(META).map_err(RedbError::from)?;
     meta.insert(POSITION, position).map_err(RedbError::from)?;
+    Ok(())
+}
+
+fn put_commit_time(transaction: &WriteTransaction, time: i64) -> Result<()> {
+    let mut meta = transaction.open_table(META).map_err(RedbError::from)?;
+    meta.insert(COMMIT_TIME, time as u64).map_err(RedbError::from)?;
     Ok(())
 }
 

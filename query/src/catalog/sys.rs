@@ -79,6 +79,8 @@ pub(super) const DEFS: &[Def] = &[
         columns: &[
             ("visible_position", T::Int8),
             ("durable_position", T::Int8),
+            ("commit_time", T::Time),
+            ("archived_position", T::Int8),
             ("bytes", T::Int8),
             ("segments", T::Int8),
             ("queue_bytes", T::Int8),
@@ -108,7 +110,7 @@ pub(super) const DEFS: &[Def] = &[
 ];
 
 /// ns as µs; the ends of the axis have no time.
-fn micros(ns: i64) -> V {
+pub(super) fn micros(ns: i64) -> V {
     match ns {
         i64::MIN | i64::MAX => V::Null,
         ns => V::Int(ns.div_euclid(1_000)),
@@ -204,9 +206,12 @@ fn partitions(image: &Image, rows: &mut Rows) -> QueryResult<()> {
 
 fn log(image: &Image, rows: &mut Rows) -> QueryResult<()> {
     let s = &image.stats;
+    let archive = image.db.archive_status();
     rows.push([
         s.visible_position.into(),
         s.durable_position.into(),
+        image.db.snapshot().time().map_or(V::Null, micros),
+        if archive.url.is_empty() { V::Null } else { archive.position.into() },
         s.log_bytes.into(),
         s.log_segments.into(),
         s.queue_bytes.into(),
@@ -262,6 +267,10 @@ fn stats(image: &Image, rows: &mut Rows) -> QueryResult<()> {
         ("archive_cache_bytes", s.archive_cache_bytes),
         ("archive_dead_objects", s.archive_dead_objects),
         ("archive_failures", s.archive_failures),
+        ("log_archive_position", s.log_archive_position),
+        ("log_archive_held_bytes", s.log_archive_held_bytes),
+        ("log_archive_failing_seconds", s.log_archive_failing_seconds),
+        ("log_archive_given_up", s.log_archive_given_up),
     ];
     for (name, value) in all {
         rows.push([name.into(), value.into()]);

@@ -3,7 +3,7 @@
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::words::Words;
-use super::{Kind, SetValue, copy, life, prepared};
+use super::{Kind, SetValue, backup, copy, life, prepared};
 use crate::NewRole;
 use crate::error::{QueryError, QueryResult};
 
@@ -24,6 +24,7 @@ pub(super) fn parse(piece: &[TokenWithSpan], sql: &str) -> QueryResult<Option<Ki
             words.take("CHECKPOINT");
             Kind::Checkpoint
         }
+        "BACKUP" => backup::parse(&mut words)?,
         "VACUUM" => vacuum(&mut words)?,
         "CREATE" | "ALTER" | "DROP"
             if matches!(words.peek_at(1).as_deref(), Some("USER" | "ROLE" | "GROUP")) =>

@@ -64,6 +64,23 @@ fn reads_maintenance() {
 }
 
 #[test]
+fn reads_backups() {
+    assert_eq!(
+        kinds(
+            "backup to 'file:///b'; BACKUP FULL TO 'it''s'; backup drilled from 'u' with 'rto=1'"
+        ),
+        [
+            "Backup(Take { url: \"file:///b\", full: false })",
+            "Backup(Take { url: \"it's\", full: true })",
+            "Backup(Drilled { url: \"u\", figures: \"rto=1\", failed: None })",
+        ]
+    );
+    for sql in ["backup", "backup to", "backup to x", "backup full 'x'", "backup to 'x' 'y'"] {
+        assert_eq!(parse(sql).unwrap_err().code, "42601", "{sql}");
+    }
+}
+
+#[test]
 fn reads_roles_and_never_shows_their_passwords() {
     let statements = parse("CREATE USER bob WITH PASSWORD 's3cret!!' WRITE NOSUPERUSER").unwrap();
     let Kind::CreateRole { role, .. } = statements[0].kind() else { panic!() };

@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
+use crate::backup::lineage;
 use crate::error::{Error, Result};
 use crate::io::File;
 use crate::scan::PartHandle;
@@ -89,7 +90,7 @@ fn upload(core: &Core, url: &str, entry: &PartEntry) -> Result<ObjectRef> {
     let local = |e: io::Error| Error::io(format_args!("reading {path}"), &e);
     let mut file = core.places.stored().open(&path).map_err(local)?;
     let bytes = file.len().map_err(local)?;
-    let name = free_name(core, url, entry, bytes);
+    let name = free_name(core, url, entry, bytes)?;
     let object = ObjectRef { store: url.to_owned(), name, bytes };
     let failed = |e: io::Error| Error::Unavailable(format!("object {object} cannot be made: {e}"));
     store.put(&object.name, &mut file).map_err(failed)?;
@@ -101,11 +102,17 @@ fn upload(core: &Core, url: &str, entry: &PartEntry) -> Result<ObjectRef> {
     Ok(object)
 }
 
+/// Objects of this database begin so; others are not deleted. A database that was restored has a
+/// lineage of its own: what it came from may be at work still, with the same number and objects.
+fn prefix(core: &Core) -> Result<String> {
+    Ok(format!("{}/archive/", lineage(core)?))
+}
+
 /// A name that no object of the version has, alive or dead.
-fn free_name(core: &Core, url: &str, entry: &PartEntry, bytes: u64) -> String {
+fn free_name(core: &Core, url: &str, entry: &PartEntry, bytes: u64) -> Result<String> {
+    let prefix = prefix(core)?;
     loop {
         let serial = core.take_part_numbers(1);
-        let prefix = &core.places.prefix;
         let name = format!("{prefix}{:08}-{:016}-{serial:016}.part", entry.table, entry.id);
         let object = ObjectRef { store: url.to_owned(), name, bytes };
         let taken = {
@@ -113,7 +120,7 @@ fn free_name(core: &Core, url: &str, entry: &PartEntry, bytes: u64) -> String {
             version.dead.contains_key(&object) || version.objects().any(|other| *other == object)
         };
         if !taken {
-            return object.name;
+            return Ok(object.name);
         }
     }
 }
@@ -342,12 +349,13 @@ pub(crate) fn sweep(core: &Core, now: i64) -> Result<()> {
         let urls = known.iter().map(|object| object.store.clone()).collect();
         (known, urls)
     };
+    let prefix = prefix(core)?;
     let state = core.state.load_full();
     urls.extend(state.tables.values().filter_map(|table| store_of(core, table)));
     let mut dead = Vec::new();
     for url in urls {
         let failed = |e| Error::Unavailable(format!("object store {url} cannot be listed: {e}"));
-        let found = core.places.store(&url)?.list(&core.places.prefix).map_err(failed)?;
+        let found = core.places.store(&url)?.list(&prefix).map_err(failed)?;
         for (name, bytes) in found {
             let known = known.iter().any(|object| object.store == url && object.name == name);
             if !known {
@@ -367,7 +375,11 @@ pub(crate) fn sweep(core: &Core, now: i64) -> Result<()> {
 /// # Errors
 /// What the stores and the version log give.
 pub(crate) fn collect(core: &Core, now: i64) -> Result<u64> {
-    let grace = i64::try_from(core.options.archive_grace_seconds).unwrap_or(i64::MAX);
+    // A backup names objects, it does not copy them.
+    let kept = core.options.backup_policy.as_ref().map_or(0, |policy| policy.keep_seconds);
+    let grace = core.options.archive_grace_seconds.max(kept);
+    let grace = i64::try_from(grace).unwrap_or(i64::MAX);
+    let prefix = prefix(core)?;
     let before = now.saturating_sub(grace.saturating_mul(1_000_000_000));
     let dead: Vec<ObjectRef> = {
         let version = &core.version.lock().version;
@@ -378,7 +390,7 @@ pub(crate) fn collect(core: &Core, now: i64) -> Result<u64> {
     let mut failure = None;
     for object in dead {
         // Those of another database, from which this one was copied, are not ours to delete.
-        if object.name.starts_with(&core.places.prefix) {
+        if object.name.starts_with(&prefix) {
             let deleted = core.places.store(&object.store).and_then(|store| {
                 let failed =
                     |e| Error::Unavailable(format!("object {object} cannot be deleted: {e}"));

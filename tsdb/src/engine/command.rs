@@ -144,6 +144,9 @@ pub enum Outcome {
 pub struct Committed {
     /// Position of the record.
     pub position: u64,
+    /// When it was made, ns since 1970: later than every commit before it. A restore to this time
+    /// has the commit, one to an earlier time has not.
+    pub time: i64,
     /// One result a command.
     pub outcomes: Vec<Result<Outcome>>,
 }

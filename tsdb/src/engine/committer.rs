@@ -12,6 +12,7 @@ use super::apply::{Context, Effects, apply};
 use super::command::Committed;
 use super::core::{Core, attach};
 use super::queue::Waiting;
+use super::record;
 use super::state::{State, TableState};
 use super::version::Edit;
 
@@ -37,13 +38,14 @@ impl Drop for Alarm<'_> {
 }
 
 /// Commits one group and answers its writers.
-pub(crate) fn commit(core: &Core, group: Vec<Waiting>) {
+pub(crate) fn commit(core: &Core, mut group: Vec<Waiting>) {
     if let Some(cause) = core.failure() {
         for waiting in group {
             waiting.promise.fulfil(Err(Error::ReadOnly(cause.clone())));
         }
         return;
     }
+    let first_time = stamp(core, &mut group);
     let first = match write(core, &group) {
         Ok(first) => first,
         Err(error) => {
@@ -55,7 +57,7 @@ pub(crate) fn commit(core: &Core, group: Vec<Waiting>) {
         }
     };
     let mut effects = Effects::default();
-    let (results, promises) = apply_group(core, group, first, &mut effects);
+    let (results, promises) = apply_group(core, group, first, first_time, &mut effects);
     core.queue.applied();
     core.places.memory.note_heads(core.state.load().head_bytes);
     core.room.1.notify_all();
@@ -80,6 +82,22 @@ pub(crate) fn commit(core: &Core, group: Vec<Waiting>) {
     }
 }
 
+/// Gives each commit its time, 1 ns apart: the clock's, but never one that was given before, so
+/// that a time names one state. Returns the first. Only this thread commits.
+fn stamp(core: &Core, group: &mut [Waiting]) -> i64 {
+    let first = now_ns().max(core.state.load().time.saturating_add(1));
+    for (time, waiting) in (first..).zip(group) {
+        record::set_time(&mut waiting.payload, time);
+    }
+    first
+}
+
+/// Nanoseconds since 1970; 0 for a clock outside of the years that fit.
+pub(crate) fn now_ns() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.ok().and_then(|since| i64::try_from(since.as_nanos()).ok()).unwrap_or(0)
+}
+
 /// Writes and syncs the group; returns its first position.
 fn write(core: &Core, group: &[Waiting]) -> Result<u64> {
     let parts: Vec<[&[u8]; 1]> = group.iter().map(|w| [w.payload.as_slice()]).collect();
@@ -99,6 +117,7 @@ fn apply_group(
     core: &Core,
     group: Vec<Waiting>,
     first: u64,
+    first_time: i64,
     effects: &mut Effects,
 ) -> (Result<Vec<Committed>>, Promises) {
     let attach = |schema: TableSchema| -> Result<TableState> {
@@ -111,19 +130,23 @@ fn apply_group(
     let mut committed = Vec::with_capacity(group.len());
     let mut promises = Vec::with_capacity(group.len());
     let mut failed = None;
-    for (position, waiting) in (first..).zip(group) {
+    for ((position, time), waiting) in (first..).zip(first_time..).zip(group) {
         promises.push(waiting.promise);
         if failed.is_some() {
             continue;
         }
         match apply(&context, &mut state, effects, position, waiting.commands) {
-            Ok(outcomes) => committed.push(Committed { position, outcomes }),
+            Ok(outcomes) => {
+                state.time = time;
+                committed.push(Committed { position, time, outcomes });
+            }
             Err(error) => failed = Some(error),
         }
     }
     match failed {
         Some(error) => (Err(error), promises),
         None => {
+            core.rows.note_commit_time(state.time);
             core.state.store(Arc::new(state));
             (Ok(committed), promises)
         }
@@ -155,12 +178,8 @@ pub(crate) fn drop_files(core: &Core, tables: &[u32]) -> Result<()> {
     core.rows.checkpoint()?;
     let edit = Edit { drop: tables.to_vec(), ..Edit::default() };
     let gone = core.version.lock().append(&edit)?;
-    for path in gone {
-        // Readers of older snapshots hold the files open; their names may go.
-        if let Err(error) = core.storage.remove(&path) {
-            tracing::warn!(path, %error, "could not remove a file of a dropped table");
-        }
-    }
+    // Readers of older snapshots hold the files open; their names may go.
+    gone.iter().for_each(|path| core.remove(path));
     Ok(())
 }
 

@@ -1,8 +1,9 @@
 //! What all threads of an engine share, and the rules between them.
 //!
-//! Lock order: `tending`, then `flushing` or `merging`, then `version`, then `publishing`, then a table's last
-//! rows. `log` and `queue` are leaves: nothing is taken while one of them is held. Readers take
-//! no lock but the short one of a series index or last-row cache.
+//! Lock order: `tending` or `backing`, then `flushing` or `merging`, then `version`, then
+//! `publishing`, then a table's last rows. `log` and `queue` are leaves: nothing but `archive` and
+//! `holds` is taken while one of them is held. Readers take no lock but the short one of a series
+//! index or last-row cache.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex, RwLock};
 
+use crate::backup::{Archive, Jobs};
 use crate::error::{Error, Result};
 use crate::head::{Head, LastRows, RunData};
 use crate::io::Storage;
@@ -20,11 +22,14 @@ use crate::scan::{PartHandle, ScanStats, ScanStream, Source, StreamSpec};
 use crate::series::SeriesIndex;
 use crate::types::{ColumnId, MergeMode, PhysicalType, TableSchema, TimeRange};
 
+use super::command::{Committed, promise};
 use super::files;
+use super::holds::Holds;
 use super::life::Tending;
 use super::options::Options;
 use super::place::Places;
-use super::queue::Queue;
+use super::queue::{Queue, Waiting};
+use super::record::{self, Prepared};
 use super::state::{Snapshot, State, TableState};
 use super::version::{Edit, TableFiles, VersionLog};
 
@@ -126,6 +131,11 @@ pub(crate) struct Core {
     pub tending: Mutex<Tending>,
     pub wake: Wake,
     pub counters: Counters,
+    pub holds: Holds,
+    /// Held while a backup is taken or old ones are removed; one at a time.
+    pub backing: Mutex<()>,
+    pub archive: Archive,
+    pub jobs: Jobs,
     failure: RwLock<Option<String>>,
     pub stopping: AtomicBool,
     /// Signalled when heads shrink.
@@ -147,6 +157,7 @@ impl Core {
     ) -> Core {
         let queue = Queue::new(options.queue_bytes_max);
         places.memory.note_heads(state.head_bytes);
+        let archive = Archive::new(&options, &log);
         Core {
             storage: Arc::clone(&places.storage),
             places,
@@ -163,6 +174,10 @@ impl Core {
             tending: Mutex::new(Tending::default()),
             wake: Wake::default(),
             counters: Counters::default(),
+            holds: Holds::default(),
+            backing: Mutex::new(()),
+            archive,
+            jobs: Jobs::default(),
             failure: RwLock::new(None),
             stopping: AtomicBool::new(false),
             room: (Mutex::new(()), Condvar::new()),
@@ -214,6 +229,18 @@ impl Core {
         result
     }
 
+    /// Commits commands that need no preparing, past the checks of `submit`.
+    ///
+    /// # Errors
+    /// [`Error::Closed`], or what keeps the commit from being durable.
+    pub fn commit(&self, commands: Vec<Prepared>) -> Result<Committed> {
+        let payload = record::encode(&commands);
+        let (promise, pending) = promise();
+        let waiting = Waiting::new(commands, payload, promise);
+        self.queue.push(waiting).map_err(|_| Error::Closed)?;
+        pending.wait()
+    }
+
     /// Takes `count` part numbers that were never used; returns the first.
     pub fn take_part_numbers(&self, count: u64) -> u64 {
         let mut version = self.version.lock();
@@ -229,12 +256,7 @@ impl Core {
     /// Those of [`VersionLog::append`]; the database must then turn read-only.
     pub fn edit(&self, edit: &Edit) -> Result<()> {
         let gone = self.version.lock().append(edit)?;
-        for path in gone.iter().filter(|path| !path.ends_with(".part")) {
-            // Not named any more: if it stays, the next open removes it.
-            if let Err(error) = self.storage.remove(path) {
-                tracing::warn!(path, %error, "could not remove an old file");
-            }
-        }
+        gone.iter().filter(|path| !path.ends_with(".part")).for_each(|path| self.remove(path));
         Ok(())
     }
 }

@@ -16,6 +16,8 @@ pub const ROWS: &str = "rows";
 pub const ROW_STORE: &str = "rows/rows.redb";
 /// Who this database is: written once, at creation.
 pub const IDENTITY: &str = "database";
+/// Files of the root folder that a database cannot do without; a backup has them.
+pub const ROOT: &[&str] = &[IDENTITY];
 /// Ending of files that are being written; removed at open.
 pub const UNFINISHED: &str = ".tmp";
 

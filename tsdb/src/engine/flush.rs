@@ -25,7 +25,7 @@ pub(crate) fn is_due(core: &Core, head_bytes: u64) -> bool {
     let options = &core.options;
     head_bytes >= options.head_bytes_max
         || core.state.load().head_bytes >= options.heads_bytes_max / 2
-        || log_bytes(core) >= options.log_bytes_max
+        || is_log_long(core)
 }
 
 /// Whether a table with so many tombstones above its flush position should be flushed.
@@ -54,15 +54,27 @@ pub(crate) fn due(core: &Core) -> Vec<TableId> {
     if due.is_empty() && state.head_bytes >= options.heads_bytes_max / 2 {
         due.extend(heads.iter().max_by_key(|(_, bytes, _)| *bytes).map(|(id, ..)| *id));
     }
-    if due.is_empty() && log_bytes(core) >= options.log_bytes_max {
+    if due.is_empty() && is_log_long(core) {
         // What holds the oldest records keeps the log long.
         due.extend(heads.iter().min_by_key(|(_, _, oldest)| *oldest).map(|(id, ..)| *id));
     }
     due
 }
 
-fn log_bytes(core: &Core) -> u64 {
-    core.log.lock().as_ref().map_or(0, |log| log.bytes())
+/// Whether the log is so long that flushing should make it shorter: what a backup or the archiver
+/// holds would stay.
+fn is_log_long(core: &Core) -> bool {
+    let most = core.options.log_bytes_max;
+    let bytes_from = |index| core.log.lock().as_ref().map_or(0, |log| log.bytes_from(index));
+    if bytes_from(0) < most {
+        return false;
+    }
+    if core.holds.log_first().min(core.archive.log_first()) == u64::MAX {
+        return true;
+    }
+    let state = core.state.load();
+    let pending = state.tables.values().filter_map(|table| Some(table.pending?.0)).min();
+    pending.is_some_and(|pending| bytes_from(pending) >= most)
 }
 
 /// Flushes the table's head up to now and cuts the log. Nothing happens where nothing was
@@ -315,7 +327,11 @@ fn cut_log(core: &Core) -> Result<()> {
         (state.position, oldest)
     };
     let durable = core.rows.checkpoint()?;
-    let before = oldest.unwrap_or(applied + 1).min(durable + 1);
+    let before = oldest.unwrap_or(applied + 1).min(durable + 1).min(core.holds.log_first());
+    let before = match core.log.lock().as_ref() {
+        Some(log) => core.archive.bound(&log.segments(), before),
+        None => return Ok(()),
+    };
     // The segment that is written to always stays.
     let goes = |log: &Log| {
         let segments = log.segments();

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::backup::{UNFINISHED_RESTORE, clear_scratch};
 use crate::error::{Error, Result};
 use crate::io::Storage;
 use crate::log::{Kind, Log, LogOptions};
@@ -15,6 +16,7 @@ use super::apply::{Context, Effects, apply};
 use super::core::{Core, attach, read_all};
 use super::options::Options;
 use super::place::Places;
+use super::record::Decoded;
 use super::state::State;
 use super::stats::RecoveryReport;
 use super::version::{Edit, FoundVersion, Version, VersionLog};
@@ -98,7 +100,7 @@ impl Identity {
 
 /// Sixteen bytes that differ from database to database: the standard library's seeds of hash
 /// maps come from the operating system.
-fn random_id() -> [u8; 16] {
+pub(crate) fn random_id() -> [u8; 16] {
     use std::hash::{BuildHasher, Hasher, RandomState};
     let mut id = [0; 16];
     for half in id.chunks_exact_mut(8) {
@@ -111,6 +113,17 @@ fn random_id() -> [u8; 16] {
         half.copy_from_slice(&hasher.finish().to_le_bytes());
     }
     id
+}
+
+/// Refuses a folder that a restore is being made in, or was.
+pub(crate) fn refuse_unfinished(storage: &dyn Storage) -> Result<()> {
+    if storage.exists(UNFINISHED_RESTORE).map_err(|e| Error::io("looking for a restore", &e))? {
+        return Err(Error::Invalid(format!(
+            "the folder holds a restore that did not finish ({UNFINISHED_RESTORE} is there): run \
+             `millrace restore` into it again, which starts anew, or remove the folder"
+        )));
+    }
+    Ok(())
 }
 
 /// Opens or makes a database; the threads are the caller's.
@@ -148,7 +161,7 @@ pub(crate) fn open(storage: Arc<dyn Storage>, options: Options) -> Result<(Core,
         tracing::warn!(segment = cut.segment, bytes = cut.bytes, "cut a torn tail off the log");
     }
     check_reach(version, &rows, recovered.first_index, recovered.last_index)?;
-    let places = Arc::new(Places::new(Arc::clone(&storage), &options, identity.id));
+    let places = Arc::new(Places::new(Arc::clone(&storage), &options));
     let mut state = load(&places, &rows, version, identity.shards)?;
     let dropped = replay(&places, identity.shards, &rows, version, &log, &mut state, &mut report)?;
     state.position = state.position.max(recovered.last_index);
@@ -156,6 +169,7 @@ pub(crate) fn open(storage: Arc<dyn Storage>, options: Options) -> Result<(Core,
     let version = VersionLog::begin(Arc::clone(&storage), found_version)?;
     let core = Core::new(places, options, identity.shards, state, version, rows, log, lock);
     drop_orphans(&core, &dropped)?;
+    clear_scratch(&*core.storage)?;
     report.files_removed = remove_unnamed(&*core.storage, &core.version.lock().version)?;
     report.seconds = started.elapsed().as_secs_f64();
     Ok((core, report))
@@ -203,6 +217,7 @@ fn load(places: &Places, rows: &RowStore, version: &Version, shards: u16) -> Res
     let (schemas, next_table) = catalog::load(&snapshot)?;
     let mut state = State {
         position: 0,
+        time: rows.commit_time(),
         schema_version: 1,
         tables: imbl::OrdMap::new(),
         names: imbl::OrdMap::new(),
@@ -240,8 +255,9 @@ fn replay(
         if record.kind != Kind::Commands {
             continue;
         }
-        let commands = record::decode(&record.payload)?;
+        let Decoded { time, commands } = record::decode(&record.payload)?;
         apply(&context, state, &mut effects, record.index, commands)?;
+        state.time = state.time.max(time.unwrap_or(i64::MIN));
         report.records_replayed += 1;
     }
     Ok(effects.dropped)

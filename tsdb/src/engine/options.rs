@@ -62,8 +62,55 @@ pub struct Options {
     pub life_interval_seconds: u64,
     /// Whether flush and merge run on a thread of their own (off in some tests).
     pub background: bool,
+    /// When backups are taken by themselves, and where to. Default: never.
+    pub backup_policy: Option<BackupPolicy>,
+    /// Where the log is archived to continuously. Default: nowhere.
+    pub log_archive: Option<LogArchive>,
     /// Opens the object stores that archives and backups name by URL. Default: folders only.
     pub connector: Arc<dyn Connector>,
+}
+
+/// Backups that are taken by themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackupPolicy {
+    /// The store.
+    pub url: String,
+    /// Time between the starts of full backups, which copy everything anew, s. Default a day.
+    pub full_seconds: u64,
+    /// Time between the starts of backups, s. Default an hour.
+    pub incremental_seconds: u64,
+    /// How far back every moment can be restored, s; older backups go. 0: none goes. Default 30
+    /// days.
+    pub keep_seconds: u64,
+}
+
+impl Default for BackupPolicy {
+    fn default() -> Self {
+        BackupPolicy {
+            url: String::new(),
+            full_seconds: 86_400,
+            incremental_seconds: 3_600,
+            keep_seconds: 30 * 86_400,
+        }
+    }
+}
+
+/// Continuous archiving of the log, which lets a restore go to any moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogArchive {
+    /// The store of the backups.
+    pub url: String,
+    /// How often the log is archived, s; what a lost machine can lose. Default 60.
+    pub seconds: u64,
+    /// Log that is kept only since it could not be archived, bytes; beyond, it is cut, and no
+    /// restore goes to a moment in it. Default 4 GiB.
+    pub held_bytes_max: u64,
+}
+
+impl Default for LogArchive {
+    fn default() -> Self {
+        LogArchive { url: String::new(), seconds: 60, held_bytes_max: 4096 * MIB }
+    }
 }
 
 impl Default for Options {
@@ -92,6 +139,8 @@ impl Default for Options {
             archive_grace_seconds: 604_800,
             life_interval_seconds: 60,
             background: true,
+            backup_policy: None,
+            log_archive: None,
             connector: Arc::new(FolderConnector),
         }
     }
@@ -125,6 +174,16 @@ impl Options {
             (
                 (1..=86_400).contains(&self.life_interval_seconds),
                 "life_interval_seconds must be 1 to 86400",
+            ),
+            (
+                self.log_archive.as_ref().is_none_or(|to| to.seconds >= 1),
+                "the log must be archived at most once a second",
+            ),
+            (
+                self.backup_policy
+                    .as_ref()
+                    .is_none_or(|p| p.full_seconds >= 1 && p.incremental_seconds >= 1),
+                "backups must be at least a second apart",
             ),
             (self.merge_fan_in >= 2, "merge_fan_in must be at least 2"),
         ];

@@ -29,20 +29,16 @@ pub(crate) struct Places {
     pub cache: Arc<BlockCache>,
     /// What parts keep decoded is counted there.
     pub memory: Memory,
-    /// Objects of this database begin so; others are not deleted.
-    pub prefix: String,
     stores: Mutex<HashMap<String, Arc<dyn Objects>>>,
 }
 
 impl Places {
-    pub fn new(storage: Arc<dyn Storage>, options: &Options, database: [u8; 16]) -> Places {
-        let id: String = database.iter().map(|byte| format!("{byte:02x}")).collect();
+    pub fn new(storage: Arc<dyn Storage>, options: &Options) -> Places {
         Places {
             storage,
             connector: Arc::clone(&options.connector),
             cache: BlockCache::new(options.archive_cache_bytes_max),
             memory: Memory::new(options),
-            prefix: format!("{id}/"),
             stores: Mutex::default(),
         }
     }

@@ -21,6 +21,8 @@ pub enum Prepared {
     Other(Command),
 }
 
+/// The first command of a record may say when it was committed; it is none that is applied.
+const COMMIT_TIME: u8 = 0;
 const WRITE: u8 = 1;
 const CREATE_TABLE: u8 = 2;
 const ADD_COLUMNS: u8 = 3;
@@ -37,36 +39,82 @@ const RETAIN: u8 = 12;
 /// In the first byte of a table's settings: the URL of its archive follows them.
 const ARCHIVE: u8 = 0x80;
 
-/// Encodes the commands of one commit.
+/// Where [`set_time`] puts the time: behind the count, number and length.
+const TIME_AT: std::ops::Range<usize> = 9..17;
+
+/// Encodes the commands of one commit, with room for its time.
 pub fn encode(commands: &[Prepared]) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
-    out.extend_from_slice(&(commands.len() as u32).to_le_bytes());
+    out.extend_from_slice(&(commands.len() as u32 + 1).to_le_bytes());
+    out.push(COMMIT_TIME);
+    put_bytes(&mut out, &[0; 8]);
+    put_commands(&mut out, commands);
+    out
+}
+
+/// Puts the time of the commit, ns, into what [`encode`] wrote.
+pub fn set_time(payload: &mut [u8], time: i64) {
+    payload[TIME_AT].copy_from_slice(&time.to_le_bytes());
+}
+
+fn put_commands(out: &mut Vec<u8>, commands: &[Prepared]) {
     for command in commands {
         let start = out.len();
         out.extend_from_slice(&[0; 5]);
         let kind = match command {
-            Prepared::Write(write) => put_write(&mut out, write),
-            Prepared::Other(command) => put_command(&mut out, command),
+            Prepared::Write(write) => put_write(out, write),
+            Prepared::Other(command) => put_command(out, command),
         };
         let len = (out.len() - start - 5) as u32;
         out[start] = kind;
         out[start + 1..start + 5].copy_from_slice(&len.to_le_bytes());
     }
-    out
 }
 
-/// Decodes what [`encode`] wrote.
+/// A commit read back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decoded {
+    /// When it was committed, ns; records of before times were kept have none.
+    pub time: Option<i64>,
+    /// What it does.
+    pub commands: Vec<Prepared>,
+}
+
+/// When a commit was made, ns, without reading what it does; `None` where the record does not say.
+///
+/// # Errors
+/// [`crate::Error::Corrupt`] for a payload that no writer made.
+pub fn time_of(payload: &[u8]) -> Result<Option<i64>> {
+    let mut reader = Reader::new(payload, "commit record");
+    if reader.count(5)? == 0 || reader.u8()? != COMMIT_TIME {
+        return Ok(None);
+    }
+    commit_time(&mut Reader::new(reader.bytes()?, "commit time")).map(Some)
+}
+
+fn commit_time(body: &mut Reader<'_>) -> Result<i64> {
+    let time = body.i64()?;
+    body.end()?;
+    Ok(time)
+}
+
+/// Decodes what [`encode`] wrote, now or before there were times.
 ///
 /// # Errors
 /// [`crate::Error::Corrupt`] for anything else.
-pub fn decode(payload: &[u8]) -> Result<Vec<Prepared>> {
+pub fn decode(payload: &[u8]) -> Result<Decoded> {
     let mut reader = Reader::new(payload, "commit record");
     let count = reader.count(5)?;
+    let mut time = None;
     let mut commands = Vec::with_capacity(count);
-    for _ in 0..count {
+    for number in 0..count {
         let kind = reader.u8()?;
         let body = reader.bytes()?;
         let mut body = Reader::new(body, "command");
+        if (kind, number) == (COMMIT_TIME, 0) {
+            time = Some(commit_time(&mut body)?);
+            continue;
+        }
         let command = match kind {
             WRITE => Prepared::Write(write(&mut body)?),
             _ => Prepared::Other(other(kind, &mut body)?),
@@ -75,7 +123,7 @@ pub fn decode(payload: &[u8]) -> Result<Vec<Prepared>> {
         commands.push(command);
     }
     reader.end()?;
-    Ok(commands)
+    Ok(Decoded { time, commands })
 }
 
 fn put_write(out: &mut Vec<u8>, write: &SortedWrite) -> u8 {

@@ -29,6 +29,9 @@ const MERGED_ROWS: usize = 8192;
 pub(crate) struct State {
     /// Every commit up to here is visible.
     pub position: u64,
+    /// When the newest commit was made, ns; it rises from commit to commit. `i64::MIN` before the
+    /// first that says it.
+    pub time: i64,
     /// Counts changes of any table's columns, options or name.
     pub schema_version: u64,
     pub tables: imbl::OrdMap<TableId, Arc<TableState>>,
@@ -78,6 +81,11 @@ impl Snapshot {
     /// The position that the snapshot shows.
     pub fn position(&self) -> u64 {
         self.state.position
+    }
+
+    /// When the newest commit that it shows was made, ns since 1970; `None` before the first.
+    pub fn time(&self) -> Option<i64> {
+        (self.state.time > i64::MIN).then_some(self.state.time)
     }
 
     /// Changes whenever a table's columns, options or name change: a key for cached plans.

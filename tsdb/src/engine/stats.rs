@@ -65,6 +65,14 @@ pub struct DbStats {
     pub cache_bytes: u64,
     /// What is held in memory under which limit.
     pub pools: Vec<PoolUsage>,
+    /// Every commit up to here is in the archive of the log; 0 without one.
+    pub log_archive_position: u64,
+    /// Log that is kept for its archive alone, bytes.
+    pub log_archive_held_bytes: u64,
+    /// For how long the log could not be archived, s.
+    pub log_archive_failing_seconds: u64,
+    /// Positions that were cut off the log before they were archived, since the start.
+    pub log_archive_given_up: u64,
 }
 
 /// Rows and bytes of one table.

@@ -7,15 +7,15 @@ mod damage;
 mod deletes;
 mod faults;
 mod golden;
-mod hook;
+pub(crate) mod hook;
 mod life;
 mod memory;
-mod model;
+pub(crate) mod model;
 mod races;
 pub(crate) mod random;
 mod sealed;
 mod twin;
-mod workload;
+pub(crate) mod workload;
 
 /// The seeds to run: a range, or the one that the environment names.
 pub(crate) fn seeds(range: std::ops::Range<u64>) -> impl Iterator<Item = u64> {

@@ -196,6 +196,36 @@ impl Version {
         self.tables.iter().flat_map(|(table, files)| names(*table, files)).collect()
     }
 
+    /// A version log of this version alone.
+    pub(crate) fn snapshot_bytes(&self) -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        bytes.push(FORMAT);
+        bytes.extend_from_slice(&frame(&self.as_edit().encode()));
+        bytes
+    }
+
+    /// The version that a whole version log comes to.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] naming the file.
+    pub(crate) fn from_snapshot(bytes: &[u8], name: &str) -> Result<Version> {
+        let mut version = Version { next_part: 1, ..Version::default() };
+        for edit in decode_edits(bytes, name)? {
+            version.apply(&edit);
+        }
+        Ok(version)
+    }
+
+    /// Writes the first version log of a folder.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::Full`].
+    pub(crate) fn install(&self, storage: &dyn Storage) -> Result<()> {
+        let io = |e: std::io::Error| Error::io("making the folder of version logs", &e);
+        storage.create_dir(files::VERSIONS).map_err(io)?;
+        write_snapshot(storage, 1, self).map(|_| ())
+    }
+
     /// The whole version as one edit.
     fn as_edit(&self) -> Edit {
         let (next_part, log_first) = (self.next_part, self.log_first);
@@ -531,9 +561,7 @@ fn write_snapshot(
     let name = files::version(number);
     let unfinished = format!("{name}{}", files::UNFINISHED);
     let file = storage.create(&unfinished).map_err(io)?;
-    let mut bytes = MAGIC.to_vec();
-    bytes.push(FORMAT);
-    bytes.extend_from_slice(&frame(&version.as_edit().encode()));
+    let bytes = version.snapshot_bytes();
     file.write_at(0, &bytes).map_err(io)?;
     file.sync_data().map_err(io)?;
     drop(file);
@@ -552,6 +580,10 @@ pub fn read_edits(file: &Arc<dyn File>, name: &str) -> Result<Vec<Edit>> {
     let len = file.len().map_err(|e| Error::io(format_args!("reading {name}"), &e))?;
     let mut bytes = vec![0; len as usize];
     file.read_at(0, &mut bytes).map_err(|e| Error::io(format_args!("reading {name}"), &e))?;
+    decode_edits(&bytes, name)
+}
+
+fn decode_edits(bytes: &[u8], name: &str) -> Result<Vec<Edit>> {
     let (format, body) = match bytes.strip_prefix(MAGIC.as_slice()) {
         Some([format @ 1..=FORMAT, body @ ..]) => (*format, body),
         _ => return Err(Error::corrupt(name, 0, "not a version log of a format known here")),

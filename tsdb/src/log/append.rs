@@ -131,6 +131,16 @@ impl Log {
         Ok(())
     }
 
+    /// Closes the segment being written, if it holds records, and begins the next: a closed
+    /// segment never changes, so it can be copied.
+    ///
+    /// # Errors
+    /// As [`Log::append_group`].
+    pub fn close_segment(&mut self) -> Result<()> {
+        self.check_writable()?;
+        if self.last_index >= self.active.first_index { self.roll() } else { Ok(()) }
+    }
+
     /// Saves a vote durably.
     ///
     /// # Errors
@@ -191,6 +201,14 @@ impl Log {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.closed.iter().map(|segment| segment.bytes).sum::<u64>() + self.active.bytes
+    }
+
+    /// Length of the segments with positions from `index` on, bytes.
+    #[must_use]
+    pub fn bytes_from(&self, index: u64) -> u64 {
+        let closed = self.closed.iter().filter(|segment| segment.last_index >= index);
+        let active = if self.last_index >= index { self.active.bytes } else { 0 };
+        closed.map(|segment| segment.bytes).sum::<u64>() + active
     }
 
     /// All segments, oldest first; the last is the one written to.

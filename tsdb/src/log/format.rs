@@ -306,7 +306,7 @@ pub(super) fn take<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
 }
 
 /// Path of the segment that begins at `first_index`.
-pub(super) fn segment_path(first_index: u64) -> String {
+pub(crate) fn segment_path(first_index: u64) -> String {
     format!("{LOG_FOLDER}/{first_index:020}.log")
 }
 

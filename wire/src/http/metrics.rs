@@ -131,6 +131,9 @@ fn engine(stats: &DbStats, out: &mut String) {
         ("series_bytes", stats.series_bytes),
         ("queue_bytes", stats.queue_bytes),
         ("cache_bytes", stats.cache_bytes),
+        ("log_archive_position", stats.log_archive_position),
+        ("log_archive_held_bytes", stats.log_archive_held_bytes),
+        ("log_archive_failing_seconds", stats.log_archive_failing_seconds),
     ];
     let counters = [
         ("commits", stats.commits),
@@ -141,6 +144,7 @@ fn engine(stats: &DbStats, out: &mut String) {
         ("flush_bytes", stats.flush_bytes),
         ("merge_bytes", stats.merge_bytes),
         ("last_bytes", stats.last_bytes),
+        ("log_archive_given_up", stats.log_archive_given_up),
     ];
     gauges.iter().for_each(|(name, value)| gauge(name, *value, out));
     counters.iter().for_each(|(name, value)| counter(name, *value, out));

@@ -52,7 +52,10 @@ pub(super) async fn health() -> Response {
 /// The database takes queries and writes.
 pub(super) async fn ready(State(state): State<HttpState>) -> Response {
     match state.not_ready() {
-        None => Json(json!({ "status": "ready" })).into_response(),
+        None => match state.alarm() {
+            None => Json(json!({ "status": "ready" })).into_response(),
+            Some(alarm) => Json(json!({ "status": "ready", "alarm": alarm })).into_response(),
+        },
         Some(cause) => Refusal::unavailable(cause).with("status", "not ready").into_response(),
     }
 }

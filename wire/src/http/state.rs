@@ -34,6 +34,8 @@ pub(super) trait Backend: Send + Sync + 'static {
     fn write_lines(&self, body: &[u8], precision: Precision, now_ns: i64) -> tsdb::Result<Report>;
     fn session(&self, identity: Identity, settings: &[(String, String)]) -> Arc<dyn SqlSession>;
     fn read_only(&self) -> Option<String>;
+    /// What somebody should look after although everything is served.
+    fn alarm(&self) -> Option<String>;
     fn stats(&self) -> DbStats;
     fn queries_running(&self) -> usize;
     /// Pools of memory, those of `stats` among them.
@@ -141,6 +143,11 @@ impl HttpState {
         }
     }
 
+    /// What somebody should look after although the server is ready.
+    pub(super) fn alarm(&self) -> Option<String> {
+        self.inner.backend.get()?.alarm()
+    }
+
     pub(super) fn memory(&self) -> &Arc<Budget> {
         &self.inner.memory
     }
@@ -186,6 +193,10 @@ impl Backend for House {
 
     fn read_only(&self) -> Option<String> {
         self.db.read_only()
+    }
+
+    fn alarm(&self) -> Option<String> {
+        self.db.archive_status().alarm()
     }
 
     fn stats(&self) -> DbStats {

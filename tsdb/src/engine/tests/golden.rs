@@ -165,12 +165,17 @@ fn edit() -> Edit {
 
 #[test]
 fn commit_records() {
-    let bytes = record::encode(&commands());
-    check(&bytes, "record-v0");
+    let mut bytes = record::encode(&commands());
+    record::set_time(&mut bytes, 1_700_000_000_123_456_789);
+    check(&bytes, "record-v0-time");
+    assert_eq!(record::time_of(&bytes).unwrap(), Some(1_700_000_000_123_456_789));
     // NaN is not equal to itself: the bytes are.
     let back = record::decode(&bytes).unwrap();
-    assert_eq!(record::encode(&back), bytes);
-    assert_eq!(back[1..], commands()[1..]);
+    assert_eq!(back.time, Some(1_700_000_000_123_456_789));
+    let mut again = record::encode(&back.commands);
+    record::set_time(&mut again, 1_700_000_000_123_456_789);
+    assert_eq!(again, bytes);
+    assert_eq!(back.commands[1..], commands()[1..]);
     for cut in 0..bytes.len() {
         assert!(record::decode(&bytes[..cut]).is_err(), "cut at {cut}");
     }
@@ -182,13 +187,33 @@ fn commit_records() {
     }
 }
 
+/// Records of before commits had times: the same without the first command.
+#[test]
+fn commit_records_without_times() {
+    for name in ["record-v0", "record-v0-delete"] {
+        let bytes = golden(name);
+        assert_eq!(record::time_of(&bytes).unwrap(), None);
+        let back = record::decode(&bytes).unwrap();
+        assert_eq!(back.time, None);
+        let timed = record::encode(&back.commands);
+        assert_eq!(timed[17..], bytes[4..], "{name}");
+    }
+    // The time is the first command or none at all.
+    let mut twice = record::encode(&[]);
+    twice[0] = 2;
+    twice.extend_from_within(4..);
+    assert!(record::decode(&twice).is_err());
+}
+
 /// Deletes came into the payload of commits later; the other commands kept their bytes.
 #[test]
 fn delete_commands() {
     let commands = vec![Prepared::Other(Command::Delete { table: 3, selections: selections() }); 2];
-    let bytes = record::encode(&commands);
+    let mut bytes = record::encode(&commands);
+    bytes.drain(4..17);
+    bytes[0] -= 1;
     check(&bytes, "record-v0-delete");
-    assert_eq!(record::decode(&bytes).unwrap(), commands);
+    assert_eq!(record::decode(&bytes).unwrap().commands, commands);
     for cut in 0..bytes.len() {
         assert!(record::decode(&bytes[..cut]).is_err(), "cut at {cut}");
     }
@@ -196,7 +221,8 @@ fn delete_commands() {
         let mut bad = bytes.clone();
         bad[bit / 8] ^= 1 << (bit % 8);
         // What is taken is in normal form, or apply would go wrong.
-        for command in record::decode(&bad).unwrap_or_default() {
+        let decoded = record::decode(&bad).map(|record| record.commands).unwrap_or_default();
+        for command in decoded {
             let Prepared::Other(Command::Delete { selections, .. }) = command else { continue };
             for selection in selections {
                 assert_eq!(selection.clone().normal().unwrap(), Some(selection));
@@ -210,9 +236,11 @@ fn delete_commands() {
 fn retain_commands() {
     let retain = |cut| Prepared::Other(Command::Retain { table: 3, cut });
     let commands = vec![retain(Some(-1_000)), retain(None)];
-    let bytes = record::encode(&commands);
+    let mut bytes = record::encode(&commands);
+    bytes.drain(4..17);
+    bytes[0] -= 1;
     check(&bytes, "record-v0-retain");
-    assert_eq!(record::decode(&bytes).unwrap(), commands);
+    assert_eq!(record::decode(&bytes).unwrap().commands, commands);
     for cut in 0..bytes.len() {
         assert!(record::decode(&bytes[..cut]).is_err(), "cut at {cut}");
     }

@@ -28,6 +28,7 @@ pub struct House {
     /// What the next writes answer.
     pub write_error: Mutex<Option<tsdb::Error>>,
     pub read_only: Mutex<Option<String>>,
+    pub alarm: Mutex<Option<String>>,
     /// Sessions: user and settings.
     pub sessions: Mutex<Vec<Started>>,
     pub cancelled: Arc<AtomicUsize>,
@@ -100,6 +101,10 @@ impl Backend for House {
 
     fn read_only(&self) -> Option<String> {
         self.read_only.lock().clone()
+    }
+
+    fn alarm(&self) -> Option<String> {
+        self.alarm.lock().clone()
     }
 
     fn stats(&self) -> DbStats {

@@ -99,6 +99,12 @@ async fn readiness_tells_its_cause() {
     assert_eq!(broken.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(cause(&broken).contains("disk broke"));
     *house.read_only.lock() = None;
+    // What only needs looking after turns no balancer away.
+    *house.alarm.lock() = Some("the log could not be archived".to_owned());
+    let alarmed = send(&state, get("/ready")).await;
+    assert_eq!(alarmed.status, StatusCode::OK);
+    assert_eq!(alarmed.json()["alarm"], "the log could not be archived");
+    *house.alarm.lock() = None;
     state.closing();
     assert!(cause(&send(&state, get("/ready")).await).contains("closing"));
 }

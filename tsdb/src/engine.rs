@@ -446,8 +446,9 @@ impl Db {
                 core.fail("closing", &Error::Io("a thread of the engine panicked".into()));
             }
         }
-        // What a caller's thread still copies, flushes or merges ends before the folder is let go
-        // of.
+        // What a caller's thread still tends, copies, flushes or merges ends before the folder is
+        // let go of.
+        let _tending = core.tending.lock();
         let _backing = core.backing.lock();
         let _flushing = core.flushing.lock();
         let _merging = core.merging.lock();

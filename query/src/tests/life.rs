@@ -15,7 +15,8 @@ fn world() -> World {
          WITH (partition_by = '1 day')",
     );
     world.run(
-        "INSERT INTO t VALUES ('a', now() - interval '40 days', 1), ('a', now(), 2),
+        "INSERT INTO t (device, time, v) VALUES ('a', now() - interval '40 days', 1),
+         ('a', now(), 2),
          ('b', now() - interval '400 days', 3)",
     );
     world
@@ -31,9 +32,11 @@ fn retention_takes_effect_with_its_statement() {
     world.check("SELECT device, v FROM t ORDER BY time DESC LIMIT 1", &["a | 2.0"]);
     world.run("ALTER TABLE t SET (retention = '30 days')");
     world.check("SELECT count(*), max(v) FROM t", &["1 | 2.0"]);
-    // Late rows are dropped, and the tag tells.
-    let late = "INSERT INTO t VALUES ('c', now() - interval '35 days', 4), ('c', now(), 5)";
-    assert_eq!(world.run(late), "INSERT 0 1");
+    // Late rows are dropped and counted; they fail nobody.
+    let late = "INSERT INTO t (device, time, v)
+                VALUES ('c', now() - interval '35 days', 4), ('c', now(), 5)";
+    assert_eq!(world.run(late), "INSERT 0 2");
+    world.check("SELECT count(*) FROM t", &["2"]);
     world.check("SELECT value FROM sys.stats WHERE name = 'rows_expired'", &["1"]);
     world.run("ALTER TABLE t RESET (retention)");
     world.check("SELECT retention_seconds, cut FROM sys.tables", &["∅ | ∅"]);
@@ -75,9 +78,11 @@ fn archiving() -> (World, tempfile::TempDir) {
         "CREATE TABLE t (device text, time timestamptz, v float8, PRIMARY KEY (device, time))
          WITH (partition_by = '1 day', archive_after = '30 days')",
     );
-    world.run("INSERT INTO t VALUES ('a', '2020-01-01', 1), ('b', '2020-01-01', 2)");
+    world.run(
+        "INSERT INTO t (device, time, v) VALUES ('a', '2020-01-01', 1), ('b', '2020-01-01', 2)",
+    );
     world.run("VACUUM FULL t");
-    world.run("INSERT INTO t VALUES ('a', now(), 3)");
+    world.run("INSERT INTO t (device, time, v) VALUES ('a', now(), 3)");
     world.run("VACUUM FULL t");
     (world, folder)
 }
@@ -107,7 +112,7 @@ fn archived_partitions_answer_and_come_back() {
         &["archive | true", "hot | ∅"],
     );
     // A late row and a delete, hot beside it.
-    world.run("INSERT INTO t VALUES ('c', '2020-01-01 01:00', 4)");
+    world.run("INSERT INTO t (device, time, v) VALUES ('c', '2020-01-01 01:00:00', 4)");
     world.run("DELETE FROM t WHERE device = 'b'");
     let rows = ["a | 1.0", "a | 3.0", "c | 4.0"];
     world.check("SELECT device, v FROM t ORDER BY v", &rows);
@@ -134,9 +139,20 @@ fn archived_partitions_answer_and_come_back() {
 #[test]
 fn a_missing_object_is_named() {
     let (world, folder) = archiving();
-    world.engine.db().tend(tsdb::now_ns()).unwrap();
+    // Rows enough that they reach beyond the blocks kept with the index.
+    let row = |at: u64| {
+        let noise = at.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let noise = (noise ^ noise >> 31).wrapping_mul(0x94d0_49bb_1331_11eb) >> 11;
+        format!("('a', '2020-01-01 {:02}:{:02}:{:02}', {noise})", at / 3600, at / 60 % 60, at % 60)
+    };
+    let rows: Vec<String> = (1..=20_000).map(row).collect();
+    world.run(&format!("INSERT INTO t (device, time, v) VALUES {}", rows.join(", ")));
+    world.run("VACUUM FULL t");
+    assert_eq!(world.engine.db().tend(tsdb::now_ns()).unwrap().archived, 1);
     let object = objects(folder.path()).remove(0);
     std::fs::remove_file(&object).unwrap();
+    // What the index says needs no object.
+    world.check("SELECT count(*) FROM t WHERE time < '2021-01-01'", &["20002"]);
     world.check("SELECT v FROM t WHERE time > '2021-01-01'", &["3.0"]);
     let error = world.fails("SELECT device, v FROM t");
     let name = object.file_name().unwrap().to_str().unwrap();

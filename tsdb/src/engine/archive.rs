@@ -8,7 +8,7 @@
 //! A hot part that overlaps an archived one in time is newer than it: only such parts are moved,
 //! newest parts come back first, and merges keep to it (`plan::apart`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
 
@@ -33,6 +33,9 @@ const TOMBSTONES_MANY: usize = if cfg!(test) { 8 } else { 1024 };
 const RELIEF_NS: i64 = 3_600_000_000_000;
 /// Bytes of the disk that a part coming back leaves free.
 const FREE_BYTES_MIN: u64 = 64 << 20;
+
+/// Names of objects of parts whose upload has failed, by part.
+pub(crate) type Names = HashMap<u64, String>;
 
 /// The store that a table's parts move to; `None` if it archives nothing.
 fn store_of(core: &Core, table: &TableState) -> Option<String> {
@@ -65,7 +68,7 @@ pub(crate) fn due(parts: &[Arc<PartHandle>], before: i64, now: i64) -> Vec<Arc<P
 ///
 /// # Errors
 /// [`Error::Unavailable`] and others of the store or a damaged part: nothing has changed then.
-pub(crate) fn archive_table(core: &Core, id: TableId, now: i64) -> Result<u64> {
+pub(crate) fn archive_table(core: &Core, names: &mut Names, id: TableId, now: i64) -> Result<u64> {
     let mut moved = 0;
     loop {
         core.check_writable()?;
@@ -76,22 +79,21 @@ pub(crate) fn archive_table(core: &Core, id: TableId, now: i64) -> Result<u64> {
         let due = due(&table.parts, now.saturating_sub(age), now);
         let Some(part) = due.into_iter().next() else { return Ok(moved) };
         drop(state);
-        let object = upload(core, &url, &part.entry)?;
-        if install_archived(core, &part, object)? {
-            moved += 1;
-        }
+        let object = upload(core, names, &url, &part.entry)?;
+        let installed = install_archived(core, &part, object)?;
+        names.remove(&part.entry.id);
+        moved += u64::from(installed);
     }
 }
 
 /// Copies a part's stored bytes to the store and compares what comes back.
-fn upload(core: &Core, url: &str, entry: &PartEntry) -> Result<ObjectRef> {
+fn upload(core: &Core, names: &mut Names, url: &str, entry: &PartEntry) -> Result<ObjectRef> {
     let store = core.places.store(url)?;
     let path = files::part(entry.table, entry.id);
     let local = |e: io::Error| Error::io(format_args!("reading {path}"), &e);
     let mut file = core.places.stored().open(&path).map_err(local)?;
     let bytes = file.len().map_err(local)?;
-    let name = free_name(core, url, entry, bytes)?;
-    let object = ObjectRef { store: url.to_owned(), name, bytes };
+    let object = free_name(core, names, url, entry, bytes)?;
     let failed = |e: io::Error| Error::Unavailable(format!("object {object} cannot be made: {e}"));
     store.put(&object.name, &mut file).map_err(failed)?;
     let size = store.size(&object.name).map_err(failed)?;
@@ -108,20 +110,30 @@ fn prefix(core: &Core) -> Result<String> {
     Ok(format!("{}/archive/", lineage(core)?))
 }
 
-/// A name that no object of the version has, alive or dead.
-fn free_name(core: &Core, url: &str, entry: &PartEntry, bytes: u64) -> Result<String> {
+/// An object that the version does not know, alive or dead: the one of the last attempt if there
+/// was one, so that a store that takes objects but does not give them back is not filled.
+fn free_name(
+    core: &Core,
+    names: &mut Names,
+    url: &str,
+    entry: &PartEntry,
+    bytes: u64,
+) -> Result<ObjectRef> {
     let prefix = prefix(core)?;
     loop {
-        let serial = core.take_part_numbers(1);
-        let name = format!("{prefix}{:08}-{:016}-{serial:016}.part", entry.table, entry.id);
-        let object = ObjectRef { store: url.to_owned(), name, bytes };
+        let name = names.entry(entry.id).or_insert_with(|| {
+            let serial = core.take_part_numbers(1);
+            format!("{prefix}{:08}-{:016}-{serial:016}.part", entry.table, entry.id)
+        });
+        let object = ObjectRef { store: url.to_owned(), name: name.clone(), bytes };
         let taken = {
             let version = &core.version.lock().version;
             version.dead.contains_key(&object) || version.objects().any(|other| *other == object)
         };
         if !taken {
-            return Ok(object.name);
+            return Ok(object);
         }
+        names.remove(&entry.id);
     }
 }
 

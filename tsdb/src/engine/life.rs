@@ -38,6 +38,7 @@ pub struct Tended {
 pub(crate) struct Tending {
     /// Whether the stores hold nothing that no edit has named.
     swept: bool,
+    names: archive::Names,
 }
 
 /// Tends every table as of time `now`, ns since 1970.
@@ -54,7 +55,8 @@ pub(crate) fn tend(core: &Core, now: i64) -> Result<Tended> {
     }
     let mut failure = None;
     for table in tables {
-        tended.archived += note(archive::archive_table(core, table, now), &mut failure)?;
+        tended.archived +=
+            note(archive::archive_table(core, &mut tending.names, table, now), &mut failure)?;
         tended.restored += note(archive::relieve(core, table, now), &mut failure)?;
     }
     // A failed upload may have left an object behind.

@@ -8,7 +8,7 @@ use crate::tier::{Connector, MemoryObjects, Objects};
 use crate::types::*;
 use crate::{Command, Db, Error, Options, PartInfo, Result, ScanRequest, Selection};
 
-use super::life::{HOUR, batch, quarters, table, times, write};
+use super::life::{HOUR, batch, quarters, settings, table, times, write};
 use super::model::{Model, check, check_some};
 use super::random::Random;
 use super::seeds;
@@ -465,6 +465,32 @@ fn stores_that_fail_at_every_call() {
         at += 1;
     }
     assert!(at > 20, "{at} calls");
+}
+
+/// A store that takes objects and does not give them back gets one object a part, however often
+/// it is tried.
+#[test]
+fn attempts_do_not_pile_up() {
+    let (storage, store) = (prepared(), MemoryObjects::default());
+    let db = open(&storage, &store);
+    for _ in 0..5 {
+        // The upload goes through, what follows does not.
+        store.fail_after(Some(1));
+        assert!(db.tend(LATER).unwrap().failure.is_some());
+        store.fail_after(None);
+        assert_eq!((objects(&store), archived(&db, 1)), (1, 0));
+    }
+    assert_eq!(db.tend(LATER).unwrap().archived, 3);
+    assert_eq!(objects(&store), 3);
+    // Retention takes archived partitions like others, and their objects after the grace.
+    let options = TableOptions { archive_after_ns: Some(HOUR), ..settings(Some(3 * HOUR)) };
+    db.execute(Command::SetOptions { table: 1, options }).unwrap();
+    db.tend(7 * HOUR).unwrap();
+    assert_eq!(times(&db, 1), quarters(4..6));
+    db.merge_due().unwrap();
+    assert_eq!((archived(&db, 1), objects(&store)), (1, 3));
+    db.tend(crate::now_ns() + 120_000_000_000).unwrap();
+    assert_eq!(objects(&store), 1);
 }
 
 /// Every table of the database archives what it can.

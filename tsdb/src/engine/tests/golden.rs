@@ -231,6 +231,22 @@ fn delete_commands() {
     }
 }
 
+/// Settings with an archive of the table's own; without one they kept their bytes.
+#[test]
+fn settings_with_an_archive() {
+    let archive = Some("s3://plant/archive".to_owned());
+    let options = TableOptions { archive, archive_after_ns: Some(9), ..settings() };
+    let set = Prepared::Other(Command::SetOptions { table: 3, options: options.clone() });
+    let create = Prepared::Other(Command::CreateTable(NewTable { options, ..new_table() }));
+    let commands = vec![set, create];
+    let bytes = record::encode(&commands);
+    check(&bytes, "record-v0-archive");
+    assert_eq!(record::decode(&bytes).unwrap(), commands);
+    for cut in 0..bytes.len() {
+        assert!(record::decode(&bytes[..cut]).is_err(), "cut at {cut}");
+    }
+}
+
 /// The command of retention came later; the others kept their bytes.
 #[test]
 fn retain_commands() {

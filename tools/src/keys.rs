@@ -156,7 +156,13 @@ fn run(command: &str) -> std::result::Result<String, String> {
     loop {
         match child.try_wait().map_err(|error| error.to_string())? {
             Some(status) if status.success() => break,
-            Some(status) => return Err(format!("the command ended with {status}")),
+            Some(status) => {
+                // Too long an output breaks the pipe, and that is the better cause.
+                return match text.recv_timeout(Duration::from_secs(1)) {
+                    Ok(Err(error)) => Err(error.to_string()),
+                    _ => Err(format!("the command ended with {status}")),
+                };
+            }
             None if started.elapsed() > limit => {
                 child.kill().and_then(|()| child.wait()).map_err(|error| error.to_string())?;
                 return Err(format!("the command took over {COMMAND_SECONDS_MAX} s"));

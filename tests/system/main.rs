@@ -3,6 +3,7 @@
 mod commands;
 mod copy;
 mod crash;
+mod encrypted;
 mod hostile;
 mod login;
 mod psql;

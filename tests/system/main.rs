@@ -5,6 +5,7 @@ mod benches;
 mod commands;
 mod copy;
 mod crash;
+mod encrypted;
 mod hostile;
 mod login;
 mod memory;

@@ -31,3 +31,13 @@ pub fn note(mark: [u8; 16], nonce: [u8; 12], additional: &[u8], plain: &[u8]) {
     let before = SEEN.lock().unwrap_or_else(|e| e.into_inner()).insert((mark, nonce), text);
     assert!(before.is_none_or(|before| before == text), "a nonce has come again: {nonce:?}");
 }
+
+#[test]
+#[should_panic(expected = "a nonce has come again")]
+fn a_nonce_that_comes_again_is_noticed() {
+    let cipher = crate::crypto::cipher::Cipher::new(&[9; 32]).unwrap();
+    for text in [b"one", b"one", b"two"] {
+        let mut sealed = *text;
+        cipher.seal_in_place([7; 12], b"", &mut sealed).unwrap();
+    }
+}

@@ -1,8 +1,8 @@
 //! What all threads of an engine share, and the rules between them.
 //!
-//! Lock order: `tending`, then `flushing` or `merging`, then `version`, then `publishing`, then a table's last
-//! rows. `log` and `queue` are leaves: nothing is taken while one of them is held. Readers take
-//! no lock but the short one of a series index or last-row cache.
+//! Lock order: `tending`, then `flushing` or `merging`, then `version`, then `publishing`, then a
+//! table's last rows. `log` and `queue` are leaves: nothing is taken while one of them is held.
+//! Readers take no lock but the short one of a series index or last-row cache.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

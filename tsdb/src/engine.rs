@@ -383,7 +383,7 @@ impl Db {
                 core.fail("closing", &Error::Io("a thread of the engine panicked".into()));
             }
         }
-        // What a caller's thread still tends, flushes or merges ends before the folder is let go of.
+        // What a caller's thread still tends, flushes or merges ends before the folder's lock goes.
         let _tending = core.tending.lock();
         let _flushing = core.flushing.lock();
         let _merging = core.merging.lock();

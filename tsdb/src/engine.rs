@@ -335,8 +335,8 @@ impl Db {
         archive::restore_table(&self.core, table, times, hot_until)
     }
 
-    /// Looks after retention and archive as of time `now`, ns since 1970, as the background does from time to
-    /// time.
+    /// Looks after retention and archive as of time `now`, ns since 1970, as the background does
+    /// from time to time.
     ///
     /// # Errors
     /// [`Error::ReadOnly`] or [`Error::Closed`].

@@ -467,6 +467,68 @@ fn stores_that_fail_at_every_call() {
     assert!(at > 20, "{at} calls");
 }
 
+/// Writers, merges, moves there and back, and readers, all at once: no row is ever missing.
+#[test]
+fn moving_parts_harm_no_reader() {
+    use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+    let (storage, store) = (MemoryStorage::new(), MemoryObjects::default());
+    // Readers of older states may still want what is dead.
+    let archive_grace_seconds = 1_000_000_000;
+    let busy = Options { head_bytes_max: 4096, background: true, ..options(&store) };
+    let options = Options { archive_grace_seconds, ..busy };
+    let db = Db::open(Arc::new(storage.clone()), options).unwrap();
+    let id = table(&db, None);
+    archive_after(&db, id, Some(HOUR));
+    let (written, over) = (AtomicI64::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for hour in 0..60 {
+                write(&db, id, "a", &quarters(hour..hour + 1));
+                written.store((hour + 1) * 4, Ordering::SeqCst);
+                if hour % 3 == 0 {
+                    db.checkpoint().unwrap();
+                }
+            }
+            over.store(true, Ordering::SeqCst);
+        });
+        for worker in 0..2 {
+            let (db, over) = (&db, &over);
+            scope.spawn(move || {
+                let mut random = Random::new(worker);
+                while !over.load(Ordering::SeqCst) {
+                    match random.below(3) {
+                        0 => db.merge_full(None).unwrap(),
+                        1 => assert_eq!(db.tend(LATER).unwrap().failure, None),
+                        _ => {
+                            let from = random.below(60) as i64 * HOUR;
+                            let times = TimeRange::new(from, from + 5 * HOUR);
+                            db.restore(id, times, 0).unwrap();
+                        }
+                    }
+                }
+            });
+        }
+        while !over.load(Ordering::SeqCst) {
+            let least = written.load(Ordering::SeqCst);
+            let found = times(&db, id);
+            assert!(found.len() as i64 >= least, "{} rows of {least}", found.len());
+            assert_eq!(found, quarters(0..found.len() as i64 / 4));
+        }
+    });
+    assert_eq!(db.read_only(), None);
+    db.merge_full(None).unwrap();
+    db.tend(LATER).unwrap();
+    assert_eq!(times(&db, id), quarters(0..60));
+    db.tend(i64::MAX - 1).unwrap();
+    assert_eq!(objects(&store), archived(&db, id));
+    db.close().unwrap();
+    drop(db);
+    let db = open(&storage, &store);
+    assert_eq!(times(&db, id), quarters(0..60));
+    db.close().unwrap();
+    check_folder(&storage, "after the race");
+}
+
 /// A store that takes objects and does not give them back gets one object a part, however often
 /// it is tried.
 #[test]

@@ -243,7 +243,7 @@ impl Store for MemoryStore {
         state.position += 1;
         let apply = |command| state.apply(command, self.tables_max);
         let outcomes = commands.into_iter().map(apply).collect();
-        Ok(Committed { position: state.position, outcomes })
+        Ok(Committed { position: state.position, time: 0, outcomes })
     }
 
     fn limits(&self) -> StoreLimits {

@@ -79,7 +79,7 @@ fn a_server_is_backed_up_and_restored_to_moments() {
         "SELECT rto_seconds > 0, rpo_seconds, succeeded FROM sys.backups WHERE kind = 'drill'";
     wait_for(&server, sql, "t|0|t");
 
-    let early = ["restore", "--from", &store, "--data-dir", &path("early"), "--to"];
+    let early = ["restore", "--from", &store, "--data-dir", &path("early"), "--backup=2", "--to"];
     let early: Vec<&str> = early.into_iter().chain(["2020-01-01T00:00:00Z"]).collect();
     check(&alone(&early), 1, "", "later than that moment");
     let wrong = [&early[..early.len() - 1], &["yesterday"]].concat();

@@ -13,6 +13,7 @@ use crate::backup::{bar, moment, quoted};
 use crate::client::Connection;
 use crate::failure::{Failure, Result};
 use crate::import::time::format_ns;
+use crate::keys::{KeyArgs, sealed};
 
 /// What is restored.
 #[derive(Args, Clone, Debug)]
@@ -30,6 +31,9 @@ pub struct Source {
     /// Which database, if the store has backups of several: 32 hexadecimal digits.
     #[arg(long)]
     pub database: Option<String>,
+    /// Keys of the database, if it is encrypted.
+    #[command(flatten)]
+    pub keys: KeyArgs,
 }
 
 /// Arguments of `restore`.
@@ -91,11 +95,12 @@ fn restore(source: &Source, folder: &Path) -> Result<RestoreReport> {
     let objects = objects.map_err(|error| Failure::doing(&source.from, error))?;
     let storage = RealStorage::new(folder.to_path_buf());
     let storage = storage.map_err(|error| Failure::doing(&shown, error))?;
+    let keys = source.keys.ring()?;
     let bar = bar();
     let restored = tsdb::backup::restore(RestoreRequest {
         objects: &*objects,
         stored: Arc::new(storage),
-        unseal: &|stored| Ok(stored),
+        unseal: &|stored| Ok(sealed(stored, keys.clone())),
         lineage,
         number: source.backup,
         to,

@@ -15,16 +15,20 @@ fn backups_are_taken_and_shown() {
         "SELECT number, kind, succeeded, copied_files < files, position > 0, error, rto_seconds
          FROM sys.backups ORDER BY number",
         &[
-            "1 | full | t | f | t | ∅ | ∅",
-            "2 | incremental | t | t | t | ∅ | ∅",
-            "3 | full | t | f | t | ∅ | ∅",
+            "1 | full | true | false | true | ∅ | ∅",
+            "2 | incremental | true | true | true | ∅ | ∅",
+            "3 | full | true | false | true | ∅ | ∅",
         ],
     );
     world.check(
         "SELECT name, running, runs, failures, url IS NULL FROM sys.jobs",
-        &["backup | f | 3 | 0 | f", "prune | f | 0 | 0 | t", "archive log | f | 0 | 0 | t"],
+        &[
+            "backup | false | 3 | 0 | false",
+            "prune | false | 0 | 0 | true",
+            "archive log | false | 0 | 0 | true",
+        ],
     );
-    world.check("SELECT commit_time > '2024-01-01', archived_position FROM sys.log", &["t | ∅"]);
+    world.check("SELECT commit_time > '2024-01-01', archived_position FROM sys.log", &["true | ∅"]);
     std::fs::remove_dir_all(&store).unwrap();
 }
 
@@ -36,7 +40,10 @@ fn drills_are_noted() {
     world.run("BACKUP DRILLED FROM 'file:///b' WITH 'started=5000000000 rto=2' FAILED 'no store'");
     world.check(
         "SELECT kind, number, seconds, succeeded, error, rto_seconds, rpo_seconds FROM sys.backups",
-        &["drill | 3 | 2.0 | t | ∅ | 1.5 | 60.0", "drill | ∅ | 0.0 | f | no store | 2.0 | 0.0"],
+        &[
+            "drill | 3 | 2.0 | true | ∅ | 1.5 | 60.0",
+            "drill | ∅ | 0.0 | false | no store | 2.0 | 0.0",
+        ],
     );
     for wrong in ["rto", "rto=x", "rto=NaN", "size=4", "number=-1"] {
         let sql = format!("BACKUP DRILLED FROM 'x' WITH '{wrong}'");

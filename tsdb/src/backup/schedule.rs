@@ -125,7 +125,7 @@ pub(super) fn next(policy: &BackupPolicy, events: &[Event]) -> Due {
     };
     let full = after(newest(true), policy.full_seconds);
     let some = after(newest(false), policy.incremental_seconds);
-    let failed = events.iter().filter(ours).last().filter(|event| !event.succeeded());
+    let failed = events.iter().rfind(ours).filter(|event| !event.succeeded());
     let retry = failed.map_or(0, |event| event.finished.saturating_add(RETRY_NS));
     // One that is both is the full one.
     Due { at: full.min(some).max(retry), full: full <= some.max(retry) }

@@ -58,7 +58,7 @@ impl Summer {
     /// Takes more bytes.
     pub fn update(&mut self, mut bytes: &[u8]) {
         self.crc.update(bytes);
-        while self.bytes % 8 != 0
+        while !self.bytes.is_multiple_of(8)
             && let Some((byte, rest)) = bytes.split_first()
         {
             self.push(*byte);

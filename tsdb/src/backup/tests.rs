@@ -12,6 +12,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::backup::{BackupReport, RestoreReport, RestoreRequest, restore};
+use crate::crypto::tests::shape::shaped;
 use crate::engine::LogArchive;
 use crate::engine::tests::model::{Model, check};
 use crate::engine::tests::random::Random;
@@ -64,7 +65,7 @@ fn restore_into(
     restore(RestoreRequest {
         objects: store,
         stored,
-        unseal: &|stored| Ok(stored),
+        unseal: &|stored| Ok(shaped(stored)),
         lineage: None,
         number,
         to,
@@ -85,6 +86,7 @@ fn restored(
     let shared: Arc<dyn Storage> = Arc::new(storage.clone());
     let report = restore_into(Arc::clone(&shared), store, number, to)
         .unwrap_or_else(|error| panic!("{context}: {error}"));
+    let shared = shaped(shared);
     let findings = crate::engine::verify(&shared, |_| {}).unwrap();
     assert!(findings.iter().all(|f| f.damage.is_none()), "{context}: {findings:?}");
     let db = Db::open(shared, small_options(&mut Random::new(6), false)).unwrap();

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::Error;
+use crate::crypto::tests::shape::sealed;
 use crate::engine::tests::seeds;
 use crate::engine::tests::workload::{commit, maintain, open};
 
@@ -146,4 +147,9 @@ fn every_moment_can_be_restored() {
 #[test]
 fn every_moment_can_be_restored_while_threads_tidy() {
     seeds(100..106).for_each(|seed| run(seed, 4, true));
+}
+
+#[test]
+fn every_moment_of_an_encrypted_database_can_be_restored() {
+    sealed(|| seeds(200..206).for_each(|seed| run(seed, 4, false)));
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use crate::crypto::tests::shape::{sealed, shaped};
 use crate::io::{FaultPlan, FaultyStorage, MemoryStorage, Storage};
 use crate::tier::{Connector, MemoryObjects, Objects};
 use crate::types::*;
@@ -50,7 +51,7 @@ fn options(store: &MemoryObjects) -> Options {
 }
 
 fn open(storage: &MemoryStorage, store: &MemoryObjects) -> Arc<Db> {
-    Db::open(Arc::new(storage.clone()), options(store)).unwrap()
+    Db::open(shaped(Arc::new(storage.clone())), options(store)).unwrap()
 }
 
 fn archive_after(db: &Db, id: TableId, age: Option<i64>) {
@@ -106,11 +107,11 @@ fn try_times(db: &Db, id: TableId, range: TimeRange) -> Result<usize> {
 
 /// The data folder names what the version does and nothing else.
 fn check_folder(storage: &MemoryStorage, context: &str) {
-    let named = crate::engine::version::FoundVersion::read(storage).unwrap().version.files();
+    let shared = shaped(Arc::new(storage.clone()));
+    let named = crate::engine::version::FoundVersion::read(&*shared).unwrap().version.files();
     for name in storage.list("parts").unwrap() {
         assert!(named.contains(&format!("parts/{name}")), "{context}: {name} is left over");
     }
-    let shared: Arc<dyn Storage> = Arc::new(storage.clone());
     let findings = crate::engine::verify(&shared, |_| {}).unwrap();
     assert!(findings.iter().all(|f| f.damage.is_none()), "{context}: {findings:?}");
 }
@@ -282,7 +283,7 @@ fn an_outage_stops_only_what_needs_the_object() {
         ..options(&store)
     };
     db.close().unwrap();
-    let db = Db::open(Arc::new(storage.clone()), strange).unwrap();
+    let db = Db::open(shaped(Arc::new(storage.clone())), strange).unwrap();
     assert!(try_times(&db, id, TimeRange::ALL).unwrap_err().to_string().contains("folder"));
 }
 
@@ -425,7 +426,7 @@ fn crash_images_at_every_operation() {
         let (storage, store) = (start.copy(), MemoryObjects::default());
         let faulty = FaultyStorage::new(Arc::new(storage.clone()));
         faulty.set_plan(FaultPlan::CrashAt(at));
-        let shared: Arc<dyn Storage> = Arc::new(faulty.clone());
+        let shared: Arc<dyn Storage> = shaped(Arc::new(faulty.clone()));
         if let Ok(db) = Db::open(shared, options(&store)) {
             let done = script(&db);
             assert!(done.is_ok() || faulty.struck(), "{done:?}");
@@ -438,6 +439,32 @@ fn crash_images_at_every_operation() {
         at += 1;
     }
     assert!(at > 200, "{at} operations");
+}
+
+#[test]
+fn crash_images_at_every_operation_of_sealed_files() {
+    sealed(crash_images_at_every_operation);
+}
+
+#[test]
+fn archived_parts_of_encrypted_databases_answer() {
+    sealed(closed_partitions_move_and_answer);
+    sealed(the_index_is_here);
+    // Objects are as sealed as files: none holds what is the same in every plain part.
+    let (plain, store) = (MemoryObjects::default(), MemoryObjects::default());
+    for (store, seals) in [(&plain, false), (&store, true)] {
+        let archive = || {
+            let db = open(&MemoryStorage::new(), store);
+            hours(&db, 3);
+            assert_eq!(db.tend(LATER).unwrap().archived, 3);
+        };
+        if seals { sealed(archive) } else { archive() }
+    }
+    let begins = |store: &MemoryObjects| {
+        let (name, _) = store.list("").unwrap().swap_remove(0);
+        store.get(&name, 0..8).unwrap()
+    };
+    assert_ne!(begins(&plain), begins(&store));
 }
 
 #[test]
@@ -476,7 +503,7 @@ fn moving_parts_harm_no_reader() {
     let archive_grace_seconds = 1_000_000_000;
     let busy = Options { head_bytes_max: 4096, background: true, ..options(&store) };
     let options = Options { archive_grace_seconds, ..busy };
-    let db = Db::open(Arc::new(storage.clone()), options).unwrap();
+    let db = Db::open(shaped(Arc::new(storage.clone())), options).unwrap();
     let id = table(&db, None);
     archive_after(&db, id, Some(HOUR));
     let (written, over) = (AtomicI64::new(0), AtomicBool::new(false));
@@ -577,7 +604,8 @@ fn run(seed: u64) {
     let mut random = Random::new(seed);
     let (storage, store) = (MemoryStorage::new(), MemoryObjects::default());
     let options = with_store(small_options(&mut random, false), &store);
-    let open = |storage: &MemoryStorage| Db::open(Arc::new(storage.clone()), options.clone());
+    let open =
+        |storage: &MemoryStorage| Db::open(shaped(Arc::new(storage.clone())), options.clone());
     let mut db = open(&storage).unwrap();
     let mut model = Model::default();
     for step in 0..70 {
@@ -619,4 +647,9 @@ fn run(seed: u64) {
 #[test]
 fn hot_and_archived_rows_are_the_model() {
     seeds(3000..3080).for_each(run);
+}
+
+#[test]
+fn hot_and_archived_rows_of_encrypted_databases_are_the_model() {
+    sealed(|| seeds(1000..1010).for_each(run));
 }

@@ -9,11 +9,13 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
+mod cloud;
 mod folder;
 mod memory;
 #[cfg(test)]
 mod tests;
 
+pub use cloud::CloudConnector;
 pub use folder::FolderObjects;
 pub use memory::MemoryObjects;
 

@@ -23,7 +23,9 @@ impl Folder {
         }
         let storage = RealStorage::new(path.to_path_buf())
             .map_err(|error| Failure::doing(path.display(), error))?;
-        let db = Db::open(keys.unlock(Arc::new(storage))?, tsdb::Options::default())?;
+        let connector = Arc::new(crate::objects::CloudConnector::default());
+        let options = tsdb::Options { connector, ..tsdb::Options::default() };
+        let db = Db::open(keys.unlock(Arc::new(storage))?, options)?;
         Ok(Folder { db })
     }
 

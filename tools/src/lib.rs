@@ -13,6 +13,7 @@ pub mod import;
 mod inspect;
 pub mod keys;
 mod logging;
+mod objects;
 pub mod process;
 mod restore;
 mod serve;

@@ -14,6 +14,7 @@ use crate::client::Connection;
 use crate::failure::{Failure, Result};
 use crate::import::time::format_ns;
 use crate::keys::{KeyArgs, sealed};
+use crate::objects::CloudConnector;
 
 /// What is restored.
 #[derive(Args, Clone, Debug)]
@@ -90,7 +91,11 @@ fn restore(source: &Source, folder: &Path) -> Result<RestoreReport> {
     let to = source.to.as_deref().map(moment).transpose()?;
     let lineage = source.database.as_deref().map(str::parse::<Lineage>).transpose()?;
     // How much of the log is replayed between two flushes: what memory holds.
-    let options = tsdb::Options { log_bytes_max: 256 << 20, ..tsdb::Options::default() };
+    let options = tsdb::Options {
+        log_bytes_max: 256 << 20,
+        connector: Arc::new(CloudConnector::default()),
+        ..tsdb::Options::default()
+    };
     let objects = options.connector.connect(&source.from);
     let objects = objects.map_err(|error| Failure::doing(&source.from, error))?;
     let storage = RealStorage::new(folder.to_path_buf());

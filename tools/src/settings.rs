@@ -196,6 +196,7 @@ impl Settings {
         options.archive_cache_bytes_max = self.number("archive_cache_bytes_max");
         options.archive_grace_seconds = self.number("archive_grace_seconds");
         options.life_interval_seconds = self.number("life_interval_seconds");
+        options.connector = std::sync::Arc::new(crate::objects::CloudConnector::default());
         options.merge_fan_in = self.number("merge_fan_in") as usize;
         let day = |name| parse_day_ns(self.text(name)).unwrap_or(0);
         options.times = tsdb::types::TimeRange::new(day("time_min"), day("time_max"));

@@ -10,12 +10,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 pub(crate) mod blocks;
+mod conformance;
 pub(crate) mod file;
 mod folder;
 mod memory;
 #[cfg(test)]
 mod tests;
 
+pub use conformance::check_conformance;
 pub use folder::FolderObjects;
 pub use memory::MemoryObjects;
 
@@ -104,7 +106,10 @@ impl Connector for FolderConnector {
 }
 
 /// Refuses names that could leave the store or name one object in two ways.
-fn check_name(name: &str) -> io::Result<()> {
+///
+/// # Errors
+/// `InvalidInput`.
+pub fn check_name(name: &str) -> io::Result<()> {
     let bad = |part: &str| part.is_empty() || part == "." || part == "..";
     if name.split('/').any(bad) || name.contains(['\\', '\0']) {
         let why = format!("not a name of an object: {name:?}");
@@ -113,8 +118,11 @@ fn check_name(name: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// A range's start and length for `buf`s, checked.
-fn span(range: &Range<u64>) -> io::Result<usize> {
+/// Length of a range.
+///
+/// # Errors
+/// `InvalidInput` for one that ends before it begins.
+pub fn span(range: &Range<u64>) -> io::Result<usize> {
     range
         .end
         .checked_sub(range.start)

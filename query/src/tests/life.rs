@@ -88,7 +88,8 @@ fn archiving() -> (World, tempfile::TempDir) {
 }
 
 fn objects(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
-    let databases = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let databases = std::fs::read_dir(folder).unwrap();
+    let databases = databases.map(|entry| entry.unwrap().path().join("archive"));
     let files = databases.flat_map(|database| std::fs::read_dir(database).unwrap());
     files.map(|entry| entry.unwrap().path()).collect()
 }

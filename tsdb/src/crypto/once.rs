@@ -92,15 +92,18 @@ impl OnceFile {
 
     /// Fills `buf` from pages on disk. `last` is the number of the last page, if the file has one.
     fn read_pages(&self, offset: u64, buf: &mut [u8], last: Option<(u64, u64)>) -> io::Result<()> {
-        SCRATCH.with_borrow_mut(|(sealed, piece)| {
-            let (mut at, mut rest) = (offset, buf);
-            while !rest.is_empty() {
-                let done = self.read_batch(at, rest, last, sealed, piece)?;
+        // Taken, not borrowed: what lies below may be a sealed file too (an archived part's index).
+        let (mut sealed, mut piece) = SCRATCH.take();
+        let (mut at, mut rest) = (offset, buf);
+        let mut read = Ok(());
+        while !rest.is_empty() && read.is_ok() {
+            read = self.read_batch(at, rest, last, &mut sealed, &mut piece).map(|done| {
                 at += done as u64;
-                rest = rest.get_mut(done..).unwrap_or_default();
-            }
-            Ok(())
-        })
+                rest = std::mem::take(&mut rest).get_mut(done..).unwrap_or_default();
+            });
+        }
+        SCRATCH.set((sealed, piece));
+        read
     }
 
     /// Reads and opens some pages at once; gives how many bytes of `buf` are filled.

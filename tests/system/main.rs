@@ -7,7 +7,6 @@ mod copy;
 mod crash;
 mod encrypted;
 mod hostile;
-mod life;
 mod login;
 mod memory;
 mod psql;

@@ -143,8 +143,7 @@ impl Decimals {
     /// The value in units of the last decimal, if it has one that is near enough.
     #[inline]
     fn find(&mut self, magnitude: f64) -> Option<u64> {
-        for decimals in self.decimals..=DECIMALS_MAX {
-            let power = POWERS[decimals];
+        for (decimals, power) in POWERS.iter().enumerate().skip(self.decimals) {
             let scaled = (magnitude * power + 0.5) as u64;
             if scaled as f64 / power == magnitude {
                 self.decimals = decimals;

@@ -20,7 +20,8 @@ fn defaults_are_valid_and_are_the_engines_own() {
     for option in OPTIONS {
         parse::normalise(option, option.default).unwrap();
     }
-    // Limits of memory follow from the machine; all else is the engine's own default.
+    // Limits of memory follow from the machine, and the clouds' client is ours to give; all else
+    // is the engine's own default.
     let (ours, engine) = (settings.engine(), tsdb::Options::default());
     let engine = tsdb::Options {
         head_bytes_max: ours.head_bytes_max,
@@ -29,6 +30,7 @@ fn defaults_are_valid_and_are_the_engines_own() {
         cache_bytes_max: ours.cache_bytes_max,
         blocks_bytes_max: ours.blocks_bytes_max,
         series_bytes_max: ours.series_bytes_max,
+        connector: ours.connector.clone(),
         ..engine
     };
     assert_eq!(format!("{ours:?}"), format!("{engine:?}"));

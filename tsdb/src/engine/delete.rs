@@ -182,7 +182,8 @@ fn run_end(set: &Bitmap, first: u32) -> u32 {
 
 fn set(reader: &mut Reader<'_>) -> Result<Bitmap> {
     let runs = reader.u32()? as usize;
-    if runs == 0 || runs > BATCH_ROWS_MAX {
+    // First numbers ascend, so that several take a byte each: nothing is allocated for more.
+    if runs == 0 || runs > BATCH_ROWS_MAX || (runs > 1 && runs > reader.left()) {
         return Err(reader.error("a set of series without runs, or with too many"));
     }
     let firsts = narrow::ints(reader, runs)?;
@@ -214,7 +215,9 @@ fn put_points(out: &mut Vec<u8>, series: &[u32], times: &[i64]) {
 fn points(reader: &mut Reader<'_>) -> Result<Selection> {
     let rows = reader.u32()? as usize;
     let groups = reader.u32()? as usize;
-    if rows == 0 || rows > BATCH_ROWS_MAX || groups > rows {
+    // No row is named twice, so that of several either series or times take a byte each.
+    let too_many = rows > BATCH_ROWS_MAX || (rows > 1 && rows > reader.left());
+    if rows == 0 || too_many || groups > rows {
         return Err(reader.error("no rows, or more rows or series than a record carries"));
     }
     let numbers = narrow::ints(reader, groups)?;
@@ -265,6 +268,16 @@ mod tests {
             first += length + 1 + length % 3;
         }
         comes_back(&Bitmap::from_range(SERIES_MAX - 3..SERIES_MAX));
+    }
+
+    /// Integers of width 0 take no bytes: a count must not be believed for their sake.
+    #[test]
+    fn counts_that_cannot_be_are_refused() {
+        let most = (BATCH_ROWS_MAX as u32).to_le_bytes();
+        let zeros = [&most[..], &[0; 64]].concat();
+        assert!(super::set(&mut Reader::new(&zeros, "test")).is_err());
+        let points = [&most[..], &most, &[0; 64]].concat();
+        assert!(super::points(&mut Reader::new(&points, "test")).is_err());
     }
 
     /// A few bytes name a billion series: writing them must not take a step for each.

@@ -66,6 +66,7 @@ fn merge_table(
     let ageing = Ageing::new(&table.schema.options, newest);
     let situation = Situation {
         parts: &entries,
+        archived: &archived,
         partition_ns,
         newest,
         fan_in,

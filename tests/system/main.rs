@@ -11,6 +11,7 @@ mod login;
 mod memory;
 mod psql;
 mod python;
+mod quarantine;
 mod restart;
 mod server;
 mod simulated;

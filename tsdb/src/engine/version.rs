@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::deletes::Tombstone;
 use crate::error::{Error, Result};
 use crate::io::{File, Storage};
+use crate::part::BadBlock;
 use crate::types::{TableId, TimeRange};
 
 use super::bytes::{Reader, option_i64, put_bytes, put_option_i64};
@@ -19,7 +20,7 @@ use super::files;
 /// The last byte is the version of the format.
 const MAGIC: &[u8; 7] = b"MRVERS\x00";
 /// The version that is written; readers take it and those before.
-const FORMAT: u8 = 3;
+pub(crate) const FORMAT: u8 = 4;
 /// Tests see many snapshots.
 const EDITS_BYTES_MAX: u64 = if cfg!(test) { 1 << 10 } else { 4 << 20 };
 const EDIT_BYTES_MAX: usize = 256 << 20;
@@ -84,6 +85,11 @@ pub struct TableFiles {
     pub tombstones: BTreeMap<u64, Arc<Tombstone>>,
     /// Rows before this time are refused, as of `flushed` (retention).
     pub cut: Option<i64>,
+    /// Blocks that could not be read, by number of the part or last-row part.
+    pub bad: BTreeMap<u64, Vec<BadBlock>>,
+    /// Last rows may have been left out for want of bad blocks: a series without one has to be
+    /// looked up.
+    pub scarred: bool,
 }
 
 /// One step of the edit log. All lists of an edit take effect together.
@@ -112,6 +118,12 @@ pub struct Edit {
     pub dead: Vec<(ObjectRef, i64)>,
     /// Dead objects that were deleted.
     pub collected: Vec<ObjectRef>,
+    /// Blocks of parts and last-row parts that could not be read: `(table, part, block)`.
+    pub bad: Vec<(TableId, u64, BadBlock)>,
+    /// Parts and last-row parts that are sound again: `(table, part)`.
+    pub sound: Vec<(TableId, u64)>,
+    /// Tables whose last rows may lack some.
+    pub scarred: Vec<TableId>,
     /// When the edit was made, ns since 1970; the death of the objects of parts that go.
     pub time: i64,
     /// Part numbers below this one were used; 0 says nothing.
@@ -141,7 +153,9 @@ impl Version {
         self.log_first = self.log_first.max(edit.log_first);
         let mut dying: Vec<ObjectRef> = Vec::new();
         for (table, id) in &edit.remove {
-            if let Some(part) = self.tables.get_mut(table).and_then(|t| t.parts.remove(id)) {
+            let Some(files) = self.tables.get_mut(table) else { continue };
+            files.bad.remove(id);
+            if let Some(part) = files.parts.remove(id) {
                 gone.push(part.file());
                 dying.extend(part.object);
             }
@@ -158,8 +172,11 @@ impl Version {
         }
         for (table, id) in &edit.last {
             self.next_part = self.next_part.max(id + 1);
-            let old = self.tables.entry(*table).or_default().last.replace(*id);
-            gone.extend(old.map(|old| files::last(*table, old)));
+            let files = self.tables.entry(*table).or_default();
+            if let Some(old) = files.last.replace(*id) {
+                files.bad.remove(&old);
+                gone.push(files::last(*table, old));
+            }
         }
         for (table, tombstone) in &edit.hide {
             let tombstones = &mut self.tables.entry(*table).or_default().tombstones;
@@ -171,6 +188,7 @@ impl Version {
         for (table, cut) in &edit.cuts {
             self.tables.entry(*table).or_default().cut = *cut;
         }
+        self.quarantine(edit);
         for table in &edit.drop {
             if let Some(files) = self.tables.remove(table) {
                 gone.extend(names(*table, &files));
@@ -183,6 +201,30 @@ impl Version {
             self.dead.remove(object);
         }
         gone
+    }
+
+    /// Takes in what an edit says of bad blocks. What has gone meanwhile is passed over.
+    fn quarantine(&mut self, edit: &Edit) {
+        for (table, id) in &edit.sound {
+            if let Some(files) = self.tables.get_mut(table) {
+                files.bad.remove(id);
+            }
+        }
+        for (table, id, block) in &edit.bad {
+            let Some(files) = self.tables.get_mut(table) else { continue };
+            if !files.parts.contains_key(id) && files.last != Some(*id) {
+                continue;
+            }
+            let blocks = files.bad.entry(*id).or_default();
+            if !blocks.iter().any(|known| known.same_place(block)) {
+                blocks.push(block.clone());
+            }
+        }
+        for table in &edit.scarred {
+            if let Some(files) = self.tables.get_mut(table) {
+                files.scarred = true;
+            }
+        }
     }
 
     /// The objects that parts lie in.
@@ -198,9 +240,19 @@ impl Version {
 
     /// A version log of this version alone.
     pub(crate) fn snapshot_bytes(&self) -> Vec<u8> {
+        self.snapshot_of(FORMAT)
+    }
+
+    /// The same in an older format, as far as that can say it.
+    #[cfg(test)]
+    pub(crate) fn snapshot_of_format(&self, format: u8) -> Vec<u8> {
+        self.snapshot_of(format)
+    }
+
+    fn snapshot_of(&self, format: u8) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
-        bytes.push(FORMAT);
-        bytes.extend_from_slice(&frame(&self.as_edit().encode()));
+        bytes.push(format);
+        bytes.extend_from_slice(&frame(&self.as_edit().encode_as(format)));
         bytes
     }
 
@@ -237,6 +289,10 @@ impl Version {
             edit.last.extend(files.last.map(|id| (*table, id)));
             edit.hide.extend(files.tombstones.values().map(|t| (*table, Arc::clone(t))));
             edit.cuts.extend(files.cut.map(|cut| (*table, Some(cut))));
+            for (id, blocks) in &files.bad {
+                edit.bad.extend(blocks.iter().map(|block| (*table, *id, block.clone())));
+            }
+            edit.scarred.extend(files.scarred.then_some(*table));
         }
         edit.dead.extend(self.dead.iter().map(|(object, since)| (object.clone(), *since)));
         edit
@@ -268,8 +324,14 @@ impl PartEntry {
 impl Edit {
     /// Encodes the edit in the newest format.
     pub fn encode(&self) -> Vec<u8> {
+        self.encode_as(FORMAT)
+    }
+
+    /// Encodes the edit in a format, without what that cannot say.
+    pub(crate) fn encode_as(&self, format: u8) -> Vec<u8> {
+        let (deletes, life, quarantine) = (format >= 2, format >= 3, format >= 4);
         let mut out = Vec::new();
-        put_list(&mut out, &self.add, put_part);
+        put_list(&mut out, &self.add, |out, part| put_part(out, part, format));
         put_list(&mut out, &self.remove, |out, (table, id)| {
             out.extend_from_slice(&table.to_le_bytes());
             out.extend_from_slice(&id.to_le_bytes());
@@ -289,25 +351,34 @@ impl Edit {
             out.extend_from_slice(&id.to_le_bytes());
         });
         put_list(&mut out, &self.drop, |out, table| out.extend_from_slice(&table.to_le_bytes()));
-        put_list(&mut out, &self.hide, |out, (table, tombstone)| {
-            out.extend_from_slice(&table.to_le_bytes());
-            out.extend_from_slice(&tombstone.position.to_le_bytes());
-            delete::put_selections(out, &tombstone.selections);
-        });
-        put_list(&mut out, &self.clear, |out, (table, position)| {
-            out.extend_from_slice(&table.to_le_bytes());
-            out.extend_from_slice(&position.to_le_bytes());
-        });
-        put_list(&mut out, &self.cuts, |out, (table, cut)| {
-            out.extend_from_slice(&table.to_le_bytes());
-            put_option_i64(out, *cut);
-        });
-        put_list(&mut out, &self.dead, |out, (object, since)| {
-            put_object(out, object);
-            out.extend_from_slice(&since.to_le_bytes());
-        });
-        put_list(&mut out, &self.collected, put_object);
-        out.extend_from_slice(&self.time.to_le_bytes());
+        if deletes {
+            put_list(&mut out, &self.hide, |out, (table, tombstone)| {
+                out.extend_from_slice(&table.to_le_bytes());
+                out.extend_from_slice(&tombstone.position.to_le_bytes());
+                delete::put_selections(out, &tombstone.selections);
+            });
+            put_list(&mut out, &self.clear, put_numbered);
+        }
+        if life {
+            put_list(&mut out, &self.cuts, |out, (table, cut)| {
+                out.extend_from_slice(&table.to_le_bytes());
+                put_option_i64(out, *cut);
+            });
+            put_list(&mut out, &self.dead, |out, (object, since)| {
+                put_object(out, object);
+                out.extend_from_slice(&since.to_le_bytes());
+            });
+            put_list(&mut out, &self.collected, put_object);
+        }
+        if quarantine {
+            put_list(&mut out, &self.sound, put_numbered);
+            put_list(&mut out, &self.bad, put_bad);
+            let tables = &self.scarred;
+            put_list(&mut out, tables, |out, table| out.extend_from_slice(&table.to_le_bytes()));
+        }
+        if life {
+            out.extend_from_slice(&self.time.to_le_bytes());
+        }
         out.extend_from_slice(&self.next_part.to_le_bytes());
         out.extend_from_slice(&self.log_first.to_le_bytes());
         out
@@ -321,6 +392,7 @@ impl Edit {
         let mut reader = Reader::new(bytes, "version edit");
         let deletes = format >= 2;
         let life = format >= 3;
+        let quarantine = format >= 4;
         let edit = Edit {
             add: list(&mut reader, 78, |r| part(r, format))?,
             remove: list(&mut reader, 12, |r| Ok((r.u32()?, r.u64()?)))?,
@@ -342,6 +414,12 @@ impl Edit {
                 false => Vec::new(),
             },
             collected: if life { list(&mut reader, 16, object)? } else { Vec::new() },
+            sound: match quarantine {
+                true => list(&mut reader, 12, |r| Ok((r.u32()?, r.u64()?)))?,
+                false => Vec::new(),
+            },
+            bad: if quarantine { list(&mut reader, BAD_BYTES_MIN, bad)? } else { Vec::new() },
+            scarred: if quarantine { list(&mut reader, 4, |r| r.u32())? } else { Vec::new() },
             time: if life { reader.i64()? } else { 0 },
             next_part: reader.u64()?,
             log_first: reader.u64()?,
@@ -349,6 +427,11 @@ impl Edit {
         reader.end()?;
         Ok(edit)
     }
+}
+
+fn put_numbered(out: &mut Vec<u8>, (table, number): &(TableId, u64)) {
+    out.extend_from_slice(&table.to_le_bytes());
+    out.extend_from_slice(&number.to_le_bytes());
 }
 
 fn put_list<T>(out: &mut Vec<u8>, list: &[T], put: impl Fn(&mut Vec<u8>, &T)) {
@@ -365,7 +448,7 @@ fn list<T>(
     (0..count).map(|_| read(reader)).collect()
 }
 
-fn put_part(out: &mut Vec<u8>, part: &PartEntry) {
+fn put_part(out: &mut Vec<u8>, part: &PartEntry, format: u8) {
     out.extend_from_slice(&part.id.to_le_bytes());
     out.extend_from_slice(&part.table.to_le_bytes());
     out.push(part.level);
@@ -378,16 +461,60 @@ fn put_part(out: &mut Vec<u8>, part: &PartEntry) {
     }
     out.extend_from_slice(&part.rows.to_le_bytes());
     out.extend_from_slice(&part.bytes.to_le_bytes());
-    out.extend_from_slice(&part.deletes_applied.to_le_bytes());
-    out.push(u8::from(part.object.is_some()));
-    part.object.iter().for_each(|object| put_object(out, object));
-    out.extend_from_slice(&part.hot_until.to_le_bytes());
+    if format >= 2 {
+        out.extend_from_slice(&part.deletes_applied.to_le_bytes());
+    }
+    if format >= 3 {
+        out.push(u8::from(part.object.is_some()));
+        part.object.iter().for_each(|object| put_object(out, object));
+        out.extend_from_slice(&part.hot_until.to_le_bytes());
+    }
 }
 
 fn put_object(out: &mut Vec<u8>, object: &ObjectRef) {
     put_bytes(out, object.store.as_bytes());
     put_bytes(out, object.name.as_bytes());
     out.extend_from_slice(&object.bytes.to_le_bytes());
+}
+
+/// Bytes of a bad block without its cause.
+const BAD_BYTES_MIN: usize = 70;
+/// Says that a bad block is of no row group.
+const NO_GROUP: u32 = u32::MAX;
+
+fn put_bad(out: &mut Vec<u8>, (table, id, block): &(TableId, u64, BadBlock)) {
+    out.extend_from_slice(&table.to_le_bytes());
+    out.extend_from_slice(&id.to_le_bytes());
+    out.extend_from_slice(&block.group.unwrap_or(NO_GROUP).to_le_bytes());
+    // Columns are counted from 1.
+    out.extend_from_slice(&block.column.unwrap_or(0).to_le_bytes());
+    out.extend_from_slice(&block.offset.to_le_bytes());
+    out.extend_from_slice(&block.len.to_le_bytes());
+    out.extend_from_slice(&block.series.0.to_le_bytes());
+    out.extend_from_slice(&block.series.1.to_le_bytes());
+    for number in [block.times.min, block.times.max, block.since] {
+        out.extend_from_slice(&number.to_le_bytes());
+    }
+    put_bytes(out, block.cause.as_bytes());
+}
+
+fn bad(reader: &mut Reader<'_>) -> Result<(TableId, u64, BadBlock)> {
+    let (table, id) = (reader.u32()?, reader.u64()?);
+    let (group, column) = (reader.u32()?, reader.u16()?);
+    let block = BadBlock {
+        group: (group != NO_GROUP).then_some(group),
+        column: (column != 0).then_some(column),
+        offset: reader.u64()?,
+        len: reader.u64()?,
+        series: (reader.u32()?, reader.u32()?),
+        times: TimeRange::new(reader.i64()?, reader.i64()?),
+        since: reader.i64()?,
+        cause: reader.text()?,
+    };
+    if block.series.0 > block.series.1 {
+        return Err(reader.error("a bad block whose series fall"));
+    }
+    Ok((table, id, block))
 }
 
 fn object(reader: &mut Reader<'_>) -> Result<ObjectRef> {

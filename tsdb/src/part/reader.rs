@@ -8,7 +8,8 @@ use std::sync::{Arc, OnceLock};
 
 use super::blocks::Blocks;
 use super::cache::{Cache, CacheBudget, Decoded, SectionKey};
-use super::format::{Footer, HEADER_BYTES, Header, PageEntry, TRAILER_BYTES, Trailer};
+use super::damage::{BadBlock, Damage, cause};
+use super::format::{Footer, HEADER_BYTES, Header, PageEntry, TRAILER_BYTES, Trailer, VERSION};
 use super::index::{
     BlockEntry, ColumnStats, GroupEntry, Lead, Section, decode_blocks, decode_column_stats,
     decode_lead,
@@ -17,7 +18,7 @@ use super::zones::{ZoneRows, ZoneStats};
 use super::{PartMeta, TextRange};
 use crate::error::{Error, Result};
 use crate::io::{File, Storage};
-use crate::types::{ColumnId, PhysicalType, SeriesRows, TimeRange};
+use crate::types::{ColumnId, PhysicalType, SeriesRows, TimeRange, now_ns};
 
 /// An open part. Header, footer and the table of index pages are resident; the pages themselves
 /// are read when asked for and cached until [`Part::trim`].
@@ -34,6 +35,10 @@ pub struct Part {
     number: u64,
     /// Where decoded columns are kept, if they are.
     blocks: OnceLock<Arc<Blocks>>,
+    /// What could not be read.
+    damage: Damage,
+    /// Why nothing of the file can be read, if it could not even be opened.
+    unopened: Option<String>,
 }
 
 /// Numbers of open parts.
@@ -141,6 +146,9 @@ impl Part {
         }
         let mut header = [0; HEADER_BYTES];
         file.read_at(0, &mut header).map_err(io)?;
+        if let Some(version) = Header::newer(&header) {
+            return Err(Error::newer(path, "part", u32::from(version), u32::from(VERSION)));
+        }
         let header = Header::decode(&header).map_err(|e| at(path, 0, e))?;
         let trailer_offset = len - TRAILER_BYTES as u64;
         let mut trailer = [0; TRAILER_BYTES];
@@ -177,7 +185,122 @@ impl Part {
             cache: Arc::default(),
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             blocks: OnceLock::new(),
+            damage: Damage::default(),
+            unopened: None,
         })
+    }
+
+    /// Stands for a part that could not be opened: whoever reads it gets the cause.
+    pub fn unopened(path: &str, meta: PartMeta, file: Arc<dyn File>, cause: &str) -> Part {
+        let (series_min, series_max) = (meta.series_min, meta.series_max);
+        let footer = Footer {
+            rows: meta.rows,
+            series_count: meta.series_count,
+            series_min,
+            series_max,
+            times: meta.times,
+            key_bytes: 0,
+            columns: Vec::new(),
+            pages: Vec::new(),
+        };
+        let part = Part {
+            path: path.to_owned(),
+            file,
+            footer,
+            meta,
+            page_starts: vec![0],
+            cache: Arc::default(),
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
+            blocks: OnceLock::new(),
+            damage: Damage::default(),
+            unopened: Some(cause.to_owned()),
+        };
+        part.damage.note(part.whole(cause), false, || part.whole(cause));
+        part
+    }
+
+    /// Whether the file could not be opened.
+    pub fn is_unopened(&self) -> bool {
+        self.unopened.is_some()
+    }
+
+    /// What could not be read so far.
+    pub fn damage(&self) -> &Damage {
+        &self.damage
+    }
+
+    /// Takes in what was found bad before the part was opened.
+    pub fn remember(&self, block: &BadBlock) {
+        self.damage.note(block.clone(), true, || self.whole(&block.cause));
+    }
+
+    /// Takes in what another reader of the file found bad.
+    pub fn found(&self, block: BadBlock) {
+        let cause = block.cause.clone();
+        self.damage.note(block, false, || self.whole(&cause));
+    }
+
+    fn whole(&self, cause: &str) -> BadBlock {
+        let now = now_ns();
+        BadBlock::file(self.meta.times, self.meta.bytes, cause.to_owned(), now)
+    }
+
+    /// Notes what could not be read and makes the error say it; other errors pass.
+    pub(super) fn guard<T>(
+        &self,
+        read: Result<T>,
+        block: impl FnOnce(String) -> BadBlock,
+    ) -> Result<T> {
+        read.map_err(|error| match cause(&error) {
+            None => error,
+            Some(cause) => {
+                let block = block(cause.to_owned());
+                let told = Error::Corrupt(format!("{}: {block}", self.path));
+                self.damage.note(block, false, || self.whole(cause));
+                told
+            }
+        })
+    }
+
+    /// A block of the index: of a column's part of a page, or of the page.
+    fn page_block(
+        &self,
+        number: usize,
+        column: Option<usize>,
+        (offset, len): (u64, u32),
+        cause: String,
+    ) -> BadBlock {
+        let page = self.footer.pages.get(number);
+        BadBlock {
+            group: None,
+            column: column.and_then(|index| Some(self.footer.columns.get(index)?.id)),
+            offset,
+            len: u64::from(len),
+            series: page.map_or((0, u32::MAX), |page| (page.series_first, page.series_last)),
+            times: page.map_or(self.meta.times, |page| page.times),
+            cause,
+            since: now_ns(),
+        }
+    }
+
+    /// A block of a row group.
+    pub(super) fn group_block(
+        &self,
+        group: &GroupRef,
+        column: Option<ColumnId>,
+        (offset, len): (u64, u32),
+        cause: String,
+    ) -> BadBlock {
+        BadBlock {
+            group: Some(group.index),
+            column,
+            offset,
+            len: u64::from(len),
+            series: (group.series_first, group.series_last),
+            times: group.times,
+            cause,
+            since: now_ns(),
+        }
     }
 
     /// Reads every byte that is index, not rows, and does not look at it.
@@ -247,18 +370,41 @@ impl Part {
         series: RangeInclusive<u32>,
         times: TimeRange,
     ) -> Result<Vec<GroupRef>> {
+        self.groups_beside(series, times, |_, _, _| false)
+    }
+
+    /// As [`Part::groups_for`] without groups of which `hidden` says that all rows of their series
+    /// and times are hidden. It is asked for each index page first (a group is then not named),
+    /// which is not read if all of it is hidden.
+    ///
+    /// # Errors
+    /// As [`Part::groups_for`].
+    pub fn groups_beside(
+        &self,
+        series: RangeInclusive<u32>,
+        times: TimeRange,
+        mut hidden: impl FnMut(RangeInclusive<u32>, TimeRange, Option<u32>) -> bool,
+    ) -> Result<Vec<GroupRef>> {
+        if let Some(cause) = &self.unopened {
+            return self.guard(Err(Error::Corrupt(cause.clone())), |cause| self.whole(&cause));
+        }
         let mut found = Vec::new();
         let meets = |first: u32, last: u32, range: &TimeRange| {
             first <= *series.end() && *series.start() <= last && range.overlaps(&times)
         };
         for (number, page) in self.footer.pages.iter().enumerate() {
-            if !meets(page.series_first, page.series_last, &page.times) {
+            let (first, last) = (page.series_first, page.series_last);
+            if !meets(first, last, &page.times) || hidden(first..=last, page.times, None) {
                 continue;
             }
             let lead = self.lead(number)?;
             for (index, group) in lead.groups.iter().enumerate() {
-                if meets(group.series_first, group.series_last, &group.times) {
-                    found.push(group_ref(self.page_starts[number] + index as u32, group));
+                let index = self.page_starts[number] + index as u32;
+                let (first, last) = (group.series_first, group.series_last);
+                if meets(first, last, &group.times)
+                    && !hidden(first..=last, group.times, Some(index))
+                {
+                    found.push(group_ref(index, group));
                 }
             }
         }
@@ -372,6 +518,11 @@ impl Part {
         self.footer.columns.binary_search_by_key(&column, |c| c.id).ok()
     }
 
+    pub(super) fn group_at(&self, number: usize, at_page: usize, entry: &GroupEntry) -> GroupRef {
+        let first = self.page_starts.get(number).copied().unwrap_or(0);
+        group_ref(first + at_page as u32, entry)
+    }
+
     /// Page of a group and its place there.
     pub(crate) fn locate(&self, group: &GroupRef) -> Result<(usize, usize)> {
         let page = self.page_starts.partition_point(|start| *start <= group.index);
@@ -396,21 +547,38 @@ impl Part {
             return Ok(lead);
         }
         let page = self.page(number)?;
-        let bytes = self.read_checked(page.offset, page.lead_len, page.lead_crc)?;
-        let lead = decode_lead(&bytes, page.groups as usize, self.footer.columns.len())
-            .map_err(|e| at(&self.path, page.offset, e))?;
+        let read = self.read_checked(page.offset, page.lead_len, page.lead_crc);
+        let lead = read.and_then(|bytes| {
+            decode_lead(&bytes, page.groups as usize, self.footer.columns.len())
+        });
+        let place = (page.offset, page.lead_len);
+        let lead = self.guard(lead, |cause| self.page_block(number, None, place, cause))?;
         let lead = Arc::new(lead);
         self.cache.put(number as u32, SectionKey::Lead, Decoded::Lead(lead.clone()));
         Ok(lead)
     }
 
-    fn section(&self, number: usize, section: Section) -> Result<(u64, Vec<u8>)> {
+    fn section(&self, number: usize, section: Section) -> Result<Vec<u8>> {
         let page = self.page(number)?;
         if u64::from(section.offset) + u64::from(section.len) > u64::from(page.len) {
-            return Err(Error::corrupt(&self.path, page.offset, "a section out of bounds"));
+            return Err(Error::Corrupt("a section out of bounds".into()));
         }
         let offset = page.offset + u64::from(section.offset);
-        Ok((offset, self.read_checked(offset, section.len, section.crc)?))
+        self.read_checked(offset, section.len, section.crc)
+    }
+
+    fn guard_section<T>(
+        &self,
+        number: usize,
+        index: usize,
+        section: Section,
+        read: Result<T>,
+    ) -> Result<T> {
+        self.guard(read, |cause| {
+            let start = self.footer.pages.get(number).map_or(0, |page| page.offset);
+            let place = (start.saturating_add(u64::from(section.offset)), section.len);
+            self.page_block(number, Some(index), place, cause)
+        })
     }
 
     pub(super) fn blocks(
@@ -427,8 +595,9 @@ impl Part {
         let blocks = if section.len == 0 {
             vec![BlockEntry::default(); lead.groups.len()]
         } else {
-            let (offset, bytes) = self.section(number, section)?;
-            decode_blocks(&bytes, lead.groups.len()).map_err(|e| at(&self.path, offset, e))?
+            let read = self.section(number, section);
+            let blocks = read.and_then(|bytes| decode_blocks(&bytes, lead.groups.len()));
+            self.guard_section(number, index, section, blocks)?
         };
         let blocks = Arc::new(blocks);
         self.cache.put(number as u32, key, Decoded::Blocks(blocks.clone()));
@@ -457,10 +626,10 @@ impl Part {
             return Ok(stats);
         }
         let [_, section] = lead.sections[index];
-        let (offset, bytes) = self.section(number, section)?;
         let kind = self.footer.columns[index].physical;
-        let stats = decode_column_stats(kind, &bytes, lead, blocks)
-            .map_err(|e| at(&self.path, offset, e))?;
+        let read = self.section(number, section);
+        let stats = read.and_then(|bytes| decode_column_stats(kind, &bytes, lead, blocks));
+        let stats = self.guard_section(number, index, section, stats)?;
         let stats = Arc::new(stats);
         self.cache.put(number as u32, key, Decoded::Stats(stats.clone()));
         Ok(stats)
@@ -468,27 +637,26 @@ impl Part {
 
     fn read(&self, offset: u64, len: u64) -> Result<Vec<u8>> {
         if offset.checked_add(len).is_none_or(|end| end > self.meta.bytes) {
-            return Err(Error::corrupt(&self.path, offset, "a block beyond the end"));
+            return Err(Error::Corrupt("a block beyond the end".into()));
         }
         let mut bytes = vec![0; len as usize];
-        self.file.read_at(offset, &mut bytes).map_err(|e| {
-            Error::io(format_args!("reading {} bytes at {offset} of {}", len, self.path), &e)
-        })?;
+        let read = self.file.read_at(offset, &mut bytes);
+        read.map_err(|e| Error::io("it cannot be read", &e))?;
         Ok(bytes)
     }
 
     fn read_checked(&self, offset: u64, len: u32, crc: u32) -> Result<Vec<u8>> {
         let bytes = self.read(offset, u64::from(len))?;
-        self.check(offset, &bytes, crc)?;
+        check(&bytes, crc)?;
         Ok(bytes)
     }
+}
 
-    fn check(&self, offset: u64, bytes: &[u8], crc: u32) -> Result<()> {
-        if crc32fast::hash(bytes) != crc {
-            return Err(Error::corrupt(&self.path, offset, "the crc differs"));
-        }
-        Ok(())
+pub(super) fn check(bytes: &[u8], crc: u32) -> Result<()> {
+    if crc32fast::hash(bytes) != crc {
+        return Err(Error::Corrupt("the crc differs".into()));
     }
+    Ok(())
 }
 
 fn group_ref(index: u32, entry: &GroupEntry) -> GroupRef {

@@ -334,8 +334,7 @@ fn left_out(bad: &[Quarantined]) -> Option<QueryError> {
     }
     let message = format!("rows of {} bad blocks in quarantine were left out", bad.len());
     let shown = bad.iter().take(LEFT_OUT_SHOWN);
-    let mut lines: Vec<String> =
-        shown.map(|bad| format!("{}: {}", bad.path, bad.block)).collect();
+    let mut lines: Vec<String> = shown.map(|bad| format!("{}: {}", bad.path, bad.block)).collect();
     if bad.len() > LEFT_OUT_SHOWN {
         lines.push(format!("and {} more", bad.len() - LEFT_OUT_SHOWN));
     }

@@ -79,8 +79,10 @@ fn a_bad_block_is_named_and_can_be_left_out() {
     world.run("SET millrace.skip_quarantined = on");
     for native in ["on", "off"] {
         world.run(&format!("SET millrace.use_native = {native}"));
-        world.check("SELECT count(*), min(time) FROM (SELECT n, time FROM press WHERE n >= 0) AS t",
-            &["24 | 2026-01-02T00:00:00Z"]);
+        world.check(
+            "SELECT count(*), min(time) FROM (SELECT n, time FROM press WHERE n >= 0) AS t",
+            &["24 | 2026-01-02T00:00:00Z"],
+        );
         let [warning] = &world.session.take_warnings()[..] else { panic!() };
         assert_eq!(warning.code, "01000");
         assert!(warning.detail.as_ref().unwrap().contains("column"), "{warning:?}");

@@ -63,9 +63,7 @@ const ROWS: u32 = 3;
 /// [`Error::Newer`] naming file and version, errors of the storage.
 pub(crate) fn refuse_newer(storage: &dyn Storage) -> Result<()> {
     match look(storage)?.into_iter().find(|found| found.version > found.newest) {
-        Some(found) => {
-            Err(Error::newer(&found.path, found.what, found.version, found.newest))
-        }
+        Some(found) => Err(Error::newer(&found.path, found.what, found.version, found.newest)),
         None => Ok(()),
     }
 }
@@ -81,7 +79,8 @@ pub fn look(storage: &dyn Storage) -> Result<Vec<FileFormat>> {
         let found_format = |version| FileFormat { path: path.to_owned(), what, version, newest };
         found.extend(version.map(found_format));
     };
-    note(files::IDENTITY, "identity", IDENTITY, identity(storage));
+    let identity = identity(storage);
+    note(files::IDENTITY, "identity", identity.unwrap_or(IDENTITY).min(IDENTITY), identity);
     let folders = [
         (files::VERSIONS, 0),
         (files::LOG, 4096),
@@ -95,7 +94,8 @@ pub fn look(storage: &dyn Storage) -> Result<Vec<FileFormat>> {
         names.sort_unstable();
         if folder == files::VERSIONS {
             // Older logs were left by a crash and are not read.
-            names = names.into_iter().filter(|name| files::version_number(name).is_some()).collect();
+            names =
+                names.into_iter().filter(|name| files::version_number(name).is_some()).collect();
             names = names.pop().into_iter().collect();
         }
         for name in names {

@@ -92,7 +92,8 @@ impl Places {
             return Err(Error::Invalid(format!("{path} is not archived")));
         };
         let name = (&*object.store, &*object.name, object.bytes);
-        let file = ObjectFile::open(self.store(&object.store)?, name, None, Arc::clone(&self.cache));
+        let file =
+            ObjectFile::open(self.store(&object.store)?, name, None, Arc::clone(&self.cache));
         let file = file.map_err(|e| Error::io(format_args!("opening {object}"), &e))?;
         Ok((Arc::new(file), path))
     }

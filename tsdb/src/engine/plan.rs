@@ -59,9 +59,8 @@ pub(crate) fn free(
     let mut next = 0;
     while next < held.len() {
         let (span, newest) = (held[next].span(), held[next].positions.1);
-        let stays = |part: &mut PartEntry| {
-            part.span().overlaps(&span) && part.positions.0 <= newest
-        };
+        let stays =
+            |part: &mut PartEntry| part.span().overlaps(&span) && part.positions.0 <= newest;
         held.extend(free.extract_if(.., stays));
         next += 1;
     }

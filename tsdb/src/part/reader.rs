@@ -548,9 +548,8 @@ impl Part {
         }
         let page = self.page(number)?;
         let read = self.read_checked(page.offset, page.lead_len, page.lead_crc);
-        let lead = read.and_then(|bytes| {
-            decode_lead(&bytes, page.groups as usize, self.footer.columns.len())
-        });
+        let lead = read
+            .and_then(|bytes| decode_lead(&bytes, page.groups as usize, self.footer.columns.len()));
         let place = (page.offset, page.lead_len);
         let lead = self.guard(lead, |cause| self.page_block(number, None, place, cause))?;
         let lead = Arc::new(lead);

@@ -28,10 +28,7 @@ fn mend(storage: &MemoryStorage, store: &MemoryObjects, options: &Options) -> Re
 }
 
 /// A closed database with a backup of all of its parts, and its model.
-fn backed_up(
-    random: &mut Random,
-    store: &MemoryObjects,
-) -> (MemoryStorage, Options, Model) {
+fn backed_up(random: &mut Random, store: &MemoryObjects) -> (MemoryStorage, Options, Model) {
     let options = options(random, false, store);
     let storage = MemoryStorage::new();
     let db = open(&storage, options.clone());
@@ -155,8 +152,13 @@ fn damaged_copies_are_not_taken() {
     db.close().unwrap();
     let path = files(&storage).into_iter().find(|path| path.ends_with(".part")).unwrap();
     flip(&storage, &path, &mut random);
-    let copies: Vec<String> =
-        store.list("").unwrap().into_iter().map(|(name, _)| name).filter(|n| n.contains(&path)).collect();
+    let copies: Vec<String> = store
+        .list("")
+        .unwrap()
+        .into_iter()
+        .map(|(name, _)| name)
+        .filter(|n| n.contains(&path))
+        .collect();
     assert_eq!(copies.len(), 2, "{copies:?}");
     assert!(store.damage(copies.iter().max().unwrap(), |bytes| bytes[90] ^= 4));
     let report = mend(&storage, &store, &options).unwrap();

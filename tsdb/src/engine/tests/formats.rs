@@ -132,10 +132,7 @@ fn folders_of_older_formats_open() {
         old.put(&path, bytes);
         let upgrades: Vec<_> =
             look(&old).unwrap().into_iter().filter(|found| found.upgrade().is_some()).collect();
-        let [upgrade] = &upgrades[..] else {
-            // Identities of both kinds are as they should be.
-            panic!("{upgrades:?}")
-        };
+        let [upgrade] = &upgrades[..] else { panic!("{upgrades:?}") };
         assert_eq!((&*upgrade.path, upgrade.version), (&*path, u32::from(format)));
         let db = open(&old, options.clone());
         check(&db, &model, &format!("version log of format {format}"));

@@ -194,8 +194,8 @@ impl Part {
                 let column =
                     bytes.and_then(|bytes| decode_column_range(&bytes, all, rows.clone(), kind));
                 let place = (*offset, block.len);
-                let column = self
-                    .guard(column, |cause| self.group_block(group, Some(id), place, cause))?;
+                let column =
+                    self.guard(column, |cause| self.group_block(group, Some(id), place, cause))?;
                 let values = column.values.widen_to(expected);
                 let column = Arc::new(Column { values, ..column });
                 if let Some(blocks) = blocks {

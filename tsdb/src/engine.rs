@@ -359,35 +359,6 @@ impl Db {
         life::retain_table(&self.core, table, now).map(|_| ())
     }
 
-    /// The bad blocks that are known, of all tables.
-    pub fn quarantined(&self) -> Vec<Quarantined> {
-        let state = self.core.state.load_full();
-        state.tables.values().flat_map(|table| table.quarantined()).collect()
-    }
-
-    /// Makes durable what is known of bad blocks, as the background does within a second.
-    ///
-    /// # Errors
-    /// What writing gives; the database is then read-only.
-    pub fn record_quarantined(&self) -> Result<()> {
-        quarantine::record(&self.core)
-    }
-
-    /// Reads every file that has a checksum now, at most `bytes_per_second` (0: as fast as it can),
-    /// whatever the interval of the background's scrub; damage comes into quarantine. Returns
-    /// whether all could be read.
-    ///
-    /// # Errors
-    /// [`Error::Closed`] or [`Error::ReadOnly`].
-    pub fn scrub(&self, bytes_per_second: u64) -> Result<bool> {
-        scrub::round(&self.core, 0, bytes_per_second, life::now())
-    }
-
-    /// How far the scrub is.
-    pub fn scrub_status(&self) -> ScrubStatus {
-        self.core.scrubbing.status.lock().clone()
-    }
-
     fn note_merge_failure(&self, error: &Error) {
         note_merge_failure(&self.core, error);
     }

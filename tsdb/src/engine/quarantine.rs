@@ -21,6 +21,7 @@ use crate::scan::PartHandle;
 use crate::series::Bitmap;
 use crate::types::{ColumnId, TableId, TimeRange};
 
+use super::Db;
 use super::core::Core;
 use super::files;
 use super::state::{State, TableState};
@@ -60,6 +61,22 @@ impl LeftOut {
                 known.push(bad);
             }
         }
+    }
+}
+
+impl Db {
+    /// The bad blocks that are known, of all tables.
+    pub fn quarantined(&self) -> Vec<Quarantined> {
+        let state = self.core.state.load_full();
+        state.tables.values().flat_map(|table| table.quarantined()).collect()
+    }
+
+    /// Makes durable what is known of bad blocks, as the background does within a second.
+    ///
+    /// # Errors
+    /// What writing gives; the database is then read-only.
+    pub fn record_quarantined(&self) -> Result<()> {
+        record(&self.core)
     }
 }
 

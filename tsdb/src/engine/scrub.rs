@@ -22,6 +22,7 @@ use crate::series::SeriesIndex;
 use crate::tier::file::check_kept;
 use crate::types::TableId;
 
+use super::Db;
 use super::core::{Core, read_all};
 use super::life::now;
 use super::version::Edit;
@@ -63,6 +64,23 @@ pub(crate) struct Scrubbing {
     done: Mutex<BTreeMap<String, i64>>,
     /// Held while somebody scrubs.
     running: Mutex<()>,
+}
+
+impl Db {
+    /// Reads every file that has a checksum now, at most `bytes_per_second` (0: as fast as it can),
+    /// whatever the interval of the background's scrub; damage comes into quarantine. Returns
+    /// whether all could be read.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] or [`Error::ReadOnly`].
+    pub fn scrub(&self, bytes_per_second: u64) -> Result<bool> {
+        round(&self.core, 0, bytes_per_second, now())
+    }
+
+    /// How far the scrub is.
+    pub fn scrub_status(&self) -> ScrubStatus {
+        self.core.scrubbing.status.lock().clone()
+    }
 }
 
 /// A file to read.

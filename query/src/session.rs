@@ -292,12 +292,12 @@ impl Session {
 
     /// A context in which bad blocks do not fail a SELECT, if the session asks for that. Statements
     /// that change rows never pass them over.
-    pub(crate) fn reading(&self, context: PlanContext) -> PlanContext {
-        if !context.settings.is_on("millrace.skip_quarantined") {
-            return context;
+    pub(crate) fn reading(&self, mut context: PlanContext) -> PlanContext {
+        if context.settings.is_on("millrace.skip_quarantined") {
+            let left_out = Arc::clone(&self.left_out);
+            context.snapshot = context.snapshot.clone().without_quarantined(left_out);
         }
-        let snapshot = context.snapshot.clone().without_quarantined(Arc::clone(&self.left_out));
-        PlanContext { snapshot, ..context }
+        context
     }
 
     pub(crate) fn keep_copy(&self, copy: CopyIn) {

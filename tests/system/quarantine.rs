@@ -44,7 +44,7 @@ fn alone(arguments: &[&str]) -> Output {
     Command::new(program()).args(arguments).output().unwrap()
 }
 
-/// Flips a bit of the first block of the only part of some table.
+/// Flips a bit of the first block of a part.
 fn damage(folder: &Path, path: &str) {
     let path = folder.join(path);
     let mut bytes = std::fs::read(&path).unwrap();
@@ -64,7 +64,7 @@ fn a_damaged_part_is_told_and_repaired() {
     block_on(server.one("CHECKPOINT"));
     check(&server.command(&["backup", "--to", &store]).output().unwrap(), 0, "backup 1");
     let path = block_on(server.one("SELECT path FROM sys.parts WHERE \"table\" = 'm'"));
-    let folder = server.folder().to_owned();
+    let folder = server.folder().join("data");
     assert_eq!(server.server.terminate(Duration::from_secs(60)).unwrap(), 0);
     damage(&folder, &path);
     server.restart();

@@ -252,7 +252,7 @@ impl Work<'_> {
             Err(Error::Corrupt(why) | Error::Io(why)) => why,
             Err(error) => return Err(error),
         };
-        let repair = match self.from_backup(path, &read)? {
+        let repair = match self.copy_of_backup(path, &read)? {
             Repair::Lost(_) if path.ends_with(".last") => Repair::Needless,
             repair => repair,
         };
@@ -262,8 +262,8 @@ impl Work<'_> {
     }
 
     /// Takes the copy of the newest backup that has a sound one.
-    fn from_backup(
-        &mut self,
+    fn copy_of_backup(
+        &self,
         path: &str,
         read: &impl Fn(&dyn Storage, &str) -> Result<()>,
     ) -> Result<Repair> {
@@ -317,7 +317,7 @@ impl Work<'_> {
             }
             Err(_) => {
                 let bytes = object.bytes;
-                self.from_backup(&path, &move |storage: &dyn Storage, path: &str| {
+                self.copy_of_backup(&path, &move |storage: &dyn Storage, path: &str| {
                     let kept = storage.open(path).and_then(|file| check_kept(file, bytes));
                     kept.map_err(|e| Error::io(format_args!("reading {path}"), &e))
                 })?

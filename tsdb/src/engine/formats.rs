@@ -94,8 +94,7 @@ pub fn look(storage: &dyn Storage) -> Result<Vec<FileFormat>> {
         names.sort_unstable();
         if folder == files::VERSIONS {
             // Older logs were left by a crash and are not read.
-            names =
-                names.into_iter().filter(|name| files::version_number(name).is_some()).collect();
+            names.retain(|name| files::version_number(name).is_some());
             names = names.pop().into_iter().collect();
         }
         for name in names {

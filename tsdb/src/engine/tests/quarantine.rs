@@ -136,10 +136,9 @@ fn check_or_told(db: &Db, model: &Model, random: &mut Random, context: &str) {
     }
 }
 
-fn places(db: &Db) -> Vec<(u32, u64, Option<u32>, Option<u16>, u64)> {
-    let place = |bad: &Quarantined| {
-        (bad.table, bad.part, bad.block.group, bad.block.column, bad.block.offset)
-    };
+/// The bad blocks by their places, without what a restart may tell otherwise.
+fn places(db: &Db) -> Vec<String> {
+    let place = |bad: &Quarantined| format!("{} {} {}", bad.table, bad.part, bad.block);
     let mut places: Vec<_> = db.quarantined().iter().map(place).collect();
     places.sort_unstable();
     places

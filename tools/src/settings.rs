@@ -196,6 +196,8 @@ impl Settings {
         options.archive_cache_bytes_max = self.number("archive_cache_bytes_max");
         options.archive_grace_seconds = self.number("archive_grace_seconds");
         options.life_interval_seconds = self.number("life_interval_seconds");
+        options.scrub_bytes_per_second = self.number("scrub_bytes_per_second");
+        options.scrub_interval_seconds = self.number("scrub_interval_seconds");
         options.connector = std::sync::Arc::new(crate::objects::CloudConnector::default());
         options.merge_fan_in = self.number("merge_fan_in") as usize;
         let day = |name| parse_day_ns(self.text(name)).unwrap_or(0);

@@ -14,6 +14,7 @@ pub(crate) mod core;
 mod delete;
 pub(crate) mod files;
 pub(crate) mod flush;
+pub(crate) mod formats;
 pub(crate) mod holds;
 mod life;
 mod memory;
@@ -23,12 +24,14 @@ mod newest;
 pub(crate) mod open;
 mod options;
 mod partitions;
-mod place;
+pub(crate) mod place;
 mod plan;
 mod prepare;
+mod quarantine;
 pub(crate) mod queue;
 pub(crate) mod record;
 mod retain;
+mod scrub;
 mod seals;
 pub(crate) mod state;
 mod stats;
@@ -38,15 +41,18 @@ mod verify;
 pub(crate) mod version;
 
 pub use command::{Command, Committed, NewColumn, NewTable, Outcome, Pending};
+pub use formats::{FileFormat, look as file_formats};
 pub use life::{Tended, now as now_ns};
 pub use memory::PoolUsage;
 pub use open::Identity;
 pub use options::{BackupPolicy, LogArchive, Options};
 pub use partitions::PartitionInfo;
 pub use prepare::BATCH_ROWS_MAX;
+pub use quarantine::{LeftOut, Quarantined};
+pub use scrub::ScrubStatus;
 pub use state::{Snapshot, Table};
 pub use stats::{DbStats, PartInfo, RecoveryReport, TableStats};
-pub use verify::{Finding, verify};
+pub use verify::{Finding, verify, verify_archive};
 pub use version::{Edit, ObjectRef, PartEntry, TableFiles, Version, read_edits};
 
 /// Decodes the payload of a commit record into its commands' names and sizes, for `inspect`.
@@ -127,6 +133,7 @@ impl Db {
             threads.push(spawn("flush", flush_loop)?);
             threads.push(spawn("merge", merge_loop)?);
             threads.push(spawn("life", life::run)?);
+            threads.push(spawn("scrub", scrub::run)?);
             if core.options.log_archive.is_some() {
                 threads.push(spawn("archive", crate::backup::archive_loop)?);
             }
@@ -388,6 +395,12 @@ impl Db {
         stats.archive_fetched_bytes = core.places.cache.fetched();
         stats.archive_cache_bytes = core.places.cache.bytes();
         stats.archive_dead_objects = core.version.lock().version.dead.len() as u64;
+        stats.quarantined_blocks = self.quarantined().len() as u64;
+        {
+            let scrub = core.scrubbing.status.lock();
+            (stats.scrub_bytes, stats.scrub_files) = (scrub.bytes_ever, scrub.files_ever);
+            stats.scrub_found = scrub.found_ever;
+        }
         let archive = core.archive.status();
         stats.log_archive_position = archive.position;
         stats.log_archive_held_bytes = archive.held_bytes;
@@ -452,6 +465,10 @@ impl Db {
         let _backing = core.backing.lock();
         let _flushing = core.flushing.lock();
         let _merging = core.merging.lock();
+        if core.failure().is_none() && core.log.lock().is_some() {
+            // Else the next start would have to find them again.
+            let _ = quarantine::record_closing(core);
+        }
         let Some(log) = core.log.lock().take() else { return Ok(()) };
         let closed = match core.failure() {
             Some(_) => Ok(()),

@@ -14,6 +14,7 @@
 mod block;
 mod blocks;
 mod cache;
+mod damage;
 mod format;
 mod group;
 mod index;
@@ -32,6 +33,7 @@ use crate::types::{ColumnId, PhysicalType, TableId, TimeRange};
 pub use crate::codec::Level;
 pub use blocks::Blocks;
 pub use cache::CacheBudget;
+pub use damage::{BadBlock, Damage};
 pub use reader::{GroupKeys, GroupRef, PageStats, Part};
 pub use writer::PartWriter;
 pub use zones::{ZoneRows, ZoneStats, ZoneValues};

@@ -238,6 +238,20 @@ pub const OPTIONS: &[OptionSpec] = &[
         "How often retention and archive are looked after; at most a day",
     ),
     option(
+        "scrub_bytes_per_second",
+        Kind::Bytes,
+        "8MiB",
+        0,
+        "How fast whatever has a checksum is read in the background, bytes a second; 0: not at all",
+    ),
+    option(
+        "scrub_interval_seconds",
+        Kind::Seconds,
+        "604800",
+        1,
+        "The background reads each file at most once in this time",
+    ),
+    option(
         "backup_url",
         Kind::Text,
         "",

@@ -124,6 +124,12 @@ impl Manifest {
         if !checksum::fits(crc32fast::hash(body), u32::from_le_bytes(*stored)) {
             return wrong("its checksum does not fit");
         }
+        if let Some([version, ..]) = body.strip_prefix(&MAGIC[..7])
+            && *version > MAGIC[7]
+        {
+            let newest = u32::from(MAGIC[7]);
+            return Err(Error::newer("the object", "manifest", u32::from(*version), newest));
+        }
         let Some(body) = body.strip_prefix(MAGIC) else {
             return wrong("not a manifest of a version known here");
         };
@@ -181,6 +187,7 @@ impl Manifest {
         let manifest = match Manifest::decode(&body) {
             Ok(manifest) => manifest,
             Err(Error::Corrupt(why)) => return Err(Error::Corrupt(format!("{name}: {why}"))),
+            Err(Error::Newer(why)) => return Err(Error::Newer(format!("{name}: {why}"))),
             Err(error) => return Err(error),
         };
         if (manifest.lineage, manifest.number) != (lineage, number) {

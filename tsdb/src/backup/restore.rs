@@ -436,7 +436,7 @@ fn cut_after(storage: &Arc<dyn Storage>, options: LogOptions, from: u64, to: i64
 }
 
 /// Copies one object into a file and checks every byte of it.
-fn copy(objects: &dyn Objects, stored: &dyn Storage, entry: &FileEntry) -> Result<()> {
+pub(super) fn copy(objects: &dyn Objects, stored: &dyn Storage, entry: &FileEntry) -> Result<()> {
     let (path, object) = (&entry.path, &entry.object);
     let damaged = |why: &str| {
         Err(Error::Corrupt(format!(

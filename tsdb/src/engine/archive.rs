@@ -22,6 +22,7 @@ use crate::types::{TableId, TimeRange};
 use super::core::{Core, sort_parts};
 use super::files;
 use super::life::now;
+use super::scrub;
 use super::state::TableState;
 use super::version::{Edit, ObjectRef, PartEntry};
 
@@ -56,7 +57,7 @@ pub(crate) fn due(parts: &[Arc<PartHandle>], before: i64, now: i64) -> Vec<Arc<P
                 && overlaps
                 && other.entry.positions.0 <= entry.positions.1
         };
-        entry.object.is_none() && old && !parts.iter().any(under)
+        entry.object.is_none() && old && !part.is_bad() && !parts.iter().any(under)
     };
     let mut due: Vec<Arc<PartHandle>> = parts.iter().filter(ripe).cloned().collect();
     due.sort_by_key(|part| part.entry.span().min);
@@ -79,6 +80,11 @@ pub(crate) fn archive_table(core: &Core, names: &mut Names, id: TableId, now: i6
         let due = due(&table.parts, now.saturating_sub(age), now);
         let Some(part) = due.into_iter().next() else { return Ok(moved) };
         drop(state);
+        // What leaves is sound: the copy here goes, and with it what could repair the object.
+        scrub::check(core, &part, &mut |_| true)?;
+        if part.is_bad() {
+            continue;
+        }
         let object = upload(core, names, &url, &part.entry)?;
         let installed = install_archived(core, &part, object)?;
         names.remove(&part.entry.id);

@@ -89,6 +89,7 @@ pub(crate) fn flush(core: &Core, id: TableId) -> Result<()> {
     // The part's number and, behind it, that of its last-row part.
     let part_id = core.take_part_numbers(2);
     let mut last = LastRows::default();
+    let mut left_out = false;
     // What was deleted since the last flush: the old last rows do not know of it.
     let fresh: Vec<Arc<Tombstone>> =
         table.tombstones.iter().filter(|t| t.position > table.flushed).cloned().collect();
@@ -101,10 +102,19 @@ pub(crate) fn flush(core: &Core, id: TableId) -> Result<()> {
         && let Err(error) = load_last(&core.storage, &table.schema, old, &mut last)
     {
         // A table dropped meanwhile has taken the file with it.
-        let there = core.state.load().tables.contains_key(&id);
-        return if there { Err(error) } else { Ok(()) };
+        if !core.state.load().tables.contains_key(&id) {
+            return Ok(());
+        }
+        if !matches!(error, Error::Corrupt(_) | Error::Io(_)) {
+            return Err(error);
+        }
+        // Writers must not wait for it: what it lacks is looked up when somebody asks.
+        tracing::warn!(%error, "the old last rows are damaged");
+        left_out = true;
     }
-    doubt(&mut last, table.series_stored, &table.parts);
+    if left_out || table.doubts_last() {
+        doubt(&mut last, table.series_stored, &table.parts);
+    }
     fresh.iter().for_each(|tombstone| last.delete(&tombstone.selections, tombstone.position));
     let entry = write_part(core, &table, position, part_id, &mut last)?;
     last.leave_doubted();
@@ -112,8 +122,9 @@ pub(crate) fn flush(core: &Core, id: TableId) -> Result<()> {
         match table.newest_rows(&stale, bound) {
             Ok(rows) => last.fill(&stale, &rows, u64::MAX),
             // Left out, they are in doubt from the next start on; writers must not wait for it.
-            Err(error @ (Error::Unavailable(_) | Error::Corrupt(_))) if table.is_archived() => {
+            Err(error @ (Error::Unavailable(_) | Error::Corrupt(_))) => {
                 tracing::warn!(%error, "last rows of some series are left to be looked up");
+                left_out = true;
             }
             Err(error) => return Err(error),
         }
@@ -127,6 +138,7 @@ pub(crate) fn flush(core: &Core, id: TableId) -> Result<()> {
         flushed: vec![(id, position)],
         last: vec![(id, last_id)],
         series: series.into_iter().map(|(from, to, bytes)| (id, from, to, bytes)).collect(),
+        scarred: (left_out && !table.scarred).then_some(id).into_iter().collect(),
         cuts: (cut != table.cut).then_some((id, table.cut)).into_iter().collect(),
         ..Edit::default()
     };
@@ -150,7 +162,7 @@ fn write_part(
         return Ok(None);
     }
     let id = table.schema.id;
-    let sources: Vec<Source> = runs.iter().cloned().map(Source::Run).collect();
+    let sources: Vec<Source> = runs.iter().map(|run| Source::Run(Arc::clone(run), None)).collect();
     let oldest = runs.iter().map(|run| *run.positions.start()).min().unwrap_or(position);
     let spec = PartSpec {
         id: part_id,
@@ -286,6 +298,8 @@ fn install(
         table.head = table.head.without(position);
         state.head_bytes -= before - table.head.memory();
         table.flushed = position;
+        table.scarred |= !edit.scarred.is_empty();
+        table.bad_last = None;
         // What came behind it is not known one by one, only that it came.
         table.pending = match table.pending {
             Some((_, newest)) if newest > position => Some((position + 1, newest)),

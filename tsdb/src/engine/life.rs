@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 
 use crate::error::{Error, Result};
 use crate::types::TableId;
+pub use crate::types::now_ns as now;
 
 use super::archive;
 use super::command::{Command, Committed};
@@ -118,10 +119,4 @@ pub(crate) fn run(core: &Arc<Core>) {
             Err(error) => tracing::error!(%error, "tending the life of data"),
         }
     }
-}
-
-/// The clock, ns since 1970.
-pub fn now() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }

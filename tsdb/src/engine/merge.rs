@@ -56,8 +56,11 @@ fn merge_table(
     let newest = table.parts.iter().map(|p| p.entry.times.max).max().unwrap_or(i64::MIN);
     // What is archived stays as it is.
     let all = table.parts.iter().map(|part| part.entry.clone());
-    let (archived, entries): (Vec<PartEntry>, Vec<PartEntry>) =
+    let (mut archived, entries): (Vec<PartEntry>, Vec<PartEntry>) =
         all.partition(|entry| entry.object.is_some());
+    let bad: Vec<u64> = table.parts.iter().filter(|p| p.is_bad()).map(|p| p.entry.id).collect();
+    let (entries, held) = plan::free(entries, |entry| bad.contains(&entry.id));
+    archived.extend(held);
     let partition_ns = table.schema.options.partition_ns;
     let fan_in = core.options.merge_fan_in;
     let hides = |part: &&Arc<PartHandle>| table.hides(part).is_some();

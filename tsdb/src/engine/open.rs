@@ -135,6 +135,7 @@ pub(crate) fn open(storage: Arc<dyn Storage>, options: Options) -> Result<(Core,
         std::io::ErrorKind::WouldBlock => Error::Locked(e.to_string()),
         _ => Error::io("locking the data folder", &e),
     })?;
+    super::formats::refuse_newer(&*storage)?;
     let found = Identity::read(&*storage)?;
     crate::crypto::check(&*storage, found.map(|identity| identity.encrypted))?;
     for folder in [files::PARTS, files::SERIES, files::ROWS] {

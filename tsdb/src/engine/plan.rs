@@ -101,6 +101,39 @@ impl Situation<'_> {
     }
 }
 
+/// Splits parts into those that a merge may take and those that have to stay as they are: parts
+/// with bad blocks (`is_bad`), what overlaps one and is not newer, what overlaps such a one and is
+/// not newer, and so on. So whatever is merged is newer than everything beside it that it overlaps,
+/// as it is with archived parts, and `apart` sees to it that the outputs are.
+///
+/// A flush part that is older than a merged one counts as merged lightly: it waited for a repair,
+/// and the rule that flush parts are newer than all others does not hold for it.
+pub(crate) fn free(
+    parts: Vec<PartEntry>,
+    is_bad: impl Fn(&PartEntry) -> bool,
+) -> (Vec<PartEntry>, Vec<PartEntry>) {
+    let (mut held, mut free): (Vec<PartEntry>, Vec<PartEntry>) =
+        waited(parts).into_iter().partition(is_bad);
+    let mut next = 0;
+    while next < held.len() {
+        let (span, newest) = (held[next].span(), held[next].positions.1);
+        let stays =
+            |part: &mut PartEntry| part.span().overlaps(&span) && part.positions.0 <= newest;
+        held.extend(free.extract_if(.., stays));
+        next += 1;
+    }
+    (free, held)
+}
+
+/// Flush parts older than a merged one, as if merged lightly.
+fn waited(mut parts: Vec<PartEntry>) -> Vec<PartEntry> {
+    let merged = parts.iter().filter(|part| part.level > 0);
+    let newest = merged.map(|part| part.positions.1).max().unwrap_or(0);
+    let waited = |part: &&mut PartEntry| part.level == 0 && part.positions.1 < newest;
+    parts.iter_mut().filter(waited).for_each(|part| part.level = 1);
+    parts
+}
+
 /// The next job that keeps the table in order; `None` if there is nothing to do.
 pub(crate) fn next(situation: &Situation<'_>) -> Option<Job> {
     let flushed: Vec<&PartEntry> = situation.parts.iter().filter(|p| p.level == 0).collect();
@@ -510,6 +543,31 @@ mod tests {
         assert_eq!(next(&flushed), Some(Job { inputs: vec![3], dense: false }));
         let none = Situation { hidden: &[], ..flushed };
         assert_eq!(next(&none), None);
+    }
+
+    #[test]
+    fn what_is_not_newer_than_a_bad_part_stays() {
+        let check = |parts: &[PartEntry], bad: &[u64], free_ids: &[u64]| {
+            let (free, held) = free(parts.to_vec(), |part| bad.contains(&part.id));
+            assert_eq!(free.iter().map(|part| part.id).collect::<Vec<_>>(), free_ids);
+            assert_eq!(free.len() + held.len(), parts.len());
+            free
+        };
+        let merged = [part(1, 2, 0, 79, 9), part(2, 1, 10, 20, 9), part(4, 1, 30, 40, 9)];
+        check(&merged, &[], &[1, 2, 4]);
+        check(&merged, &[2], &[4]);
+        // What does not overlap has nothing to do with it, nor have newer flush parts.
+        let others = [part(3, 2, 100, 150, 9), part(5, 0, 0, 200, 9), part(6, 0, 0, 9, 9)];
+        check(&[&merged[..], &others].concat(), &[4], &[2, 3, 5, 6]);
+        // A bad flush part keeps what is before it; once those behind it were merged, it waits among
+        // the merged ones.
+        check(&[&merged[..], &others].concat(), &[5], &[6]);
+        let passed = [part(1, 2, 0, 79, 9), part(2, 0, 10, 20, 9), part(3, 1, 5, 60, 9)];
+        check(&passed, &[2], &[3]);
+        let repaired = check(&passed, &[], &[1, 2, 3]);
+        assert_eq!(repaired[1].level, 1);
+        let situation = Situation { newest: 300, ..situation(&repaired) };
+        assert_eq!(next(&situation).unwrap().inputs, [1, 3, 2]);
     }
 
     #[test]

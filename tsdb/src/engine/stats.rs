@@ -61,6 +61,14 @@ pub struct DbStats {
     pub archive_cache_bytes: u64,
     /// Objects that no part needs any more and that are not deleted yet.
     pub archive_dead_objects: u64,
+    /// Bad blocks in quarantine.
+    pub quarantined_blocks: u64,
+    /// Bytes that the scrub has read since the start.
+    pub scrub_bytes: u64,
+    /// Files that it has read to their end since the start.
+    pub scrub_files: u64,
+    /// Bad blocks and files that it has found since the start.
+    pub scrub_found: u64,
     /// Decoded part indexes held, bytes.
     pub cache_bytes: u64,
     /// What is held in memory under which limit.

@@ -62,6 +62,14 @@ impl Header {
         header
     }
 
+    /// The version of a sound header whose format is newer than any known here.
+    pub fn newer(bytes: &[u8; HEADER_BYTES]) -> Option<u16> {
+        let (body, crc) = bytes.split_last_chunk::<4>()?;
+        let sound = bytes.starts_with(&MAGIC) && crc32fast::hash(body) == u32::from_le_bytes(*crc);
+        let version = Reader::new(bytes.get(MAGIC.len()..)?).u16().ok()?;
+        (sound && version > VERSION).then_some(version)
+    }
+
     pub fn decode(bytes: &[u8; HEADER_BYTES]) -> Result<Header> {
         let mut r = Reader::new(bytes);
         if r.array::<8>()? != MAGIC {

@@ -134,6 +134,7 @@ fn engine(stats: &DbStats, out: &mut String) {
         ("log_archive_position", stats.log_archive_position),
         ("log_archive_held_bytes", stats.log_archive_held_bytes),
         ("log_archive_failing_seconds", stats.log_archive_failing_seconds),
+        ("quarantined_blocks", stats.quarantined_blocks),
     ];
     let counters = [
         ("commits", stats.commits),
@@ -145,6 +146,9 @@ fn engine(stats: &DbStats, out: &mut String) {
         ("merge_bytes", stats.merge_bytes),
         ("last_bytes", stats.last_bytes),
         ("log_archive_given_up", stats.log_archive_given_up),
+        ("scrub_bytes", stats.scrub_bytes),
+        ("scrub_files", stats.scrub_files),
+        ("scrub_found", stats.scrub_found),
     ];
     gauges.iter().for_each(|(name, value)| gauge(name, *value, out));
     counters.iter().for_each(|(name, value)| counter(name, *value, out));

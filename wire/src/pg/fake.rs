@@ -342,6 +342,10 @@ impl BackendSession for FakeSession {
         None
     }
 
+    fn take_warnings(&self) -> Vec<QueryError> {
+        Vec::new()
+    }
+
     fn reported(&self) -> Vec<(String, String)> {
         vec![
             ("server_version".into(), "15.0".into()),

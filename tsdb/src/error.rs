@@ -19,7 +19,8 @@ pub enum Error {
     TypeMismatch(String),
     /// Stored bytes are not what was written: says file, offset and why. Restore or repair.
     Corrupt(String),
-    /// No room on the disk or over a memory limit; try again when there is.
+    /// No room on the disk or over a memory limit: nothing changed, so it can be tried again when
+    /// there is.
     Full(String),
     /// The engine is read-only, with the cause.
     ReadOnly(String),
@@ -47,6 +48,16 @@ impl Error {
                 Error::Corrupt(format!("{doing}: {error}"))
             }
             _ => Error::Io(format!("{doing}: {error}")),
+        }
+    }
+
+    /// The error where more than "nothing changed" has to be said: no room in the middle of
+    /// something that cannot be taken back is a failure like any other.
+    #[must_use]
+    pub(crate) fn lasting(self) -> Error {
+        match self {
+            Error::Full(why) => Error::Io(why),
+            other => other,
         }
     }
 

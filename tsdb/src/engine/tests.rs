@@ -6,6 +6,7 @@ mod crash;
 mod damage;
 mod deletes;
 mod faults;
+mod full;
 mod golden;
 pub(crate) mod hook;
 mod life;
@@ -14,6 +15,7 @@ pub(crate) mod model;
 mod races;
 pub(crate) mod random;
 mod sealed;
+mod simulation;
 mod twin;
 pub(crate) mod workload;
 

@@ -105,11 +105,16 @@ impl Disk {
         let free = storage.free_bytes().unwrap_or(u64::MAX);
         state.measured = Some((Instant::now(), free));
         let short = match state.short {
-            true => free < self.reserve.saturating_add(self.reserve / 8),
+            true => free < self.margin(),
             false => free < self.reserve,
         };
         self.set_short(&mut state, short, free);
         free
+    }
+
+    /// What must be free before data is taken again once the disk was full.
+    fn margin(&self) -> u64 {
+        self.reserve.saturating_add(self.reserve / 8)
     }
 
     fn set_short(&self, state: &mut State, short: bool, free: u64) {
@@ -131,18 +136,13 @@ impl Disk {
     fn has(&self, storage: &dyn Storage, wanted: Use, bytes: u64) -> std::result::Result<(), u64> {
         let free = self.free(storage);
         let mut needs = wanted.needs(self.reserve);
-        let mut state = self.state.lock();
         // Full once, it takes data again with a margin.
-        let margin = self.reserve / 8;
-        if wanted == Use::Data && state.short {
-            needs = needs.saturating_add(margin);
+        if wanted == Use::Data && self.state.lock().short {
+            needs = self.margin();
         }
         let bytes = if wanted == Use::Relief || self.reserve == 0 { 0 } else { bytes };
         if free >= needs.saturating_add(bytes) {
             return Ok(());
-        }
-        if wanted == Use::Data && free < self.reserve.saturating_add(margin) {
-            self.set_short(&mut state, true, free);
         }
         Err(free)
     }
@@ -156,7 +156,12 @@ impl Core {
     pub fn check_room(&self, wanted: Use, bytes: u64) -> Result<()> {
         match self.disk.has(&*self.storage, wanted, bytes) {
             Ok(()) => Ok(()),
-            Err(free) => Err(Error::Full(self.why_full(free))),
+            Err(free) => {
+                if wanted == Use::Data && free < self.disk.margin() {
+                    self.disk.set_short(&mut self.disk.state.lock(), true, free);
+                }
+                Err(Error::Full(self.why_full(free)))
+            }
         }
     }
 

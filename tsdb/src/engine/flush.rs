@@ -329,7 +329,8 @@ fn install(
 pub(crate) fn shorten_log(core: &Core) -> Result<()> {
     let _guard = core.flushing.lock();
     core.check_writable()?;
-    cut_log(core)
+    // Whoever asks for it, an archiver too: a row store that has failed takes nothing any more.
+    cut_log(core).inspect_err(|error| core.fail("cutting the log", error))
 }
 
 /// Removes the log behind what parts and row store hold.

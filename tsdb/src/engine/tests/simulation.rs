@@ -13,7 +13,7 @@ mod faults;
 mod past;
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::crypto::tests::shape::key;
 use crate::crypto::{KeyRing, SealedStorage};
@@ -297,12 +297,15 @@ impl World {
         if let Error::Full(_) = error {
             self.full += 1;
         }
+        trace(|| format!("    {error}"));
         let over = db.read_only().is_some() || trouble.is_power_cut();
         if over { Life::Over } else { Life::Goes }
     }
 
     fn step(&mut self, db: &Arc<Db>, trouble: &mut Trouble) -> Life {
-        match self.random.below(40) {
+        let what = self.random.below(40);
+        trace(|| format!("step {what} after position {}", db.snapshot().position()));
+        match what {
             0..18 => self.commit(db, trouble),
             18..24 => {
                 let done = maintain(db, &mut self.random);
@@ -386,11 +389,10 @@ impl World {
         }
         if life == Life::Over && trouble.reads_answer() {
             // Reads go on whatever has failed.
-            let maybe = self.maybe.clone();
-            let model = self.model.clone();
+            let before = (self.maybe.clone(), self.model.clone(), self.past.clone());
             self.settle(&db).unwrap();
             // The next start may still find less: what failed to be synced.
-            (self.maybe, self.model) = (maybe, model);
+            (self.maybe, self.model, self.past) = before;
         }
         self.die(db, &mut trouble, life);
     }
@@ -463,6 +465,14 @@ impl World {
         }
         let findings = crate::engine::verify(&shared, |_| {}).unwrap();
         assert!(findings.iter().all(|f| f.damage.is_none()), "{context}: {findings:?}");
+    }
+}
+
+/// Tells what happens in a world that runs alone.
+fn trace(text: impl FnOnce() -> String) {
+    static ALONE: OnceLock<bool> = OnceLock::new();
+    if *ALONE.get_or_init(|| std::env::var_os("MILLRACE_SEED").is_some()) {
+        println!("{}", text());
     }
 }
 

@@ -8,7 +8,6 @@ use super::super::random::Random;
 use super::Stores;
 
 /// The trouble of one life.
-#[derive(Debug)]
 pub struct Trouble {
     disk: FaultyStorage,
     plan: FaultPlan,
@@ -25,6 +24,16 @@ struct Struck {
     io: bool,
     full: bool,
     reads: bool,
+}
+
+/// Without the disk, which is all of it.
+impl std::fmt::Debug for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut out = f.debug_struct("Trouble");
+        out.field("plan", &self.plan).field("struck", &self.struck()).field("ended", &self.ended);
+        out.field("archive_fails", &self.archive_fails);
+        out.field("backups_fail", &self.backups_fail).finish_non_exhaustive()
+    }
 }
 
 impl Trouble {

@@ -132,7 +132,8 @@ impl Trouble {
                 !read_only && (self.backups_fail || self.archive_fails)
             }
             // The row store alone does not survive want of room.
-            Error::Io(_) | Error::ReadOnly(_) | Error::Closed => {
+            Error::ReadOnly(_) => struck.io || struck.reads || struck.full || self.ended,
+            Error::Io(_) | Error::Closed => {
                 struck.io || struck.reads || (read_only && (struck.full || self.ended))
             }
             _ => false,

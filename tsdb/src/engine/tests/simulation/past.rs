@@ -20,6 +20,8 @@ pub struct Past {
     doubts: Vec<(i64, i64)>,
     /// The moment of the first backup.
     first: Option<i64>,
+    /// Whether time has gone on so far that objects were deleted which older backups name.
+    pub collected: bool,
 }
 
 impl Past {
@@ -55,12 +57,17 @@ impl Past {
     }
 }
 
-/// Whether the log of a moment is not in the store: it has not been archived yet.
-fn is_out_of_reach(error: &Error) -> bool {
-    matches!(error, Error::Invalid(why) if why.contains("cannot be restored"))
-}
-
 impl World {
+    /// Whether a moment cannot be restored for a reason that is told: its log has not been archived
+    /// yet, or archived parts of its backup have been deleted, long after they were needed.
+    fn is_out_of_reach(&self, error: &Error) -> bool {
+        match error {
+            Error::Invalid(why) => why.contains("cannot be restored"),
+            Error::Io(why) => self.past.collected && why.starts_with("looking for archived"),
+            _ => false,
+        }
+    }
+
     fn restore_into(&self, stored: Arc<dyn Storage>, to: Option<i64>) -> Result<RestoreReport> {
         let options = Options {
             // Little of the log at a time, so that there are several pieces.
@@ -100,7 +107,7 @@ impl World {
                 if let Err(error) = &broken
                     && !faulty.struck()
                 {
-                    assert!(is_out_of_reach(error), "{context}: {error}");
+                    assert!(self.is_out_of_reach(error), "{context}: {error}");
                     return;
                 }
                 target = if broken.is_ok() {
@@ -114,6 +121,7 @@ impl World {
                 target.set_capacity(Some(capacity));
                 match self.restore_into(Arc::new(target.clone()), to) {
                     Ok(_) => target = MemoryStorage::new(),
+                    Err(error) if self.is_out_of_reach(&error) => return,
                     Err(Error::Full(_)) => {
                         let left = target.used_bytes();
                         assert_eq!(left, 0, "{context}: a full disk is left fuller");
@@ -122,7 +130,6 @@ impl World {
                     Err(Error::Io(why) | Error::ReadOnly(why)) => {
                         assert!(why.contains("No space left"), "{context}: {why}");
                     }
-                    Err(error) if is_out_of_reach(&error) => return,
                     Err(error) => panic!("{context}: {error}"),
                 }
                 target.set_capacity(None);
@@ -140,7 +147,7 @@ impl World {
         let report = match report {
             Ok(report) => report,
             // The log of that moment is not in the store yet.
-            Err(error) if is_out_of_reach(&error) => return,
+            Err(error) if self.is_out_of_reach(&error) => return,
             Err(error) => panic!("{context}: {error}"),
         };
         assert!(to.is_none_or(|to| report.time <= to), "{context}: {}", report.time);

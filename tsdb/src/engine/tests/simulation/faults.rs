@@ -129,7 +129,9 @@ impl Trouble {
             Error::Unavailable(_) => self.archive_fails,
             Error::Corrupt(_) => struck.reads,
             Error::Io(why) if why.contains("cannot be reached") => {
-                !read_only && (self.backups_fail || self.archive_fails)
+                let fails = self.backups_fail || self.archive_fails;
+                // Noting it in the history may have been one write too many.
+                fails && (!read_only || struck.io || struck.full || struck.reads || self.ended)
             }
             // The row store alone does not survive want of room.
             Error::ReadOnly(_) => struck.io || struck.reads || struck.full || self.ended,

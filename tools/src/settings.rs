@@ -187,6 +187,7 @@ impl Settings {
         options.head_age_seconds_max = self.number("head_age_seconds_max");
         options.log_bytes_max = self.number("log_bytes_max");
         options.log_segment_bytes_max = self.number("log_segment_bytes_max");
+        options.disk_reserve_bytes = self.number("disk_reserve_bytes");
         options.queue_bytes_max = self.number("queue_bytes_max");
         options.cache_bytes_max = self.number("cache_bytes_max");
         options.blocks_bytes_max = self.number("blocks_bytes_max");

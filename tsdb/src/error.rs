@@ -21,7 +21,8 @@ pub enum Error {
     Corrupt(String),
     /// A file of a format that a newer version of the program has written: says which. Use that one.
     Newer(String),
-    /// No room on the disk or over a memory limit; try again when there is.
+    /// No room on the disk or over a memory limit: nothing changed, so it can be tried again when
+    /// there is.
     Full(String),
     /// The engine is read-only, with the cause.
     ReadOnly(String),
@@ -58,6 +59,16 @@ impl Error {
             "{file} is a {what} of format {version}; this program knows formats up to {newest}: use \
              a newer millrace"
         ))
+    }
+
+    /// The error where more than "nothing changed" has to be said: no room in the middle of
+    /// something that cannot be taken back is a failure like any other.
+    #[must_use]
+    pub(crate) fn lasting(self) -> Error {
+        match self {
+            Error::Full(why) => Error::Io(why),
+            other => other,
+        }
     }
 
     /// A corruption found at `offset` of `file`.

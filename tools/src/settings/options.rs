@@ -174,6 +174,14 @@ pub const OPTIONS: &[OptionSpec] = &[
     option("log_bytes_max", Kind::Bytes, "1GiB", 65536, "Length of the log that forces a flush"),
     option("log_segment_bytes_max", Kind::Bytes, "64MiB", 4096, "One file of the log"),
     option(
+        "disk_reserve_bytes",
+        Kind::Bytes,
+        "64MiB",
+        0,
+        "Room of the disk that is kept free: below, writes are refused (53100) until there is room \
+         again; reads, DELETE, DROP and retention go on. 0: none",
+    ),
+    option(
         "queue_bytes_max",
         Kind::Bytes,
         AUTO,

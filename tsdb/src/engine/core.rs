@@ -20,9 +20,10 @@ use crate::part::{BadBlock, Part};
 use crate::rows::RowStore;
 use crate::scan::{PartHandle, ScanStats, ScanStream, Source, StreamSpec};
 use crate::series::SeriesIndex;
-use crate::types::{ColumnId, MergeMode, PhysicalType, TableSchema, TimeRange};
+use crate::types::{ColumnId, MergeMode, PhysicalType, TableId, TableSchema, TimeRange};
 
 use super::command::{Committed, promise};
+use super::disk::{Disk, Use};
 use super::files;
 use super::holds::Holds;
 use super::life::Tending;
@@ -138,6 +139,9 @@ pub(crate) struct Core {
     pub archive: Archive,
     pub jobs: Jobs,
     pub scrubbing: Scrubbing,
+    pub disk: Disk,
+    /// Tables that are dropped and whose files there was no room to take out of the version.
+    pub undropped: Mutex<Vec<TableId>>,
     failure: RwLock<Option<String>>,
     pub stopping: AtomicBool,
     /// Signalled when heads shrink.
@@ -160,6 +164,7 @@ impl Core {
         let queue = Queue::new(options.queue_bytes_max);
         places.memory.note_heads(state.head_bytes);
         let archive = Archive::new(&options, &log);
+        let disk = Disk::new(options.disk_reserve_bytes);
         Core {
             storage: Arc::clone(&places.storage),
             places,
@@ -181,6 +186,8 @@ impl Core {
             archive,
             jobs: Jobs::default(),
             scrubbing: Scrubbing::default(),
+            disk,
+            undropped: Mutex::default(),
             failure: RwLock::new(None),
             stopping: AtomicBool::new(false),
             room: (Mutex::new(()), Condvar::new()),
@@ -193,9 +200,10 @@ impl Core {
     }
 
     /// Turns read-only: after a failed write or sync what the disk holds is unknown until it is
-    /// read again at the next start. The first cause stands.
+    /// read again at the next start. The first cause stands. Want of room is no such failure:
+    /// [`Error::Full`] says that nothing has changed.
     pub fn fail(&self, doing: &str, error: &Error) {
-        if matches!(error, Error::Closed) {
+        if matches!(error, Error::Closed | Error::Full(_)) {
             return;
         }
         let mut failure = self.failure.write();
@@ -238,6 +246,7 @@ impl Core {
     /// [`Error::Closed`], or what keeps the commit from being durable.
     pub fn commit(&self, commands: Vec<Prepared>) -> Result<Committed> {
         let payload = record::encode(&commands);
+        self.check_room(Use::of(&commands), payload.len() as u64)?;
         let (promise, pending) = promise();
         let waiting = Waiting::new(commands, payload, promise);
         self.queue.push(waiting).map_err(|_| Error::Closed)?;
@@ -256,7 +265,8 @@ impl Core {
     /// their last reader.
     ///
     /// # Errors
-    /// Those of [`VersionLog::append`]; the database must then turn read-only.
+    /// Those of [`VersionLog::append`]; the database must then turn read-only, save on
+    /// [`Error::Full`].
     pub fn edit(&self, edit: &Edit) -> Result<()> {
         let gone = self.version.lock().append(edit)?;
         gone.iter().filter(|path| !path.ends_with(".part")).for_each(|path| self.remove(path));

@@ -14,6 +14,7 @@ use crate::types::{Rows, TableId, TimeRange};
 
 use super::core::{Core, doubt, each_batch, load_last, sort_parts, storage_columns};
 use super::files;
+use super::outputs::Outputs;
 use super::state::{State, TableState};
 use super::version::{Edit, PartEntry};
 
@@ -64,7 +65,11 @@ pub(crate) fn due(core: &Core) -> Vec<TableId> {
 /// Whether the log is so long that flushing should make it shorter: what a backup or the archiver
 /// holds would stay.
 fn is_log_long(core: &Core) -> bool {
-    let most = core.options.log_bytes_max;
+    let most = match core.is_short_of_room() {
+        // Flushed, most of it can go.
+        true => core.options.log_bytes_max.min(core.options.log_segment_bytes_max),
+        false => core.options.log_bytes_max,
+    };
     let bytes_from = |index| core.log.lock().as_ref().map_or(0, |log| log.bytes_from(index));
     if bytes_from(0) < most {
         return false;
@@ -81,13 +86,15 @@ fn is_log_long(core: &Core) -> bool {
 /// written or deleted since the last flush.
 ///
 /// # Errors
-/// What writing gives; the database must then turn read-only.
+/// [`Error::Full`] without room: nothing has changed, and it can be tried again. What writing
+/// gives; the database must then turn read-only.
 pub(crate) fn flush(core: &Core, id: TableId) -> Result<()> {
     let _guard = core.flushing.lock();
     core.check_writable()?;
     let Some((table, position)) = freeze(core, id) else { return Ok(()) };
     // The part's number and, behind it, that of its last-row part.
     let part_id = core.take_part_numbers(2);
+    let mut outputs = Outputs::new(core);
     let mut last = LastRows::default();
     let mut left_out = false;
     // What was deleted since the last flush: the old last rows do not know of it.
@@ -116,6 +123,7 @@ pub(crate) fn flush(core: &Core, id: TableId) -> Result<()> {
         doubt(&mut last, table.series_stored, &table.parts);
     }
     fresh.iter().for_each(|tombstone| last.delete(&tombstone.selections, tombstone.position));
+    outputs.add(files::part(id, part_id));
     let entry = write_part(core, &table, position, part_id, &mut last)?;
     last.leave_doubted();
     if let Some((stale, bound)) = last.stale(&Bitmap::from_range(0..table.series_count)) {
@@ -130,7 +138,11 @@ pub(crate) fn flush(core: &Core, id: TableId) -> Result<()> {
         }
     }
     let last_id = part_id + 1;
+    outputs.add(files::last(id, last_id));
     write_last(core, &table, last_id, position, &last)?;
+    if table.series_stored < table.series_count {
+        outputs.add(files::series(id, table.series_stored, table.series_count));
+    }
     let series = write_series(core, &table)?;
     sync_folders(core)?;
     let edit = Edit {
@@ -142,7 +154,7 @@ pub(crate) fn flush(core: &Core, id: TableId) -> Result<()> {
         cuts: (cut != table.cut).then_some((id, table.cut)).into_iter().collect(),
         ..Edit::default()
     };
-    install(core, id, position, entry, edit, &fresh)?;
+    install(core, outputs, id, position, entry, edit, &fresh)?;
     core.counters.flushes.fetch_add(1, Ordering::Relaxed);
     core.room.1.notify_all();
     core.wake.merge();
@@ -263,13 +275,14 @@ fn sync_folders(core: &Core) -> Result<()> {
     for folder in [files::PARTS, files::SERIES] {
         core.storage
             .sync_dir(folder)
-            .map_err(|e| Error::io(format_args!("syncing folder {folder}"), &e))?;
+            .map_err(|e| Error::io(format_args!("syncing folder {folder}"), &e).lasting())?;
     }
     Ok(())
 }
 
 fn install(
     core: &Core,
+    outputs: Outputs<'_>,
     id: TableId,
     position: u64,
     entry: Option<PartEntry>,
@@ -290,7 +303,7 @@ fn install(
     edit.hide.extend(fresh.iter().filter(needed).map(|t| (id, Arc::clone(t))));
     let is_fresh = |position: &u64| fresh.iter().any(|t| t.position == *position);
     edit.clear.extend(unneeded.iter().filter(|p| !is_fresh(p)).map(|p| (id, *p)));
-    core.edit(&edit)?;
+    outputs.name(&edit)?;
     let there = core.publish(|state| {
         let Some(table) = state.tables.get_mut(&id) else { return false };
         let table = Arc::make_mut(table);
@@ -330,7 +343,8 @@ fn install(
 pub(crate) fn shorten_log(core: &Core) -> Result<()> {
     let _guard = core.flushing.lock();
     core.check_writable()?;
-    cut_log(core)
+    // Whoever asks for it, an archiver too: a row store that has failed takes nothing any more.
+    cut_log(core).inspect_err(|error| core.fail("cutting the log", error))
 }
 
 /// Removes the log behind what parts and row store hold.
@@ -340,7 +354,10 @@ fn cut_log(core: &Core) -> Result<()> {
         let oldest = state.tables.values().filter_map(|table| Some(table.pending?.0)).min();
         (state.position, oldest)
     };
-    let durable = core.rows.checkpoint()?;
+    let durable = match core.has_room_for_rows() {
+        true => core.rows.checkpoint()?,
+        false => core.rows.durable_position(),
+    };
     let before = oldest.unwrap_or(applied + 1).min(durable + 1).min(core.holds.log_first());
     let before = match core.log.lock().as_ref() {
         Some(log) => core.archive.bound(&log.segments(), before),

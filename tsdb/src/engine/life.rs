@@ -13,7 +13,8 @@ use crate::types::TableId;
 pub use crate::types::now_ns as now;
 
 use super::archive;
-use super::command::{Command, Committed};
+use super::command::{Command, Committed, promise};
+use super::committer;
 use super::core::Core;
 use super::record::Prepared;
 use super::retain;
@@ -48,6 +49,7 @@ pub(crate) struct Tending {
 pub(crate) fn tend(core: &Core, now: i64) -> Result<Tended> {
     let mut tending = core.tending.lock();
     core.check_writable()?;
+    committer::drop_again(core).inspect_err(|error| core.fail("dropping tables", error))?;
     let tables: Vec<TableId> = core.state.load().tables.keys().copied().collect();
     let mut tended = Tended::default();
     for table in &tables {

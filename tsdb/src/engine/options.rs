@@ -28,6 +28,10 @@ pub struct Options {
     /// Records and rows of commits that are not applied yet, bytes; writers wait above it.
     /// Default 128 MiB.
     pub queue_bytes_max: u64,
+    /// Bytes of the disk kept free: below, commits that bring data are refused until there is room
+    /// again, while reads, deletes, drops, retention, flushes and backups go on. 0 keeps none.
+    /// Default 64 MiB.
+    pub disk_reserve_bytes: u64,
     /// Decoded index pages kept, bytes. Default 256 MiB.
     pub cache_bytes_max: u64,
     /// Decoded columns of row groups kept for queries that come again, bytes; 0 for none.
@@ -129,6 +133,7 @@ impl Default for Options {
             log_bytes_max: 1024 * MIB,
             log_segment_bytes_max: 64 * MIB,
             queue_bytes_max: 128 * MIB,
+            disk_reserve_bytes: 64 * MIB,
             cache_bytes_max: 256 * MIB,
             blocks_bytes_max: 256 * MIB,
             series_bytes_max: 4096 * MIB,

@@ -171,7 +171,12 @@ impl Places {
         let part = Part::open_file(unsealed, path)?;
         part.read_index()?;
         let blocks: BTreeSet<u32> = traced.blocks();
-        keep(&**file, &blocks).map_err(|e| Error::io(format_args!("reading {path}"), &e))
+        let keep = || keep(&**file, &blocks);
+        let read = keep().and_then(|bytes| Ok((keep()? == bytes).then_some(bytes)));
+        // What is kept here is summed up as it was read: a bit that flips on the way must not be.
+        let same = read.map_err(|e| Error::io(format_args!("reading {path}"), &e))?;
+        let why = "reading its index twice gave different bytes: the disk or its memory fails";
+        same.ok_or_else(|| Error::Corrupt(format!("{path}: {why}")))
     }
 }
 

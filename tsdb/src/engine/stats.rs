@@ -15,6 +15,10 @@ pub struct DbStats {
     pub log_bytes: u64,
     /// Segments of the log.
     pub log_segments: u64,
+    /// Bytes free on the disk of the data folder.
+    pub disk_free_bytes: u64,
+    /// Bytes of it that are kept for what makes room.
+    pub disk_reserve_bytes: u64,
     /// Bytes of the row store.
     pub row_store_bytes: u64,
     /// Bytes of all heads, in memory.

@@ -7,6 +7,7 @@ mod damage;
 mod deletes;
 mod faults;
 mod formats;
+mod full;
 mod golden;
 pub(crate) mod hook;
 mod life;
@@ -16,6 +17,7 @@ mod quarantine;
 mod races;
 pub(crate) mod random;
 mod sealed;
+mod simulation;
 mod twin;
 pub(crate) mod workload;
 

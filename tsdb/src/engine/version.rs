@@ -394,8 +394,9 @@ impl VersionLog {
     /// may be removed once no reader holds them.
     ///
     /// # Errors
-    /// [`Error::Io`] or [`Error::Full`]; whether the edit is on disk is then unknown, and every
-    /// later one is refused with [`Error::ReadOnly`].
+    /// [`Error::Full`] without room: the edit is not on disk and can be tried again.
+    /// [`Error::Io`]; whether the edit is on disk is then unknown, and every later one is refused
+    /// with [`Error::ReadOnly`].
     pub fn append(&mut self, edit: &Edit) -> Result<Vec<String>> {
         if self.failed {
             return Err(Error::ReadOnly("the version log has failed before".into()));
@@ -410,25 +411,51 @@ impl VersionLog {
             true => self.write(&Edit { time: super::life::now(), ..edit.clone() }),
             false => self.write(edit),
         };
-        self.failed = done.is_err();
+        self.failed = matches!(&done, Err(error) if !matches!(error, Error::Full(_)));
         done
     }
 
     fn write(&mut self, edit: &Edit) -> Result<Vec<String>> {
         let bytes = frame(&edit.encode());
-        let io = |e: std::io::Error| Error::io("writing the version log", &e);
-        self.file.write_at(self.end, &bytes).map_err(io)?;
-        self.file.sync_data().map_err(io)?;
+        let written = self.file.write_at(self.end, &bytes).and_then(|()| self.file.sync_data());
+        match written.map_err(|e| Error::io("writing the version log", &e)) {
+            Err(full @ Error::Full(_)) => return Err(self.take_back(full)),
+            written => written?,
+        }
         self.end += bytes.len() as u64;
         let gone = self.version.apply(edit);
         if self.end > self.end_max {
-            let (file, end) = write_snapshot(&*self.storage, self.number + 1, &self.version)?;
-            let old = files::version(self.number);
-            (self.file, self.end, self.number) = (file, end, self.number + 1);
-            self.end_max = end_max(end);
-            self.storage.remove(&old).map_err(io)?;
+            match self.snapshot() {
+                // The edits stand where they are; the snapshot has time.
+                Err(Error::Full(_)) => self.end_max = self.end + EDITS_BYTES_MAX / 4,
+                done => done?,
+            }
         }
         Ok(gone)
+    }
+
+    /// Cuts off what there was no room for, durably: no later start may find it. Gives what to
+    /// answer.
+    fn take_back(&self, full: Error) -> Error {
+        match self.file.set_len(self.end).and_then(|()| self.file.sync_data()) {
+            Ok(()) => full,
+            Err(error) => {
+                Error::Io(format!("{full}, and the edit could not be taken back: {error}"))
+            }
+        }
+    }
+
+    /// Goes over to a new file that begins with the version as it is.
+    ///
+    /// # Errors
+    /// [`Error::Full`] without room, when nothing has changed; [`Error::Io`].
+    fn snapshot(&mut self) -> Result<()> {
+        let (file, end) = write_snapshot(&*self.storage, self.number + 1, &self.version)?;
+        let old = files::version(self.number);
+        (self.file, self.end, self.number) = (file, end, self.number + 1);
+        self.end_max = end_max(end);
+        let removed = self.storage.remove(&old);
+        removed.map_err(|e| Error::io("removing the old version log", &e).lasting())
     }
 }
 
@@ -452,11 +479,18 @@ fn write_snapshot(
     let io = |e: std::io::Error| Error::io("writing a version snapshot", &e);
     let name = files::version(number);
     let unfinished = format!("{name}{}", files::UNFINISHED);
-    let file = storage.create(&unfinished).map_err(io)?;
     let bytes = version.snapshot_bytes();
-    file.write_at(0, &bytes).map_err(io)?;
-    file.sync_data().map_err(io)?;
-    drop(file);
+    let written = storage.create(&unfinished).and_then(|file| {
+        file.write_at(0, &bytes)?;
+        file.sync_data()
+    });
+    if let Err(error) = written {
+        // It names nothing yet, and must not stand in the way of the next one.
+        let _ = storage.remove(&unfinished);
+        return Err(io(error));
+    }
+    // From here on the newest file may be this one: it is, or nobody knows.
+    let io = |e: std::io::Error| io(e).lasting();
     storage.rename(&unfinished, &name).map_err(io)?;
     storage.sync_dir(files::VERSIONS).map_err(io)?;
     let file = storage.open(&name).map_err(io)?;

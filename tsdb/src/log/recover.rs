@@ -299,10 +299,17 @@ fn settle_tail(storage: &dyn Storage, options: &LogOptions, tail: &Tail) -> Resu
             at = scanner.offset();
         }
     }
-    let mut bytes = Vec::new();
+    let (mut bytes, mut again) = (Vec::new(), Vec::new());
     while at < tail.bytes {
         bytes.resize((tail.bytes - at).min(1 << 20) as usize, 0);
         file.read_at(at, &mut bytes).map_err(|e| Error::io(doing(), &e))?;
+        // A bit that flips on the way from the disk must not be written to it.
+        again.resize(bytes.len(), 0);
+        file.read_at(at, &mut again).map_err(|e| Error::io(doing(), &e))?;
+        if again != bytes {
+            let why = "reading it twice gave different bytes: the disk or its memory fails";
+            return Err(Error::corrupt(path, at, why));
+        }
         file.write_at(at, &bytes).map_err(|e| Error::io(doing(), &e))?;
         at += bytes.len() as u64;
     }

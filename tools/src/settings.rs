@@ -201,6 +201,8 @@ impl Settings {
         options.scrub_interval_seconds = self.number("scrub_interval_seconds");
         options.connector = std::sync::Arc::new(crate::objects::CloudConnector::default());
         options.merge_fan_in = self.number("merge_fan_in") as usize;
+        let groups = self.number("partition_groups_max");
+        options.partition_groups_max = u32::try_from(groups).unwrap_or(u32::MAX);
         let day = |name| parse_day_ns(self.text(name)).unwrap_or(0);
         options.times = tsdb::types::TimeRange::new(day("time_min"), day("time_max"));
         options.columns_max = u16::try_from(self.number("columns_max")).unwrap_or(u16::MAX);

@@ -16,6 +16,7 @@ mod disk;
 pub(crate) mod files;
 pub(crate) mod flush;
 pub(crate) mod formats;
+pub(crate) mod groups;
 pub(crate) mod holds;
 mod life;
 mod memory;
@@ -44,6 +45,7 @@ pub(crate) mod version;
 
 pub use command::{Command, Committed, NewColumn, NewTable, Outcome, Pending};
 pub use formats::{FileFormat, look as file_formats};
+pub use groups::{Groups, KeyGroup};
 pub use life::{Tended, now as now_ns};
 pub use memory::PoolUsage;
 pub use open::Identity;

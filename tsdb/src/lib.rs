@@ -22,9 +22,9 @@ pub mod types;
 
 pub use deletes::Selection;
 pub use engine::{
-    Command, Committed, Db, DbStats, LeftOut, NewColumn, NewTable, Options, Outcome, PartInfo,
-    PartitionInfo, Pending, PoolUsage, Quarantined, RecoveryReport, ScrubStatus, Snapshot, Table,
-    TableStats, Tended, now_ns,
+    Command, Committed, Db, DbStats, KeyGroup, LeftOut, NewColumn, NewTable, Options, Outcome,
+    PartInfo, PartitionInfo, Pending, PoolUsage, Quarantined, RecoveryReport, ScrubStatus,
+    Snapshot, Table, TableStats, Tended, now_ns,
 };
 pub use error::{Error, Result};
 pub use scan::{

@@ -1,5 +1,6 @@
 //! Schema `sys`: what the database itself holds and does.
 
+use super::keys;
 use super::rows::{Rows, V};
 use super::{Def, Image, T};
 use crate::error::QueryResult;
@@ -29,6 +30,7 @@ pub(super) const DEFS: &[Def] = &[
             ("archive_after_seconds", T::Int8),
             ("cut", T::Time),
             ("merge", T::Text),
+            ("partition_columns", T::Text),
         ],
         fill: tables,
     },
@@ -53,6 +55,7 @@ pub(super) const DEFS: &[Def] = &[
             ("tier", T::Text),
             ("object", T::Text),
             ("hot_until", T::Time),
+            ("keys", T::Text),
         ],
         fill: parts,
     },
@@ -70,6 +73,7 @@ pub(super) const DEFS: &[Def] = &[
             ("bytes", T::Int8),
             ("hot_bytes", T::Int8),
             ("archived_bytes", T::Int8),
+            ("keys", T::Text),
         ],
         fill: partitions,
     },
@@ -189,6 +193,7 @@ fn tables(image: &Image, rows: &mut Rows) -> QueryResult<()> {
             seconds(schema.options.archive_after_ns),
             table.cut().map_or(V::Null, micros),
             schema.options.merge.name().into(),
+            keys::columns(schema).map_or(V::Null, V::from),
         ]);
     }
     Ok(())
@@ -215,6 +220,7 @@ fn parts(image: &Image, rows: &mut Rows) -> QueryResult<()> {
                 if part.object.is_some() { "archive" } else { "hot" }.into(),
                 part.object.map_or(V::Null, V::from),
                 if part.hot_until > 0 { micros(part.hot_until) } else { V::Null },
+                part.keys.map_or(V::Null, |group| keys::text(table.schema(), &group).into()),
             ]);
         }
     }
@@ -235,6 +241,7 @@ fn partitions(image: &Image, rows: &mut Rows) -> QueryResult<()> {
                 (partition.hot_bytes + partition.archived_bytes).into(),
                 partition.hot_bytes.into(),
                 partition.archived_bytes.into(),
+                partition.keys.map_or(V::Null, |group| keys::text(table.schema(), &group).into()),
             ]);
         }
     }

@@ -5,7 +5,7 @@ use datafusion::sql::sqlparser::ast::{
     CreateTableOptions, DataType, ExactNumberInfo, Expr, IndexColumn, RenameTableNameKind,
     TableConstraint,
 };
-use tsdb::types::{ColumnType, TableOptions, TableSchema};
+use tsdb::types::{ColumnId, ColumnType, TableOptions, TableSchema};
 use tsdb::{Command, NewColumn, NewTable};
 
 use super::options;
@@ -56,27 +56,44 @@ pub(super) fn new_table(create: &CreateTable) -> QueryResult<NewTable> {
         }
     }
     let time = time_of(&name, &keys, &columns)?;
+    let columns: Vec<NewColumn> = columns
+        .into_iter()
+        .filter(|c| c.name != time)
+        .map(|c| NewColumn {
+            key: keys.contains(&c.name),
+            not_null: c.not_null && !keys.contains(&c.name),
+            name: c.name,
+            kind: c.kind,
+        })
+        .collect();
+    // A new table numbers its columns from 1.
+    let numbered = (1..).zip(&columns).map(|(id, column)| (id, &*column.name, column.key));
+    let key = |wanted: &str| key_number(wanted, &name, &time, numbered.clone());
     let options = match &create.table_options {
         CreateTableOptions::None => TableOptions::default(),
-        CreateTableOptions::With(given) => options::read(given, TableOptions::default())?,
+        CreateTableOptions::With(given) => options::read(given, TableOptions::default(), &key)?,
         _ => return Err(QueryError::unsupported("table options other than WITH (…)")),
     };
-    Ok(NewTable {
-        name,
-        time_name: time.clone(),
-        columns: columns
-            .into_iter()
-            .filter(|c| c.name != time)
-            .map(|c| NewColumn {
-                key: keys.contains(&c.name),
-                not_null: c.not_null && !keys.contains(&c.name),
-                name: c.name,
-                kind: c.kind,
-            })
-            .collect(),
-        options,
-        if_not_exists: create.if_not_exists,
-    })
+    Ok(NewTable { name, time_name: time, columns, options, if_not_exists: create.if_not_exists })
+}
+
+/// Number of the key column that a table is to be partitioned by, among its columns as (number, name,
+/// whether it is of the key).
+fn key_number<'a>(
+    wanted: &str,
+    table: &str,
+    time: &str,
+    mut columns: impl Iterator<Item = (ColumnId, &'a str, bool)>,
+) -> QueryResult<ColumnId> {
+    match columns.find(|(_, name, _)| *name == wanted) {
+        Some((id, _, true)) => Ok(id),
+        None if wanted != time => Err(QueryError::no_column(wanted, table)),
+        _ => {
+            let message = format!("partition_by: column \"{wanted}\" cannot partition a table");
+            let hint = "Say a time span, then columns of the primary key other than its time.";
+            Err(QueryError::new("22023", message).with_hint(hint))
+        }
+    }
 }
 
 fn key_name(column: &IndexColumn) -> QueryResult<String> {
@@ -251,7 +268,10 @@ fn alteration(
             commands.push(Command::RenameTable { table: id, name: table_name(to)? });
         }
         AlterTableOperation::SetOptionsParens { options: given } => {
-            let options = options::read(given, table.options.clone())?;
+            let numbered = table.columns.iter().map(|c| (c.id, &*c.name, c.key));
+            let key =
+                |wanted: &str| key_number(wanted, &table.name, &table.time_name, numbered.clone());
+            let options = options::read(given, table.options.clone(), &key)?;
             commands.push(Command::SetOptions { table: id, options });
         }
         AlterTableOperation::AlterColumn {

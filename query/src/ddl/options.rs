@@ -1,12 +1,16 @@
-//! `WITH (…)` of a table: partition length, retention, archive, merge.
+//! `WITH (…)` of a table: partitions, retention, archive, merge.
 
 use datafusion::sql::sqlparser::ast::{Expr, SqlOption, Value};
-use tsdb::types::{MergeMode, TableOptions};
+use tsdb::types::{ColumnId, MergeMode, PARTITION_COLUMNS_MAX, TableOptions};
 
 use crate::error::{QueryError, QueryResult};
 
-/// Settings over given ones.
-pub(super) fn read(options: &[SqlOption], mut out: TableOptions) -> QueryResult<TableOptions> {
+/// Settings over given ones; `key` is the number of a key column by its name, or why there is none.
+pub(super) fn read(
+    options: &[SqlOption],
+    mut out: TableOptions,
+    key: &dyn Fn(&str) -> QueryResult<ColumnId>,
+) -> QueryResult<TableOptions> {
     for option in options {
         let SqlOption::KeyValue { key, value } = option else {
             return Err(QueryError::new("42601", format!("unrecognized parameter {option}")));
@@ -16,7 +20,12 @@ pub(super) fn read(options: &[SqlOption], mut out: TableOptions) -> QueryResult<
             QueryError::new("22023", format!("the value of {name} must be a text"))
         })?;
         match name.as_str() {
-            "partition_by" => out.partition_ns = partition(&text)?,
+            "partition_by" => {
+                let (span, names) = partition(&text)?;
+                out.partition_ns = span;
+                out.partition_columns =
+                    names.iter().map(|name| key(name)).collect::<QueryResult<_>>()?;
+            }
             "retention" => out.retention_ns = forever(&text, &name)?,
             "archive_after" => out.archive_after_ns = forever(&text, &name)?,
             "archive" => out.archive = place(&text),
@@ -37,7 +46,10 @@ pub(super) fn reset(names: &[String], mut out: TableOptions) -> QueryResult<Tabl
     let default = TableOptions::default();
     for name in names {
         match name.as_str() {
-            "partition_by" => out.partition_ns = default.partition_ns,
+            "partition_by" => {
+                out.partition_ns = default.partition_ns;
+                out.partition_columns.clear();
+            }
             "retention" => out.retention_ns = default.retention_ns,
             "archive_after" => out.archive_after_ns = default.archive_after_ns,
             "archive" => out.archive = default.archive.clone(),
@@ -65,17 +77,74 @@ fn text(value: &Expr) -> Option<String> {
     }
 }
 
-fn partition(text: &str) -> QueryResult<i64> {
-    if text.contains(',') {
-        return Err(QueryError::unsupported("partitioning by more than time"));
-    }
+/// Length of a partition, ns, and names of key columns: `'1 day'` or `'1 day, site, "Line"'`.
+fn partition(text: &str) -> QueryResult<(i64, Vec<String>)> {
+    let (text, names) = match text.split_once(',') {
+        None => (text, Vec::new()),
+        Some((span, names)) => (span, names_of(names)?),
+    };
     let ns = span_ns(text, "partition_by")?;
     let (minute, century) = (60_000_000_000, 100 * 365 * DAY_NS);
     if !(minute..=century).contains(&ns) {
         let message = format!("partition_by must be between a minute and 100 years, not {text}");
         return Err(QueryError::new("22023", message));
     }
-    Ok(ns)
+    if names.len() > PARTITION_COLUMNS_MAX {
+        let message = format!("partition_by takes at most {PARTITION_COLUMNS_MAX} key columns");
+        return Err(QueryError::new("22023", message));
+    }
+    if let Some(twice) = (1..names.len()).find(|at| names[..*at].contains(&names[*at])) {
+        let message = format!("partition_by names column \"{}\" twice", names[twice]);
+        return Err(QueryError::new("42701", message));
+    }
+    Ok((ns, names))
+}
+
+/// Names between commas, folded unless they are quoted.
+fn names_of(text: &str) -> QueryResult<Vec<String>> {
+    let bad = || {
+        let message = format!("partition_by: \"{}\" is no list of columns", text.trim());
+        QueryError::new("22023", message)
+            .with_hint("Say partition_by = '1 day, site': a time span, then columns of the key.")
+    };
+    let mut names = Vec::new();
+    let mut rest = text.trim();
+    loop {
+        let name = match rest.strip_prefix('"') {
+            None => {
+                let end = rest.find(',').unwrap_or(rest.len());
+                let name = rest[..end].trim();
+                rest = &rest[end..];
+                if name.is_empty() || name.contains('"') {
+                    return Err(bad());
+                }
+                name.to_lowercase()
+            }
+            Some(mut quoted) => {
+                let mut name = String::new();
+                loop {
+                    let end = quoted.find('"').ok_or_else(bad)?;
+                    name.push_str(&quoted[..end]);
+                    quoted = &quoted[end + 1..];
+                    match quoted.strip_prefix('"') {
+                        Some(more) => {
+                            name.push('"');
+                            quoted = more;
+                        }
+                        None => break,
+                    }
+                }
+                rest = quoted.trim_start();
+                name
+            }
+        };
+        names.push(name);
+        match rest.strip_prefix(',') {
+            Some(more) => rest = more.trim_start(),
+            None if rest.is_empty() => return Ok(names),
+            None => return Err(bad()),
+        }
+    }
 }
 
 /// URL of an object store; `None` for that of the server.
@@ -125,6 +194,27 @@ pub(super) fn span_ns(text: &str, name: &str) -> QueryResult<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn partitions() {
+        let of = |text| partition(text).unwrap();
+        let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(of("1 day"), (DAY_NS, vec![]));
+        assert_eq!(of("1 day, Site"), (DAY_NS, names(&["site"])));
+        assert_eq!(of("2 days,\"a, \"\"B\"\"\" , c"), (2 * DAY_NS, names(&["a, \"B\"", "c"])));
+        for (bad, code) in [
+            ("1 day,", "22023"),
+            ("1 day, a,", "22023"),
+            ("1 day, \"a", "22023"),
+            ("1 day, a\"b", "22023"),
+            ("1 day, \"a\" b", "22023"),
+            ("1 day, a, b, c, d, e", "22023"),
+            ("1 day, a, A", "42701"),
+            ("site, 1 day", "22007"),
+        ] {
+            assert_eq!(partition(bad).unwrap_err().code, code, "{bad}");
+        }
+    }
 
     #[test]
     fn spans() {

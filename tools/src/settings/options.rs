@@ -171,6 +171,13 @@ pub const OPTIONS: &[OptionSpec] = &[
         "Age at which rows in memory are flushed",
     ),
     option("merge_fan_in", Kind::Count, "8", 2, "Flushed parts of a table that start a merge"),
+    option(
+        "partition_groups_max",
+        Kind::Count,
+        "256",
+        1,
+        "Values of the key columns that partition a table; those beyond share partitions",
+    ),
     option("log_bytes_max", Kind::Bytes, "1GiB", 65536, "Length of the log that forces a flush"),
     option("log_segment_bytes_max", Kind::Bytes, "64MiB", 4096, "One file of the log"),
     option(

@@ -115,6 +115,25 @@ impl Selection {
             && set.as_ref().is_none_or(|set| set.range_cardinality(series.clone()) == wanted)
     }
 
+    /// Whether a row of some of these series can be named; of points only the range of series counts.
+    pub fn meets(&self, members: &Bitmap) -> bool {
+        match self {
+            Selection::Range { series, .. } => {
+                series.as_ref().is_none_or(|set| set.intersect(members))
+            }
+            Selection::Points { series, .. } => match (series.first(), series.last()) {
+                (Some(first), Some(last)) => members.range_cardinality(*first..=*last) > 0,
+                _ => false,
+            },
+        }
+    }
+
+    /// Whether every row of these series and times is named.
+    pub fn covers_all(&self, members: &Bitmap, range: TimeRange) -> bool {
+        let Selection::Range { series: set, times } = self else { return false };
+        times.encloses(&range) && set.as_ref().is_none_or(|set| members.is_subset(set))
+    }
+
     /// Whether a row is named.
     pub fn hides(&self, series: u32, time: i64) -> bool {
         self.overlaps(&(series..=series), TimeRange::new(time, time))

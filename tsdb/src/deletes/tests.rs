@@ -67,9 +67,9 @@ proptest! {
         let any = series.clone().any(|s| (span.min..=span.max).any(|t| named(s, t)));
         prop_assert!(!tombstone.covers(&series, span) || every);
         prop_assert_eq!(tombstone.overlaps(&series, span), any);
-        let hides = Hides::of(&[Arc::clone(&tombstone)], 6, series.clone(), span);
+        let hides = Hides::of(&[Arc::clone(&tombstone)], 6, series.clone(), span, None);
         prop_assert_eq!(hides.is_some(), any);
-        prop_assert!(Hides::of(&[tombstone], 7, series.clone(), span).is_none());
+        prop_assert!(Hides::of(&[tombstone], 7, series.clone(), span, None).is_none());
         let Some(hides) = hides else { return Ok(()) };
         for s in series {
             let hidden = hides.hidden(s, span);

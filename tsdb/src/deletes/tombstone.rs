@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use crate::series::Bitmap;
 use crate::types::TimeRange;
 
 use super::selection::{Selection, union};
@@ -49,6 +50,19 @@ impl Tombstone {
         self.may_meet(series, times) && self.selections.iter().any(|s| s.overlaps(series, times))
     }
 
+    /// Whether a row of these times can be hidden, of series of a range that are in `members` too.
+    pub fn meets(
+        &self,
+        series: &RangeInclusive<u32>,
+        times: TimeRange,
+        members: Option<&Bitmap>,
+    ) -> bool {
+        let meets = |s: &Selection| {
+            s.overlaps(series, times) && members.is_none_or(|members| s.meets(members))
+        };
+        self.may_meet(series, times) && self.selections.iter().any(meets)
+    }
+
     /// Whether one selection hides every row of these series and times.
     pub fn covers(&self, series: &RangeInclusive<u32>, times: TimeRange) -> bool {
         self.may_meet(series, times) && self.selections.iter().any(|s| s.covers(series, times))
@@ -75,16 +89,20 @@ pub struct Hides {
 }
 
 impl Hides {
-    /// Those of `tombstones` behind position `applied` that overlap a part's series and times.
+    /// Those of `tombstones` behind position `applied` that overlap a part's series and times;
+    /// `members` are the series of its key group, if they are known.
     pub fn of(
         tombstones: &[Arc<Tombstone>],
         applied: u64,
         series: RangeInclusive<u32>,
         times: TimeRange,
+        members: Option<&Bitmap>,
     ) -> Option<Arc<Hides>> {
         let found: Vec<Arc<Tombstone>> = tombstones
             .iter()
-            .filter(|tombstone| tombstone.position > applied && tombstone.overlaps(&series, times))
+            .filter(|tombstone| {
+                tombstone.position > applied && tombstone.meets(&series, times, members)
+            })
             .cloned()
             .collect();
         (!found.is_empty()).then(|| Arc::new(Hides { tombstones: found }))
@@ -93,6 +111,12 @@ impl Hides {
     /// Whether every row of these series and times is hidden.
     pub fn covers(&self, series: &RangeInclusive<u32>, times: TimeRange) -> bool {
         self.tombstones.iter().any(|tombstone| tombstone.covers(series, times))
+    }
+
+    /// Whether every row of these series and times is hidden.
+    pub fn covers_all(&self, members: &Bitmap, times: TimeRange) -> bool {
+        let all = |s: &Selection| s.covers_all(members, times);
+        self.tombstones.iter().any(|tombstone| tombstone.selections.iter().any(all))
     }
 
     /// The hidden times of a series inside `times`: ascending ranges that do not touch.

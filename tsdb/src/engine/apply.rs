@@ -221,6 +221,7 @@ fn apply_catalog(
                 )));
             }
             catalog::check_options(&options)?;
+            catalog::check_partition_columns(schema, &options)?;
             let mut changed = TableSchema::clone(schema);
             changed.options = options;
             changed.version += 1;

@@ -21,9 +21,11 @@ use crate::types::{TableId, TimeRange};
 
 use super::core::{Core, sort_parts};
 use super::files;
+use super::groups::Groups;
 use super::life::now;
-use super::scrub;
 use super::outputs::Outputs;
+use super::plan;
+use super::scrub;
 use super::state::TableState;
 use super::version::{Edit, ObjectRef, PartEntry};
 
@@ -45,12 +47,17 @@ fn store_of(core: &Core, table: &TableState) -> Option<String> {
 }
 
 /// The parts that may move now, oldest first.
-pub(crate) fn due(parts: &[Arc<PartHandle>], before: i64, now: i64) -> Vec<Arc<PartHandle>> {
+pub(crate) fn due(
+    parts: &[Arc<PartHandle>],
+    groups: &Groups,
+    before: i64,
+    now: i64,
+) -> Vec<Arc<PartHandle>> {
     let ripe = |part: &&Arc<PartHandle>| {
         let entry = &part.entry;
         let old = entry.level >= 2 && entry.span().max < before && entry.hot_until <= now;
         let under = |other: &Arc<PartHandle>| {
-            let overlaps = other.entry.span().overlaps(&entry.span());
+            let overlaps = plan::overlap(&other.entry, entry, groups);
             other.entry.id != entry.id
                 && other.entry.object.is_none()
                 && overlaps
@@ -76,7 +83,7 @@ pub(crate) fn archive_table(core: &Core, names: &mut Names, id: TableId, now: i6
         let Some(table) = state.tables.get(&id) else { return Ok(moved) };
         let Some(url) = store_of(core, table) else { return Ok(moved) };
         let age = table.schema.options.archive_after_ns.unwrap_or(i64::MAX);
-        let due = due(&table.parts, now.saturating_sub(age), now);
+        let due = due(&table.parts, &table.groups, now.saturating_sub(age), now);
         let Some(part) = due.into_iter().next() else { return Ok(moved) };
         drop(state);
         // What leaves is sound: the copy here goes, and with it what could repair the object.
@@ -173,6 +180,7 @@ fn install_archived(core: &Core, part: &Arc<PartHandle>, object: ObjectRef) -> R
     outputs.add(entry.file());
     write_index(core, &entry)?;
     let handle = core.places.open(entry.clone())?;
+    handle.know(part.members());
     let edit = Edit { remove: vec![(table, id)], add: vec![entry], ..Edit::default() };
     outputs.name(&edit).inspect_err(|error| core.fail("archiving", error))?;
     swap(core, id, handle)?;
@@ -257,7 +265,8 @@ fn restore(core: &Core, table: &TableState, wanted: Vec<u64>, hot_until: i64) ->
     let mut chosen: Vec<&Arc<PartHandle>> = Vec::new();
     for part in all {
         // A part that stays in the archive above one that comes back would be older than it.
-        let above = |below: &&Arc<PartHandle>| below.entry.span().overlaps(&part.entry.span());
+        let above =
+            |below: &&Arc<PartHandle>| plan::overlap(&below.entry, &part.entry, &table.groups);
         if wanted.contains(&part.entry.id) || chosen.iter().any(above) {
             chosen.push(part);
         }
@@ -265,13 +274,14 @@ fn restore(core: &Core, table: &TableState, wanted: Vec<u64>, hot_until: i64) ->
     let mut restored = 0;
     for part in chosen.into_iter().rev() {
         core.check_writable()?;
-        restored += u64::from(restore_part(core, &part.entry, hot_until)?);
+        restored += u64::from(restore_part(core, part, hot_until)?);
     }
     core.wake.merge();
     Ok(restored)
 }
 
-fn restore_part(core: &Core, entry: &PartEntry, hot_until: i64) -> Result<bool> {
+fn restore_part(core: &Core, part: &PartHandle, hot_until: i64) -> Result<bool> {
+    let entry = &part.entry;
     let Some(object) = &entry.object else { return Ok(false) };
     let (free, reserve) = core.room();
     if free < object.bytes.saturating_add(reserve) {
@@ -288,6 +298,7 @@ fn restore_part(core: &Core, entry: &PartEntry, hot_until: i64) -> Result<bool> 
     outputs.add(path.clone());
     download(core, object, &path)?;
     let handle = core.places.open(restored.clone())?;
+    handle.know(part.members());
     handle.part.verify()?;
     let _guard = core.merging.lock();
     core.check_writable()?;

@@ -4,7 +4,9 @@
 
 use crate::error::{Error, Result};
 use crate::rows::{RowChange, RowSnapshot};
-use crate::types::{ColumnId, ColumnSpec, ColumnType, TableId, TableOptions, TableSchema};
+use crate::types::{
+    ColumnId, ColumnSpec, ColumnType, PARTITION_COLUMNS_MAX, TableId, TableOptions, TableSchema,
+};
 
 use super::bytes::{Reader, put_bytes};
 use super::command::{Command, NewColumn, NewTable};
@@ -100,7 +102,11 @@ fn decode_schema(bytes: &[u8]) -> Result<TableSchema> {
         columns.push(ColumnSpec { id, name, kind, key, not_null });
     }
     reader.end()?;
-    Ok(TableSchema { id, name, time_name, columns, next_column, options, version })
+    let schema = TableSchema { id, name, time_name, columns, next_column, options, version };
+    if let Err(error) = check_partition_columns(&schema, &schema.options) {
+        return Err(reader.error(error));
+    }
+    Ok(schema)
 }
 
 /// Checks a command against the limits of this process's settings. Only before it is logged: apply
@@ -175,6 +181,34 @@ pub fn check_options(options: &TableOptions) -> Result<()> {
     Ok(())
 }
 
+/// Checks that the columns that partition a table are some of its key, each once.
+///
+/// # Errors
+/// [`Error::Invalid`] naming the setting, [`Error::NotFound`] for a column that is not there.
+pub fn check_partition_columns(schema: &TableSchema, options: &TableOptions) -> Result<()> {
+    let columns = &options.partition_columns;
+    if columns.len() > PARTITION_COLUMNS_MAX {
+        let why = format!("partition_by takes at most {PARTITION_COLUMNS_MAX} key columns");
+        return Err(Error::Invalid(why));
+    }
+    for (at, column) in columns.iter().enumerate() {
+        let Some(spec) = schema.column_by_id(*column) else {
+            let name = &schema.name;
+            return Err(Error::NotFound(format!("table \"{name}\" has no column {column}")));
+        };
+        if !spec.key {
+            return Err(Error::Invalid(format!(
+                "partition_by takes columns of the key only; \"{}\" is a field",
+                spec.name
+            )));
+        }
+        if columns[..at].contains(column) {
+            return Err(Error::Invalid(format!("partition_by names \"{}\" twice", spec.name)));
+        }
+    }
+    Ok(())
+}
+
 /// A new table's schema.
 ///
 /// # Errors
@@ -198,6 +232,7 @@ pub fn create(new: &NewTable, id: TableId) -> Result<TableSchema> {
         }
         add_column(&mut schema, column)?;
     }
+    check_partition_columns(&schema, &schema.options)?;
     schema.version = 1;
     Ok(schema)
 }

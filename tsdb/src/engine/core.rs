@@ -19,7 +19,7 @@ use crate::log::Log;
 use crate::part::{BadBlock, Part};
 use crate::rows::RowStore;
 use crate::scan::{PartHandle, ScanStats, ScanStream, Source, StreamSpec};
-use crate::series::SeriesIndex;
+use crate::series::{Bitmap, SeriesIndex};
 use crate::types::{ColumnId, MergeMode, PhysicalType, TableId, TableSchema, TimeRange};
 
 use super::command::{Committed, promise};
@@ -303,6 +303,8 @@ pub(crate) fn attach(
         let bad = files.bad.get(&entry.id).map_or(&[][..], Vec::as_slice);
         parts.push(places.attach(entry.clone(), bad)?);
     }
+    let members = files.groups.members(&series);
+    parts.iter().for_each(|part| part.know(members.get(&part.entry.group)));
     sort_parts(&mut parts);
     let mut bad_last = None;
     if let Some(id) = files.last {
@@ -325,6 +327,7 @@ pub(crate) fn attach(
     Ok(TableState {
         bad_last,
         scarred,
+        groups: Arc::new(files.groups.clone()),
         series_count: series.len(),
         series_stored: series.len(),
         series_bytes,
@@ -375,12 +378,13 @@ pub(crate) fn load_last(
         deletes_applied: 0,
         object: None,
         hot_until: 0,
+        group: 0,
     };
     let handle = PartHandle::new(entry, part, Arc::clone(storage));
     // All columns of the file, whatever the schema says: at start it may be older than the file.
     let columns = handle.part.meta().columns.iter().map(|c| (c.id, c.physical)).collect();
     let mode = schema.options.merge;
-    each_batch_of(&[Source::Part(handle, None)], columns, mode, TimeRange::ALL, |rows| {
+    each_batch_of(&[Source::Part(handle, None)], columns, mode, None, TimeRange::ALL, |rows| {
         let crate::types::Rows { series, times, columns } = rows;
         last.update(&series, &RunData { times, columns }, MergeMode::LastRow, 0);
         Ok(())
@@ -394,26 +398,29 @@ pub(crate) fn storage_columns(schema: &TableSchema) -> Vec<(u16, PhysicalType)> 
     columns
 }
 
-/// Streams all rows of some sources, merged, in batches.
+/// Streams all rows of some sources and times, merged, in batches; of the series of `set` if there
+/// is one.
 pub(crate) fn each_batch(
     sources: &[Source],
     schema: &TableSchema,
+    set: Option<Arc<Bitmap>>,
     times: TimeRange,
     take: impl FnMut(crate::types::Rows) -> Result<()>,
 ) -> Result<()> {
-    each_batch_of(sources, storage_columns(schema), schema.options.merge, times, take)
+    each_batch_of(sources, storage_columns(schema), schema.options.merge, set, times, take)
 }
 
 fn each_batch_of(
     sources: &[Source],
     columns: Vec<(ColumnId, PhysicalType)>,
     mode: MergeMode,
+    set: Option<Arc<Bitmap>>,
     times: TimeRange,
     mut take: impl FnMut(crate::types::Rows) -> Result<()>,
 ) -> Result<()> {
     let spec = StreamSpec {
         series: (0, u32::MAX),
-        set: None,
+        set,
         times,
         shown: columns.len(),
         columns,

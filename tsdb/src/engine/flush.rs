@@ -186,7 +186,7 @@ fn write_part(
     };
     let mut writer = PartWriter::create(&*core.storage, &files::part(id, part_id), spec)?;
     let mode = table.schema.options.merge;
-    each_batch(&sources, &table.schema, TimeRange::ALL, |rows| {
+    each_batch(&sources, &table.schema, None, TimeRange::ALL, |rows| {
         writer.append(&rows)?;
         let Rows { series, times, columns } = rows;
         last.update(&series, &RunData { times, columns }, mode, position);
@@ -207,6 +207,7 @@ fn write_part(
         deletes_applied: position,
         object: None,
         hot_until: 0,
+        group: 0,
     }))
 }
 

@@ -1,20 +1,22 @@
-//! Merge: several parts become one for each partition.
+//! Merge: several parts become one for each partition, and for each key group where a table is
+//! partitioned by key columns too.
 
-use std::ops::RangeInclusive;
+mod write;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::deletes::Hides;
 use crate::error::{Error, Result};
-use crate::part::{Level, PartSpec, PartWriter};
-use crate::scan::{PartHandle, Source};
-use crate::types::{PhysicalType, TableId, TableSchema, TimeRange};
+use crate::scan::PartHandle;
+use crate::series::Bitmap;
+use crate::types::TableId;
 
-use super::core::{Core, each_batch, sort_parts, storage_columns};
+use super::core::{Core, sort_parts};
 use super::outputs::Outputs;
-use super::plan::{self, Ageing, Histogram, Job, Situation};
+use super::plan::{self, Ageing, Job, Situation};
 use super::state::TableState;
 use super::version::{Edit, PartEntry};
+use write::{Input, Made, Writing};
 
 /// Runs the next merge of any table; false if there was nothing to do.
 ///
@@ -64,7 +66,7 @@ fn merge_table(
     let (mut archived, entries): (Vec<PartEntry>, Vec<PartEntry>) =
         all.partition(|entry| entry.object.is_some());
     let bad: Vec<u64> = table.parts.iter().filter(|p| p.is_bad()).map(|p| p.entry.id).collect();
-    let (entries, held) = plan::free(entries, |entry| bad.contains(&entry.id));
+    let (entries, held) = plan::free(entries, &table.groups, |entry| bad.contains(&entry.id));
     archived.extend(held);
     let partition_ns = table.schema.options.partition_ns;
     let fan_in = core.options.merge_fan_in;
@@ -81,6 +83,8 @@ fn merge_table(
         hidden: &hidden,
         weighty,
         ageing,
+        groups: &table.groups,
+        columns: &table.schema.options.partition_columns,
     };
     let Some(job) = plan(&situation) else { return Ok(false) };
     let inputs: Vec<Input> = table
@@ -90,21 +94,18 @@ fn merge_table(
         .map(|part| (Arc::clone(part), table.hides(part)))
         .collect();
     core.check_room_to_merge(inputs.iter().map(|(part, _)| part.entry.bytes).sum())?;
-    let schema = Arc::clone(&table.schema);
+    let table = Arc::clone(table);
     // Every delete up to here is applied to the outputs.
     let position = state.position;
     drop(state);
     let mut files = Outputs::new(core);
-    let outputs =
-        write(core, &mut files, &schema, &inputs, &archived, ageing, job.dense, position)?;
+    let writing = Writing::new(core, &table, &inputs, &archived, ageing, &job, position);
+    let made = writing.run(&mut files)?;
     let gone: Vec<Arc<PartHandle>> = inputs.into_iter().map(|(part, _)| part).collect();
-    install(core, files, id, &gone, outputs)?;
+    install(core, files, id, &gone, made)?;
     core.counters.merges.fetch_add(1, Ordering::Relaxed);
     Ok(true)
 }
-
-/// A part, and what deletes hide of it.
-type Input = (Arc<PartHandle>, Option<Arc<Hides>>);
 
 /// Tombstones of a table, and bytes of them, from which on parts are merged for their sake.
 const TOMBSTONES_MANY: usize = if cfg!(test) { 6 } else { 256 };
@@ -121,106 +122,21 @@ fn is_weighty(table: &TableState) -> bool {
 
 /// Takes the parts out that deletes hide whole; nothing has to be written anew.
 fn drop_covered(core: &Core, table: &TableState) -> Result<bool> {
-    let covered = |part: &&Arc<PartHandle>| {
-        let all = |hides: &Arc<Hides>| hides.covers(&part.series(), part.entry.times);
-        table.hides(part).as_ref().is_some_and(all)
-    };
+    let covered =
+        |part: &&Arc<PartHandle>| table.hides(part).is_some_and(|hides| part.is_hidden_by(&hides));
     let gone: Vec<Arc<PartHandle>> = table.parts.iter().filter(covered).cloned().collect();
     if gone.is_empty() {
         return Ok(false);
     }
-    install(core, Outputs::new(core), table.schema.id, &gone, Vec::new())?;
+    install(core, Outputs::new(core), table.schema.id, &gone, Made::default())?;
     Ok(true)
 }
 
-/// Writes the merged parts; they are durable on return but not yet named.
-fn write(
-    core: &Core,
-    files: &mut Outputs<'_>,
-    schema: &TableSchema,
-    inputs: &[Input],
-    archived: &[PartEntry],
-    ageing: Option<Ageing>,
-    dense: bool,
-    deletes_applied: u64,
-) -> Result<Vec<PartEntry>> {
-    let partition_ns = schema.options.partition_ns;
-    let mut histogram = Histogram::default();
-    for (input, _) in inputs {
-        for group in input.part.groups_for(0..=u32::MAX, TimeRange::ALL)? {
-            histogram.add(group.times, u64::from(group.rows), partition_ns);
-        }
-    }
-    let entries: Vec<&PartEntry> = inputs.iter().map(|(part, _)| &part.entry).collect();
-    let ranges = plan::apart(histogram.ranges(partition_ns, ageing), &entries, archived);
-    let mut outputs = Vec::new();
-    for range in ranges {
-        core.check_writable()?;
-        let sources: Vec<Source> = inputs
-            .iter()
-            .filter(|(part, _)| part.meets(None, range))
-            .map(|(part, hides)| Source::Part(Arc::clone(part), hides.clone()))
-            .collect();
-        // Only those of parts with rows here: others may be older than an archived part.
-        let here = || entries.iter().filter(|entry| entry.times.overlaps(&range));
-        let positions = here().map(|p| p.positions.0).min().unwrap_or(0)
-            ..=here().map(|p| p.positions.1).max().unwrap_or(0);
-        let hot_until = here().map(|p| p.hot_until).max().unwrap_or(0);
-        let output = write_range(core, files, schema, &sources, range, &positions, dense)?;
-        outputs.extend(output.map(|entry| PartEntry { deletes_applied, hot_until, ..entry }));
-    }
-    core.storage
-        .sync_dir(super::files::PARTS)
-        .map_err(|e| Error::io("syncing the folder of parts", &e).lasting())?;
-    Ok(outputs)
-}
-
-fn write_range(
-    core: &Core,
-    files: &mut Outputs<'_>,
-    schema: &TableSchema,
-    sources: &[Source],
-    range: TimeRange,
-    positions: &RangeInclusive<u64>,
-    dense: bool,
-) -> Result<Option<PartEntry>> {
-    if sources.is_empty() {
-        return Ok(None);
-    }
-    let id = core.take_part_numbers(1);
-    let path = super::files::part(schema.id, id);
-    let columns: Vec<(u16, PhysicalType)> = storage_columns(schema);
-    let spec = PartSpec {
-        id,
-        table: schema.id,
-        level: if dense { Level::Dense } else { Level::Light },
-        positions: positions.clone(),
-        partition: Some(range),
-        columns,
-    };
-    files.add(path.clone());
-    let mut writer = PartWriter::create(&*core.storage, &path, spec)?;
-    each_batch(sources, schema, range, |rows| writer.append(&rows))?;
-    let meta = writer.finish()?;
-    core.counters.merge_bytes.fetch_add(meta.bytes, Ordering::Relaxed);
-    if meta.rows == 0 {
-        core.storage.remove(&path).map_err(|e| Error::io(format_args!("removing {path}"), &e))?;
-        files.forget(&path);
-        return Ok(None);
-    }
-    Ok(Some(PartEntry {
-        id,
-        table: schema.id,
-        level: if dense { 2 } else { 1 },
-        positions: (*positions.start(), *positions.end()),
-        partition: Some(range),
-        rows: meta.rows,
-        times: meta.times,
-        bytes: meta.bytes,
-        deletes_applied: *positions.end(),
-        object: None,
-        hot_until: 0,
-    }))
+/// A set that an input knows already in place of one that it contains: many parts, one set.
+fn shared(inputs: &[Arc<PartHandle>], set: Option<&Arc<Bitmap>>) -> Option<Arc<Bitmap>> {
+    let set = set?;
+    let known = inputs.iter().filter_map(|part| part.members());
+    Some(Arc::clone(known.into_iter().find(|known| set.is_subset(known)).unwrap_or(set)))
 }
 
 fn install(
@@ -228,11 +144,13 @@ fn install(
     files: Outputs<'_>,
     id: TableId,
     inputs: &[Arc<PartHandle>],
-    outputs: Vec<PartEntry>,
+    made: Made,
 ) -> Result<()> {
-    let mut handles = Vec::with_capacity(outputs.len());
-    for entry in &outputs {
-        handles.push(core.places.open(entry.clone())?);
+    let mut handles = Vec::with_capacity(made.parts.len());
+    for entry in &made.parts {
+        let handle = core.places.open(entry.clone())?;
+        handle.know(shared(inputs, made.members.get(&entry.group)).as_ref());
+        handles.push(handle);
     }
     let gone: Vec<u64> = inputs.iter().map(|part| part.entry.id).collect();
     let remove = gone.iter().map(|part| (id, *part)).collect();
@@ -246,7 +164,9 @@ fn install(
         None => Vec::new(),
     };
     let clear = unneeded.iter().map(|position| (id, *position)).collect();
-    files.name(&Edit { add: outputs, remove, clear, ..Edit::default() })?;
+    let fresh = made.fresh.iter().map(|(number, group)| (id, *number, group.clone()));
+    let groups = fresh.collect();
+    files.name(&Edit { add: made.parts, remove, clear, groups, ..Edit::default() })?;
     let there = core.publish(|state| {
         let Some(table) = state.tables.get_mut(&id) else { return false };
         let table = Arc::make_mut(table);
@@ -255,6 +175,9 @@ fn install(
         parts.extend(handles);
         sort_parts(&mut parts);
         table.parts = Arc::new(parts);
+        for (number, group) in made.fresh {
+            Arc::make_mut(&mut table.groups).insert(number, group);
+        }
         table.clear(&unneeded);
         true
     });

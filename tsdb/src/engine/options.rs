@@ -54,6 +54,9 @@ pub struct Options {
     pub delete_points_max: u32,
     /// Flush parts of a table that start a merge. Default 8.
     pub merge_fan_in: usize,
+    /// Parts of one partition by the values of key columns, in tables that are partitioned by them:
+    /// values beyond so many of a table share parts. Default 256.
+    pub partition_groups_max: u32,
     /// URL of the object store that closed partitions move to, where a table does not name its own;
     /// none archives nothing. Default none.
     pub archive_url: Option<String>,
@@ -144,6 +147,7 @@ impl Default for Options {
             value_bytes_max: 1 << 20,
             delete_points_max: 4 << 20,
             merge_fan_in: 8,
+            partition_groups_max: 256,
             archive_url: None,
             archive_cache_bytes_max: 64 * MIB,
             archive_grace_seconds: 604_800,

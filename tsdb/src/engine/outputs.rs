@@ -23,11 +23,6 @@ impl<'a> Outputs<'a> {
         self.paths.push(path);
     }
 
-    /// A file that was removed again.
-    pub fn forget(&mut self, path: &str) {
-        self.paths.retain(|other| other != path);
-    }
-
     /// Makes the edit durable that names the files. They stay unless it is sure that no start will
     /// ever find it.
     ///

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use crate::types::TimeRange;
 
+use super::groups::KeyGroup;
 use super::state::{Table, TableState};
 use super::version::PartEntry;
 
-/// Parts of one table over the same partition, or over the same several.
+/// Parts of one table and key group over the same partition, or over the same several.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PartitionInfo {
     /// From the start of the first partition that the parts have rows in to the end of the last.
@@ -25,6 +26,9 @@ pub struct PartitionInfo {
     pub hot_bytes: u64,
     /// Bytes of archived parts.
     pub archived_bytes: u64,
+    /// What the keys of the rows have in common, in tables that are partitioned by key columns;
+    /// `None` where parts are not split by keys (yet).
+    pub keys: Option<KeyGroup>,
 }
 
 impl Table {
@@ -37,13 +41,14 @@ impl Table {
 fn partitions(table: &TableState) -> Vec<PartitionInfo> {
     let length = table.schema.options.partition_ns.max(1);
     let newest = table.parts.iter().map(|part| part.entry.times.max).max().unwrap_or(i64::MIN);
-    let mut spans: BTreeMap<(i64, i64), Vec<&PartEntry>> = BTreeMap::new();
+    let mut spans: BTreeMap<(i64, i64, u32), Vec<&PartEntry>> = BTreeMap::new();
     for part in table.parts.iter().filter(|part| !part.entry.times.is_empty()) {
         let times = part.entry.times;
-        let numbers = (times.min.div_euclid(length), times.max.div_euclid(length));
+        let (first, last) = (times.min.div_euclid(length), times.max.div_euclid(length));
+        let numbers = (first, last, part.entry.group);
         spans.entry(numbers).or_default().push(&part.entry);
     }
-    let of = |((first, last), entries): ((i64, i64), Vec<&PartEntry>)| {
+    let of = |((first, last, group), entries): ((i64, i64, u32), Vec<&PartEntry>)| {
         let end = last.saturating_add(1).saturating_mul(length).saturating_sub(1);
         let archived = || entries.iter().filter(|entry| entry.object.is_some());
         let hot = || entries.iter().filter(|entry| entry.object.is_none());
@@ -64,6 +69,7 @@ fn partitions(table: &TableState) -> Vec<PartitionInfo> {
             rows: entries.iter().map(|entry| entry.rows).sum(),
             hot_bytes: hot().map(|entry| entry.bytes).sum(),
             archived_bytes: archived().map(|entry| entry.bytes).sum(),
+            keys: table.groups.get(group).cloned(),
         }
     };
     spans.into_iter().map(of).collect()

@@ -5,11 +5,15 @@
 //! anything merged before. Parts of one partition are merged with all others there. Small parts of
 //! old partitions are merged with their neighbours in time, so that a table with few rows a
 //! partition does not become thousands of files: of each size, fewer than `fan_in` stay side by side.
+//!
+//! Parts overlap if their times do and their key groups: parts of one time and of groups that are
+//! apart have nothing to do with each other.
 
 use std::collections::BTreeMap;
 
-use crate::types::{TableOptions, TimeRange};
+use crate::types::{ColumnId, TableOptions, TimeRange};
 
+use super::groups::Groups;
 use super::version::PartEntry;
 
 /// Rows that make a partition worth a part of its own.
@@ -73,6 +77,8 @@ pub(crate) struct Job {
     pub inputs: Vec<u64>,
     /// Whether values meet the dense codecs.
     pub dense: bool,
+    /// Whether the parts, all of one key group, stay in it whatever partitions the table now.
+    pub as_is: bool,
 }
 
 /// What the planner knows of a table.
@@ -93,9 +99,23 @@ pub(crate) struct Situation<'a> {
     /// Whether there are so many deletes that parts are merged for their sake.
     pub weighty: bool,
     pub ageing: Option<Ageing>,
+    /// Key groups of the parts.
+    pub groups: &'a Groups,
+    /// The key columns that partition the table now.
+    pub columns: &'a [ColumnId],
 }
 
 impl Situation<'_> {
+    /// Clusters of parts that overlap. Those of groups by columns that are not the table's any more
+    /// overlap all of their time: where one is merged they all are, and split by the columns of now.
+    fn clusters<'b>(&self, parts: impl Iterator<Item = &'b PartEntry>) -> Vec<Vec<&'b PartEntry>> {
+        let group = |part: &PartEntry| match self.groups.is_stale(part.group, self.columns) {
+            true => 0,
+            false => part.group,
+        };
+        clusters(parts, group, self.groups)
+    }
+
     fn divides(&self, part: &PartEntry) -> bool {
         self.ageing.is_some_and(|ageing| ageing.divides(part))
     }
@@ -106,19 +126,22 @@ impl Situation<'_> {
 /// not newer, and so on. So whatever is merged is newer than everything beside it that it overlaps,
 /// as it is with archived parts, and `apart` sees to it that the outputs are.
 ///
+/// Parts of key groups that are apart do not overlap.
+///
 /// A flush part that is older than a merged one counts as merged lightly: it waited for a repair,
 /// and the rule that flush parts are newer than all others does not hold for it.
 pub(crate) fn free(
     parts: Vec<PartEntry>,
+    groups: &Groups,
     is_bad: impl Fn(&PartEntry) -> bool,
 ) -> (Vec<PartEntry>, Vec<PartEntry>) {
     let (mut held, mut free): (Vec<PartEntry>, Vec<PartEntry>) =
         waited(parts).into_iter().partition(is_bad);
     let mut next = 0;
     while next < held.len() {
-        let (span, newest) = (held[next].span(), held[next].positions.1);
+        let (bad, newest) = (held[next].clone(), held[next].positions.1);
         let stays =
-            |part: &mut PartEntry| part.span().overlaps(&span) && part.positions.0 <= newest;
+            |part: &mut PartEntry| overlap(part, &bad, groups) && part.positions.0 <= newest;
         held.extend(free.extract_if(.., stays));
         next += 1;
     }
@@ -138,9 +161,13 @@ fn waited(mut parts: Vec<PartEntry>) -> Vec<PartEntry> {
 pub(crate) fn next(situation: &Situation<'_>) -> Option<Job> {
     let flushed: Vec<&PartEntry> = situation.parts.iter().filter(|p| p.level == 0).collect();
     if flushed.len() >= situation.fan_in {
-        return Some(Job { inputs: flushed.iter().map(|p| p.id).collect(), dense: false });
+        return Some(Job {
+            inputs: flushed.iter().map(|p| p.id).collect(),
+            dense: false,
+            as_is: false,
+        });
     }
-    let merged = clusters(situation.parts.iter().filter(|p| p.level > 0));
+    let merged = situation.clusters(situation.parts.iter().filter(|p| p.level > 0));
     merged
         .iter()
         .find_map(|cluster| cluster_job(cluster, situation))
@@ -163,12 +190,12 @@ fn small_job(merged: &[Vec<&PartEntry>], situation: &Situation<'_>) -> Option<Jo
         runs.into_iter().find(|run| run.iter().filter(of_size).count() >= few)
     };
     let run = sizes.into_iter().find_map(ripe)?;
-    Some(Job { inputs: run.iter().map(|part| part.id).collect(), dense: true })
+    Some(Job { inputs: run.iter().map(|part| part.id).collect(), dense: true, as_is: true })
 }
 
-/// Runs of parts that follow each other in time, each alone in its partitions, closed and with
-/// fewer rows than `below`; together no more than a partition is worth. No archived part lies
-/// between them.
+/// Runs of parts of one key group that follow each other in time, each alone in its partitions,
+/// closed and with fewer rows than `below`; together no more than a partition is worth. No other
+/// part that overlaps the group lies between them, and no archived one.
 fn small_runs<'a>(
     merged: &[Vec<&'a PartEntry>],
     situation: &Situation<'_>,
@@ -177,7 +204,9 @@ fn small_runs<'a>(
     let closed = |part: &PartEntry| {
         situation.newest > span(part).max.saturating_add(situation.partition_ns / 8)
     };
-    let mut runs: Vec<Vec<&PartEntry>> = vec![Vec::new()];
+    let mut runs: Vec<Vec<&PartEntry>> = Vec::new();
+    // Places of the runs that may go on, by group.
+    let mut open: BTreeMap<u32, usize> = BTreeMap::new();
     for cluster in merged {
         let small = match cluster.as_slice() {
             [part] if part.level >= 2 && part.hot_until == 0 => {
@@ -185,13 +214,18 @@ fn small_runs<'a>(
             }
             _ => None,
         };
-        let Some(part) = small else {
-            runs.push(Vec::new());
-            continue;
-        };
-        match runs.last_mut() {
-            Some(run) if run.is_empty() || goes_with(run, part, situation) => run.push(part),
-            _ => runs.push(vec![part]),
+        let own = small.map(|part| part.group);
+        open.retain(|group, _| {
+            let meets = |part: &&PartEntry| situation.groups.overlap(part.group, *group);
+            own == Some(*group) || !cluster.iter().any(meets)
+        });
+        let Some(part) = small else { continue };
+        match open.get(&part.group).and_then(|at| runs.get_mut(*at)) {
+            Some(run) if goes_with(run, part, situation) => run.push(part),
+            _ => {
+                open.insert(part.group, runs.len());
+                runs.push(vec![part]);
+            }
         }
     }
     runs
@@ -208,7 +242,9 @@ fn goes_with(run: &[&PartEntry], part: &PartEntry, situation: &Situation<'_>) ->
     situation.ageing.is_none_or(of_block)
         && rows + part.rows <= PARTITION_ROWS_MIN
         && length <= i128::from(situation.partition_ns) * i128::from(SMALL_SPAN_MAX)
-        && !situation.archived.iter().any(|archived| span(archived).overlaps(&all))
+        && !situation.archived.iter().any(|archived| {
+            span(archived).overlaps(&all) && situation.groups.overlap(archived.group, part.group)
+        })
 }
 
 /// Writes parts anew for the sake of deletes that hide rows of them.
@@ -218,24 +254,30 @@ fn cleaning_job(situation: &Situation<'_>, flushed: &[&PartEntry]) -> Option<Job
         return None;
     }
     if flushed.iter().any(hidden) {
-        return Some(Job { inputs: flushed.iter().map(|p| p.id).collect(), dense: false });
+        return Some(Job {
+            inputs: flushed.iter().map(|p| p.id).collect(),
+            dense: false,
+            as_is: false,
+        });
     }
-    let clusters = clusters(situation.parts.iter().filter(|p| p.level > 0));
+    let clusters = situation.clusters(situation.parts.iter().filter(|p| p.level > 0));
     let cluster = clusters.iter().find(|cluster| cluster.iter().any(hidden))?;
     let dense = cluster.iter().any(|p| p.level >= 2);
-    Some(Job { inputs: cluster.iter().map(|p| p.id).collect(), dense })
+    Some(Job { inputs: cluster.iter().map(|p| p.id).collect(), dense, as_is: false })
 }
 
-/// The next job of a merge to the end: afterwards every partition is one dense part.
+/// The next job of a merge to the end: afterwards every partition is one dense part, or one for
+/// each key group.
 pub(crate) fn next_full(situation: &Situation<'_>) -> Option<Job> {
     let wanting = |cluster: &Vec<&PartEntry>| {
         let first = cluster[0];
-        let once_more = situation.hidden.contains(&first.id) || situation.divides(first);
+        let whole = first.group == 0 && !situation.columns.is_empty();
+        let once_more = situation.hidden.contains(&first.id) || situation.divides(first) || whole;
         cluster.len() > 1 || first.level < 2 || once_more
     };
-    let clusters = clusters(situation.parts.iter());
+    let clusters = situation.clusters(situation.parts.iter());
     let cluster = clusters.iter().find(|cluster| wanting(cluster))?;
-    Some(Job { inputs: cluster.iter().map(|p| p.id).collect(), dense: true })
+    Some(Job { inputs: cluster.iter().map(|p| p.id).collect(), dense: true, as_is: false })
 }
 
 fn cluster_job(cluster: &[&PartEntry], situation: &Situation<'_>) -> Option<Job> {
@@ -244,26 +286,90 @@ fn cluster_job(cluster: &[&PartEntry], situation: &Situation<'_>) -> Option<Job>
     let dense: u64 = cluster.iter().filter(|p| p.level >= 2).map(|p| p.rows).sum();
     let light: u64 = cluster.iter().filter(|p| p.level < 2).map(|p| p.rows).sum();
     if cluster.iter().any(|part| part.level >= 2 && situation.divides(part)) {
-        return Some(Job { inputs: inputs(), dense: true });
+        return Some(Job { inputs: inputs(), dense: true, as_is: false });
     }
     let closed = situation.newest > end.saturating_add(situation.partition_ns / 8);
     if closed && light > 0 {
         let late = dense > 0 && light < dense / LATE_ROWS_SHARE;
         if !late || cluster.len() > situation.fan_in {
-            return Some(Job { inputs: inputs(), dense: true });
+            return Some(Job { inputs: inputs(), dense: true, as_is: false });
         }
         return None;
     }
-    (cluster.len() >= situation.fan_in && light > 0)
-        .then(|| Job { inputs: inputs(), dense: dense > 0 })
+    (cluster.len() >= situation.fan_in && light > 0).then(|| Job {
+        inputs: inputs(),
+        dense: dense > 0,
+        as_is: false,
+    })
 }
 
 fn span(part: &PartEntry) -> TimeRange {
     part.span()
 }
 
-/// Groups of parts that overlap in time, directly or through others; in order of time.
-fn clusters<'a>(parts: impl Iterator<Item = &'a PartEntry>) -> Vec<Vec<&'a PartEntry>> {
+/// Whether two parts may have rows of the same series and partition.
+pub(crate) fn overlap(a: &PartEntry, b: &PartEntry, groups: &Groups) -> bool {
+    a.span().overlaps(&b.span()) && groups.overlap(a.group, b.group)
+}
+
+/// Clusters of parts that overlap in time and key group (`group` of each), directly or through
+/// others; in order of time.
+fn clusters<'a>(
+    parts: impl Iterator<Item = &'a PartEntry>,
+    group: impl Fn(&PartEntry) -> u32,
+    groups: &Groups,
+) -> Vec<Vec<&'a PartEntry>> {
+    let mut clusters: Vec<Vec<&PartEntry>> = Vec::new();
+    for time in clusters_of_time(parts) {
+        if time.iter().all(|part| group(part) == group(time[0])) {
+            clusters.push(time);
+            continue;
+        }
+        clusters.extend(clusters_of_groups(time, &group, groups));
+    }
+    // Of several in one time the earliest first, as that is their order alone.
+    clusters.sort_by_key(|cluster| span(cluster[0]).min);
+    clusters
+}
+
+/// What overlaps in time, by what overlaps in groups as well. Of each group only the part that ends
+/// last can meet what begins later, so that a part is held against each group once.
+fn clusters_of_groups<'a>(
+    parts: Vec<&'a PartEntry>,
+    group: &impl Fn(&PartEntry) -> u32,
+    groups: &Groups,
+) -> Vec<Vec<&'a PartEntry>> {
+    // The cluster that each one is part of now, for those that were joined.
+    let mut joined: Vec<usize> = Vec::with_capacity(parts.len());
+    fn root(joined: &[usize], mut at: usize) -> usize {
+        while joined[at] != at {
+            at = joined[at];
+        }
+        at
+    }
+    // By group: where the part that ends last ends, and one of its cluster.
+    let mut open: BTreeMap<u32, (i64, usize)> = BTreeMap::new();
+    for (at, part) in parts.iter().enumerate() {
+        joined.push(at);
+        let (range, own) = (span(part), group(part));
+        open.retain(|_, (end, _)| *end >= range.min);
+        for (_, (_, other)) in open.iter().filter(|(other, _)| groups.overlap(**other, own)) {
+            // The earliest one stands for the cluster.
+            let (a, b) = (root(&joined, *other), root(&joined, at));
+            joined[a.max(b)] = a.min(b);
+        }
+        let latest = open.entry(own).or_insert((range.max, at));
+        latest.0 = latest.0.max(range.max);
+    }
+    let mut clusters: BTreeMap<usize, Vec<&PartEntry>> = BTreeMap::new();
+    for (at, part) in parts.into_iter().enumerate() {
+        clusters.entry(root(&joined, at)).or_default().push(part);
+    }
+    clusters.into_values().collect()
+}
+
+/// Clusters of parts that overlap in time, directly or through others; in order of time.
+fn clusters_of_time<'a>(parts: impl Iterator<Item = &'a PartEntry>) -> Vec<Vec<&'a PartEntry>> {
     let mut parts: Vec<&PartEntry> = parts.collect();
     parts.sort_by_key(|part| span(part).min);
     let mut clusters: Vec<Vec<&PartEntry>> = Vec::new();
@@ -281,19 +387,24 @@ fn clusters<'a>(parts: impl Iterator<Item = &'a PartEntry>) -> Vec<Vec<&'a PartE
     clusters
 }
 
-/// Cuts the ranges of a merge's outputs so that each is newer than every archived part that it
-/// overlaps: an output is as old as the oldest input with rows in it, and an input is newer than
+/// Cuts the ranges of a merge's outputs of key group `group` so that each is newer than every
+/// archived part that it overlaps: an output is as old as the oldest input with rows in it, and an input is newer than
 /// the archived parts that it overlaps itself.
 pub(crate) fn apart(
     ranges: Vec<TimeRange>,
     inputs: &[&PartEntry],
     archived: &[PartEntry],
+    group: u32,
+    groups: &Groups,
 ) -> Vec<TimeRange> {
+    let of_group = |part: &&PartEntry| groups.overlap(part.group, group);
     let mut out = Vec::with_capacity(ranges.len());
     for range in ranges {
-        let here = inputs.iter().filter(|input| input.times.overlaps(&range));
+        let inputs = inputs.iter().copied().filter(of_group);
+        let here = inputs.filter(|input| input.times.overlaps(&range));
         let Some(oldest) = here.map(|input| input.positions.0).min() else { continue };
-        let meets = || archived.iter().filter(|part| part.span().overlaps(&range));
+        let archived = || archived.iter().filter(of_group);
+        let meets = || archived().filter(|part| part.span().overlaps(&range));
         if meets().all(|part| part.positions.1 < oldest) {
             out.push(range);
             continue;
@@ -381,6 +492,7 @@ impl Histogram {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::KeyGroup;
 
     fn part(id: u64, level: u8, min: i64, max: i64, rows: u64) -> PartEntry {
         let times = TimeRange::new(min, max);
@@ -398,6 +510,7 @@ mod tests {
             deletes_applied: id,
             object: None,
             hot_until: 0,
+            group: 0,
         }
     }
 
@@ -411,8 +524,12 @@ mod tests {
             hidden: &[],
             weighty: false,
             ageing: None,
+            groups: &NO_GROUPS,
+            columns: &[],
         }
     }
+
+    static NO_GROUPS: Groups = Groups::new();
 
     fn check(parts: &[PartEntry], newest: i64, expect: Option<(&[u64], bool)>) {
         let situation = Situation { newest, ..situation(parts) };
@@ -538,9 +655,9 @@ mod tests {
         let light = Situation { hidden: &[2], newest: 300, ..situation(&parts) };
         assert_eq!(next(&light), None);
         let heavy = Situation { weighty: true, ..light };
-        assert_eq!(next(&heavy), Some(Job { inputs: vec![2], dense: true }));
+        assert_eq!(next(&heavy), Some(Job { inputs: vec![2], dense: true, as_is: false }));
         let flushed = Situation { hidden: &[2, 3], ..heavy };
-        assert_eq!(next(&flushed), Some(Job { inputs: vec![3], dense: false }));
+        assert_eq!(next(&flushed), Some(Job { inputs: vec![3], dense: false, as_is: false }));
         let none = Situation { hidden: &[], ..flushed };
         assert_eq!(next(&none), None);
     }
@@ -548,7 +665,7 @@ mod tests {
     #[test]
     fn what_is_not_newer_than_a_bad_part_stays() {
         let check = |parts: &[PartEntry], bad: &[u64], free_ids: &[u64]| {
-            let (free, held) = free(parts.to_vec(), |part| bad.contains(&part.id));
+            let (free, held) = free(parts.to_vec(), &NO_GROUPS, |part| bad.contains(&part.id));
             assert_eq!(free.iter().map(|part| part.id).collect::<Vec<_>>(), free_ids);
             assert_eq!(free.len() + held.len(), parts.len());
             free
@@ -575,6 +692,9 @@ mod tests {
         let whole = vec![TimeRange::new(0, 399)];
         let (old, late) = (part(2, 2, 200, 399, 9), part(9, 1, 50, 250, 9));
         let inputs = [&old, &late];
+        let apart = |ranges, inputs: &[&PartEntry], archived: &[PartEntry]| {
+            apart(ranges, inputs, archived, 0, &NO_GROUPS)
+        };
         assert_eq!(apart(whole.clone(), &inputs, &[]), whole);
         // Newer than all inputs' oldest: only an older archived part may be covered.
         let below = part(1, 2, 0, 99, 9);
@@ -630,10 +750,141 @@ mod tests {
         let old = Situation { newest: 1000, ..situation(&parts) };
         assert_eq!((next(&old), next_full(&old)), (None, None));
         let divided = Situation { ageing: Some(ageing(1000)), ..old };
-        let job = Some(Job { inputs: vec![1], dense: true });
+        let job = Some(Job { inputs: vec![1], dense: true, as_is: false });
         assert_eq!((next(&divided), next_full(&divided)), (job.clone(), job));
         let apart = [part(3, 2, 0, 749, 9), part(4, 2, 750, 800, 9), parts[1].clone()];
         let apart = Situation { parts: &apart, ..divided };
         assert_eq!((next(&apart), next_full(&apart)), (None, None));
+    }
+
+    /// Three groups that are apart, and a part in one of them.
+    fn three() -> Groups {
+        let mut groups = Groups::new();
+        for (number, value) in (1..).zip(["a", "b", "c"]) {
+            let values = Some(vec![value.as_bytes().to_vec()]);
+            groups.insert(number, KeyGroup { columns: vec![1], values });
+        }
+        groups
+    }
+
+    fn of(group: u32, part: PartEntry) -> PartEntry {
+        PartEntry { group, ..part }
+    }
+
+    #[test]
+    fn groups_are_merged_each_for_itself() {
+        let groups = three();
+        let check = |parts: &[PartEntry], newest, expect: Option<(&[u64], bool)>| {
+            let there = Situation { groups: &groups, columns: &[1], newest, ..situation(parts) };
+            let found = next(&there).map(|job| (job.inputs, job.dense));
+            assert_eq!(found, expect.map(|(ids, dense)| (ids.to_vec(), dense)));
+        };
+        let light = |id, group| of(group, part(id, 1, 0, 79, 10));
+        let parts = [light(1, 1), light(2, 2), light(3, 1), light(4, 2), light(5, 3)];
+        check(&parts, 79, None);
+        let third = [&parts[..], &[light(6, 2)]].concat();
+        check(&third, 79, Some((&[2, 4, 6], false)));
+        // One of any group is of them all.
+        let whole = [&parts[..], &[light(6, 0)]].concat();
+        check(&whole, 79, Some((&[1, 2, 3, 4, 5, 6], false)));
+        let dense = |id, group| of(group, part(id, 2, 0, 79, 10));
+        check(&[dense(1, 1), dense(2, 2), dense(3, 3)], 500, None);
+        check(&[dense(1, 1), dense(2, 2), light(3, 2)], 500, Some((&[2, 3], true)));
+    }
+
+    #[test]
+    fn small_neighbours_are_of_one_group() {
+        let groups = three();
+        fn there<'a>(parts: &'a [PartEntry], groups: &'a Groups) -> Situation<'a> {
+            Situation { groups, columns: &[1], newest: 10_000, ..situation(parts) }
+        }
+        let job = |parts: &[PartEntry]| next(&there(parts, &groups)).map(|job| job.inputs);
+        let of_groups = |n: u64, group| of(group, tiny(n, 1).remove(0));
+        let mixed: Vec<PartEntry> = (0..7).map(|n| of_groups(n, 1 + n as u32 % 2)).collect();
+        assert_eq!(job(&mixed), Some(vec![1, 3, 5, 7]));
+        // A large one of another group between them is in nobody's way, one of any group is.
+        let large = |group| of(group, part(90, 2, 240, 319, SMALL_ROWS_MAX));
+        let around: Vec<PartEntry> = [0, 2, 4, 6].map(|n| of_groups(n, 1)).to_vec();
+        let with = |group| [&around[..], &[large(group)]].concat();
+        assert_eq!(job(&with(2)), Some(vec![1, 3, 5, 7]));
+        assert_eq!((job(&with(1)), job(&with(0))), (None, None));
+        let archived = |group| {
+            let archived = [large(group)];
+            next(&Situation { archived: &archived, ..there(&around, &groups) }).is_some()
+        };
+        assert_eq!([archived(0), archived(1), archived(2)], [false, false, true]);
+    }
+
+    #[test]
+    fn a_full_merge_splits_by_the_columns_of_now() {
+        let groups = three();
+        let job = |parts: &[PartEntry], columns: &[ColumnId]| {
+            let there = Situation { groups: &groups, columns, ..situation(parts) };
+            next_full(&there).map(|job| job.inputs)
+        };
+        let dense = |id, group| of(group, part(id, 2, 0, 79, 10));
+        let split = [dense(1, 1), dense(2, 2)];
+        assert_eq!(job(&split, &[1]), None);
+        assert_eq!(job(&split, &[]), Some(vec![1, 2]));
+        assert_eq!(job(&split, &[7]), Some(vec![1, 2]));
+        assert_eq!(job(&[dense(1, 0)], &[1]), Some(vec![1]));
+        assert_eq!(job(&[dense(1, 0)], &[]), None);
+    }
+
+    #[test]
+    fn what_is_kept_back_or_archived_is_of_its_group() {
+        let groups = three();
+        let parts = [(1, 1), (2, 2), (3, 1), (4, 0)].map(|(id, g)| of(g, part(id, 1, 0, 79, 9)));
+        let left = |bad: u64| {
+            let (free, _) = free(parts.to_vec(), &groups, |part| part.id == bad);
+            free.iter().map(|part| part.id).collect::<Vec<_>>()
+        };
+        assert_eq!((left(3), left(2), left(4)), (vec![2, 4], vec![1, 3, 4], vec![]));
+        let whole = vec![TimeRange::new(0, 399)];
+        let (old, late) = (of(1, part(2, 2, 200, 399, 9)), of(0, part(9, 1, 50, 250, 9)));
+        let cut = |group, of_archived| {
+            let archived = [of(of_archived, part(4, 2, 100, 199, 9))];
+            apart(whole.clone(), &[&old, &late], &archived, group, &groups).len()
+        };
+        // An output of a group that the old part is not of is as new as the late one.
+        assert_eq!([cut(1, 1), cut(1, 0), cut(1, 2), cut(2, 2), cut(2, 0)], [3, 3, 1, 1, 1]);
+    }
+
+    proptest::proptest! {
+        /// Clusters against the plainest way of finding them.
+        #[test]
+        fn clusters_are_what_hangs_together(
+            parts in proptest::collection::vec((0i64..60, 0i64..20, 0u32..6), 0..24),
+        ) {
+            let mut groups = three();
+            groups.insert(4, KeyGroup { columns: vec![1], values: None });
+            groups.insert(5, KeyGroup { columns: vec![2], values: Some(vec![vec![1]]) });
+            let made = |(at, (min, len, group)): (usize, &(i64, i64, u32))| {
+                of(*group, part(at as u64, 1, *min, min + len, 1))
+            };
+            let parts: Vec<PartEntry> = parts.iter().enumerate().map(made).collect();
+            let mut twin: Vec<Vec<u64>> = Vec::new();
+            for part in &parts {
+                let meets = |cluster: &mut Vec<u64>| {
+                    cluster.iter().any(|id| overlap(&parts[*id as usize], part, &groups))
+                };
+                let mut joined: Vec<u64> = twin.extract_if(.., meets).flatten().collect();
+                joined.push(part.id);
+                twin.push(joined);
+            }
+            twin.iter_mut().for_each(|cluster| cluster.sort_unstable());
+            twin.sort();
+            let found = clusters(parts.iter(), |part| part.group, &groups);
+            let starts: Vec<i64> = found.iter().map(|cluster| span(cluster[0]).min).collect();
+            proptest::prop_assert!(starts.is_sorted());
+            let ids = |cluster: &Vec<&PartEntry>| {
+                let mut ids: Vec<u64> = cluster.iter().map(|part| part.id).collect();
+                ids.sort_unstable();
+                ids
+            };
+            let mut found: Vec<Vec<u64>> = found.iter().map(ids).collect();
+            found.sort();
+            proptest::prop_assert_eq!(found, twin);
+        }
     }
 }

@@ -157,7 +157,7 @@ pub(crate) fn with(tombstones: &[Arc<Tombstone>], more: &Arc<Tombstone>) -> Vec<
 
 /// What one tombstone hides of everything.
 pub(crate) fn hides_all(tombstone: &Arc<Tombstone>) -> Option<Arc<Hides>> {
-    Hides::of(std::slice::from_ref(tombstone), 0, 0..=u32::MAX, TimeRange::ALL)
+    Hides::of(std::slice::from_ref(tombstone), 0, 0..=u32::MAX, TimeRange::ALL, None)
 }
 
 /// Writes bad blocks that were found since to the version log.

@@ -38,6 +38,8 @@ const RETAIN: u8 = 12;
 
 /// In the first byte of a table's settings: the URL of its archive follows them.
 const ARCHIVE: u8 = 0x80;
+/// There too: the key columns that partition the table follow.
+const SPLIT: u8 = 0x40;
 
 /// Where [`set_time`] puts the time: behind the count, number and length.
 const TIME_AT: std::ops::Range<usize> = 9..17;
@@ -342,18 +344,25 @@ pub fn column_type(reader: &mut Reader<'_>) -> Result<ColumnType> {
 /// Appends the settings of a table.
 pub fn put_options(out: &mut Vec<u8>, options: &TableOptions) {
     let archive = options.archive.as_ref().map_or(0, |_| ARCHIVE);
-    out.push(options.merge as u8 | archive);
+    let split = if options.partition_columns.is_empty() { 0 } else { SPLIT };
+    out.push(options.merge as u8 | archive | split);
     out.push(options.precision as u8);
     out.extend_from_slice(&options.partition_ns.to_le_bytes());
     put_option_i64(out, options.retention_ns);
     put_option_i64(out, options.archive_after_ns);
     options.archive.iter().for_each(|url| put_bytes(out, url.as_bytes()));
+    if split != 0 {
+        // Apply refuses more than a few; a longer list is cut to what it refuses as well.
+        let columns = &options.partition_columns[..options.partition_columns.len().min(255)];
+        out.push(columns.len() as u8);
+        columns.iter().for_each(|column| out.extend_from_slice(&column.to_le_bytes()));
+    }
 }
 
 /// Reads what [`put_options`] wrote.
 pub fn options(reader: &mut Reader<'_>) -> Result<TableOptions> {
     let first = reader.u8()?;
-    let number = first & !ARCHIVE;
+    let number = first & !(ARCHIVE | SPLIT);
     let Some(merge) = MergeMode::from_number(number) else {
         return Err(reader.error(format_args!("no merge mode has the number {number}")));
     };
@@ -367,5 +376,15 @@ pub fn options(reader: &mut Reader<'_>) -> Result<TableOptions> {
     let retention_ns = option_i64(reader)?;
     let archive_after_ns = option_i64(reader)?;
     let archive = if first & ARCHIVE != 0 { Some(reader.text()?) } else { None };
-    Ok(TableOptions { merge, partition_ns, precision, retention_ns, archive_after_ns, archive })
+    let columns = if first & SPLIT != 0 { reader.u8()? } else { 0 };
+    let partition_columns = (0..columns).map(|_| reader.u16()).collect::<Result<_>>()?;
+    Ok(TableOptions {
+        merge,
+        partition_ns,
+        precision,
+        retention_ns,
+        archive_after_ns,
+        archive,
+        partition_columns,
+    })
 }

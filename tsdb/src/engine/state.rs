@@ -4,6 +4,7 @@
 //! last-row cache alone may be newer); a table's runs lie above its flush position; its parts lie
 //! at or below it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
@@ -20,6 +21,7 @@ use crate::scan::{
 use crate::series::{Bitmap, SeriesIndex};
 use crate::types::{ColumnId, PhysicalType, Rows, TableId, TableSchema, TimeRange};
 
+use super::groups::Groups;
 use super::quarantine::{LeftOut, Quarantined, hides_all, with};
 use super::stats::{PartInfo, TableStats};
 
@@ -75,6 +77,8 @@ pub(crate) struct TableState {
     /// Series files: how many series they hold, and their bytes.
     pub series_stored: u32,
     pub series_bytes: u64,
+    /// Key groups of parts.
+    pub groups: Arc<Groups>,
 }
 
 /// What a reader sees: version, head, row store and position, taken together. Cheap to clone.
@@ -238,7 +242,7 @@ impl Table {
 
     /// The parts in the order of positions.
     pub fn parts(&self) -> Vec<PartInfo> {
-        self.state.parts.iter().map(|part| PartInfo::of(part)).collect()
+        self.state.parts.iter().map(|part| PartInfo::of(part, &self.state.groups)).collect()
     }
 }
 
@@ -285,8 +289,7 @@ impl TableState {
         if self.tombstones.is_empty() {
             return None;
         }
-        let applied = part.entry.deletes_applied;
-        Hides::of(&self.tombstones, applied, part.series(), part.entry.times)
+        part.hides(&self.tombstones)
     }
 
     /// Positions of the tombstones at or below `flushed` that none of these parts needs.
@@ -295,9 +298,12 @@ impl TableState {
         flushed: u64,
         parts: impl Iterator<Item = &'a Arc<PartHandle>> + Clone,
     ) -> Vec<u64> {
+        fn members(part: &PartHandle) -> Option<&Bitmap> {
+            part.members().map(|members| &**members)
+        }
         let needs = |tombstone: &Tombstone, part: &PartHandle| {
             tombstone.position > part.entry.deletes_applied
-                && tombstone.overlaps(&part.series(), part.entry.times)
+                && tombstone.meets(&part.series(), part.entry.times, members(part))
         };
         // Of cuts the latest does for all.
         let cuts = || self.tombstones.iter().filter_map(|t| Some((t.cut()?, t.position)));
@@ -433,13 +439,9 @@ impl TableState {
             seen.add(part.entry.times, length);
             let hides = match &bad {
                 None => self.hides(part),
-                Some(bad) => {
-                    let (all, applied) = (with(&self.tombstones, bad), part.entry.deletes_applied);
-                    Hides::of(&all, applied, part.series(), part.entry.times)
-                }
+                Some(bad) => part.hides(&with(&self.tombstones, bad)),
             };
-            let all = |hides: &Arc<Hides>| hides.covers(&part.series(), part.entry.times);
-            let left = !hides.as_ref().is_some_and(all);
+            let left = !hides.as_ref().is_some_and(|hides| part.is_hidden_by(hides));
             if left && part.meets(series, times) {
                 kept.add(part.entry.times.intersect(&times), length);
                 let groups = u64::from(part.part.group_count());
@@ -478,11 +480,11 @@ impl TableState {
     }
 
     fn stats(&self) -> TableStats {
-        let mut spans: Vec<TimeRange> = self.parts.iter().map(|p| p.entry.times).collect();
-        spans.extend(self.head.runs().map(|run| run.times));
-        let times = spans.iter().fold(TimeRange::EMPTY, |all, span| all.cover(span));
-        spans.sort_by_key(|span| span.min);
-        let apart = spans.windows(2).all(|pair| pair[0].max < pair[1].min);
+        let mut spans: Vec<(TimeRange, u32)> =
+            self.parts.iter().map(|p| (p.entry.times, p.entry.group)).collect();
+        spans.extend(self.head.runs().map(|run| (run.times, 0)));
+        let times = spans.iter().fold(TimeRange::EMPTY, |all, (span, _)| all.cover(span));
+        let apart = are_apart(spans, &self.groups);
         let append = self.schema.options.merge == crate::types::MergeMode::Append;
         let head_rows = self.head.rows();
         let hidden = self.parts.iter().any(|part| self.hides(part).is_some());
@@ -497,6 +499,18 @@ impl TableState {
             series_bytes: self.series_bytes,
         }
     }
+}
+
+/// Whether no two of some times and key groups overlap.
+fn are_apart(mut spans: Vec<(TimeRange, u32)>, groups: &Groups) -> bool {
+    spans.sort_by_key(|(span, _)| span.min);
+    let mut ends: BTreeMap<u32, i64> = BTreeMap::new();
+    spans.into_iter().all(|(span, group)| {
+        ends.retain(|_, end| *end >= span.min);
+        let apart = !ends.keys().any(|other| groups.overlap(*other, group));
+        ends.insert(group, span.max);
+        apart
+    })
 }
 
 /// Counts the partitions that time ranges touch.

@@ -1,5 +1,6 @@
 //! Figures that the engine tells of itself.
 
+use super::groups::{Groups, KeyGroup};
 use super::memory::PoolUsage;
 use crate::scan::PartHandle;
 use crate::types::{TableId, TimeRange};
@@ -141,10 +142,12 @@ pub struct PartInfo {
     pub object: Option<String>,
     /// A part brought back from the archive stays here until then, ns since 1970; else 0.
     pub hot_until: i64,
+    /// What the keys of its rows have in common, in tables that are partitioned by key columns.
+    pub keys: Option<KeyGroup>,
 }
 
 impl PartInfo {
-    pub(crate) fn of(handle: &PartHandle) -> PartInfo {
+    pub(crate) fn of(handle: &PartHandle, groups: &Groups) -> PartInfo {
         let (entry, meta) = (&handle.entry, handle.part.meta());
         let level = match entry.level {
             0 => "flushed",
@@ -167,6 +170,7 @@ impl PartInfo {
             partition: entry.partition,
             object: entry.object.as_ref().map(ToString::to_string),
             hot_until: entry.hot_until,
+            keys: groups.get(entry.group).cloned(),
         }
     }
 }

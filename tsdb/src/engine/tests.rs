@@ -9,6 +9,7 @@ mod faults;
 mod formats;
 mod full;
 mod golden;
+mod groups;
 pub(crate) mod hook;
 mod life;
 mod memory;

@@ -18,6 +18,7 @@ use crate::types::{TableId, TimeRange};
 
 use super::bytes::put_bytes;
 use super::files;
+use super::groups::{Groups, KeyGroup};
 
 /// The last byte is the version of the format.
 const MAGIC: &[u8; 7] = b"MRVERS\x00";
@@ -53,6 +54,8 @@ pub struct PartEntry {
     pub object: Option<ObjectRef>,
     /// The part was brought back from the archive and stays here until then, ns since 1970.
     pub hot_until: i64,
+    /// Number of the key group that its rows are of; 0: any.
+    pub group: u32,
 }
 
 /// An object of an object store: everything that is needed to read it again.
@@ -92,6 +95,8 @@ pub struct TableFiles {
     /// Last rows may have been left out for want of bad blocks: a series without one has to be
     /// looked up.
     pub scarred: bool,
+    /// Key groups.
+    pub groups: Groups,
 }
 
 /// One step of the edit log. All lists of an edit take effect together.
@@ -126,6 +131,8 @@ pub struct Edit {
     pub sound: Vec<(TableId, u64)>,
     /// Tables whose last rows may lack some.
     pub scarred: Vec<TableId>,
+    /// Key groups that come: `(table, number, group)`.
+    pub groups: Vec<(TableId, u32, KeyGroup)>,
     /// When the edit was made, ns since 1970; the death of the objects of parts that go.
     pub time: i64,
     /// Part numbers below this one were used; 0 says nothing.
@@ -191,6 +198,9 @@ impl Version {
             self.tables.entry(*table).or_default().cut = *cut;
         }
         self.quarantine(edit);
+        for (table, number, group) in &edit.groups {
+            self.tables.entry(*table).or_default().groups.insert(*number, group.clone());
+        }
         for table in &edit.drop {
             if let Some(files) = self.tables.remove(table) {
                 gone.extend(names(*table, &files));
@@ -203,6 +213,23 @@ impl Version {
             self.dead.remove(object);
         }
         gone
+    }
+
+    /// Whether every part is of a group that its table has.
+    fn check(&self, name: &str) -> Result<()> {
+        let parts = self.tables.values().flat_map(|files| {
+            files
+                .parts
+                .values()
+                .filter(|part| part.group != 0 && files.groups.get(part.group).is_none())
+        });
+        match parts.into_iter().next() {
+            None => Ok(()),
+            Some(part) => Err(Error::Corrupt(format!(
+                "{name}: part {} is of key group {}, which table {} does not have",
+                part.id, part.group, part.table
+            ))),
+        }
     }
 
     /// Takes in what an edit says of bad blocks. What has gone meanwhile is passed over.
@@ -267,6 +294,7 @@ impl Version {
         for edit in decode_edits(bytes, name)? {
             version.apply(&edit);
         }
+        version.check(name)?;
         Ok(version)
     }
 
@@ -295,6 +323,8 @@ impl Version {
                 edit.bad.extend(blocks.iter().map(|block| (*table, *id, block.clone())));
             }
             edit.scarred.extend(files.scarred.then_some(*table));
+            let groups = files.groups.iter();
+            edit.groups.extend(groups.map(|(number, group)| (*table, number, group.clone())));
         }
         edit.dead.extend(self.dead.iter().map(|(object, since)| (object.clone(), *since)));
         edit
@@ -361,6 +391,7 @@ impl FoundVersion {
             for edit in read_edits(&file, &files::version(*newest))? {
                 version.apply(&edit);
             }
+            version.check(&files::version(*newest))?;
         }
         Ok(FoundVersion { version, numbers })
     }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use crate::deletes::Hides;
+use crate::deletes::{Hides, Tombstone};
 use crate::engine::version::PartEntry;
 use crate::error::Result;
 use crate::head::Run;
@@ -28,12 +28,46 @@ pub struct PartHandle {
     pub part: Part,
     storage: Arc<dyn Storage>,
     obsolete: AtomicBool,
+    /// The series of the part's key group, at least those with rows here; unset where it is of
+    /// none or they are not known.
+    members: OnceLock<Arc<Bitmap>>,
 }
 
 impl PartHandle {
     /// Wraps an open part.
     pub fn new(entry: PartEntry, part: Part, storage: Arc<dyn Storage>) -> Arc<PartHandle> {
-        Arc::new(PartHandle { entry, part, storage, obsolete: AtomicBool::new(false) })
+        let (obsolete, members) = (AtomicBool::new(false), OnceLock::new());
+        Arc::new(PartHandle { entry, part, storage, obsolete, members })
+    }
+
+    /// Says which series the part's key group has: all of its rows are of these.
+    pub fn know(&self, members: Option<&Arc<Bitmap>>) {
+        if let Some(members) = members {
+            self.members.get_or_init(|| Arc::clone(members));
+        }
+    }
+
+    /// The series of the part's key group, where they are known.
+    pub fn members(&self) -> Option<&Arc<Bitmap>> {
+        self.members.get()
+    }
+
+    /// What some tombstones hide of the part; `None` if nothing.
+    pub fn hides(&self, tombstones: &[Arc<Tombstone>]) -> Option<Arc<Hides>> {
+        let members = self.members.get().map(|members| &**members);
+        let applied = self.entry.deletes_applied;
+        Hides::of(tombstones, applied, self.series(), self.entry.times, members)
+    }
+
+    /// Whether nothing of the part is left to be seen.
+    pub fn is_hidden_by(&self, hides: &Hides) -> bool {
+        let times = self.entry.times;
+        hides.covers(&self.series(), times)
+            || self.members.get().is_some_and(|members| {
+                // Of the group there may be series that came later and have no rows here.
+                let here = members.and(&Bitmap::from_range(self.series()));
+                hides.covers_all(&here, times)
+            })
     }
 
     /// Marks the file for removal after the last reader.
@@ -50,7 +84,10 @@ impl PartHandle {
     /// Whether the part can hold rows of these series and times.
     pub fn meets(&self, series: Option<&Bitmap>, times: TimeRange) -> bool {
         let meta = self.part.meta();
-        let some = |set: &Bitmap| set.range_cardinality(meta.series_min..=meta.series_max) > 0;
+        let some = |set: &Bitmap| {
+            set.range_cardinality(meta.series_min..=meta.series_max) > 0
+                && self.members.get().is_none_or(|members| members.intersect(set))
+        };
         meta.rows > 0 && meta.times.overlaps(&times) && series.is_none_or(some)
     }
 }

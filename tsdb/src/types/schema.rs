@@ -176,6 +176,9 @@ pub struct ColumnSpec {
     pub not_null: bool,
 }
 
+/// Key columns that may partition a table besides time, at most.
+pub const PARTITION_COLUMNS_MAX: usize = 4;
+
 /// Settings of a table, as in `CREATE TABLE … WITH (…)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableOptions {
@@ -191,6 +194,9 @@ pub struct TableOptions {
     pub archive_after_ns: Option<i64>,
     /// URL of the object store that they move to; `None` for that of the server.
     pub archive: Option<String>,
+    /// Key columns whose values partition the table besides time, at most
+    /// [`PARTITION_COLUMNS_MAX`], each once.
+    pub partition_columns: Vec<ColumnId>,
 }
 
 impl Default for TableOptions {
@@ -202,6 +208,7 @@ impl Default for TableOptions {
             retention_ns: None,
             archive_after_ns: None,
             archive: None,
+            partition_columns: Vec::new(),
         }
     }
 }

@@ -500,10 +500,12 @@ fn classes(image: &Image, rows: &mut Rows) -> QueryResult<()> {
 fn options(schema: &TableSchema) -> Vec<String> {
     let o = &schema.options;
     let seconds = |ns: i64| format!("{} seconds", ns / 1_000_000_000);
-    let mut out = vec![
-        format!("partition_by={}", seconds(o.partition_ns)),
-        format!("merge={}", o.merge.name()),
-    ];
+    let mut partition = format!("partition_by={}", seconds(o.partition_ns));
+    for column in o.partition_columns.iter().filter_map(|id| schema.column_by_id(*id)) {
+        partition.push_str(", ");
+        partition.push_str(&quoted(&column.name));
+    }
+    let mut out = vec![partition, format!("merge={}", o.merge.name())];
     out.extend(o.retention_ns.map(|ns| format!("retention={}", seconds(ns))));
     out.extend(o.archive_after_ns.map(|ns| format!("archive_after={}", seconds(ns))));
     out.extend(o.archive.as_ref().map(|url| format!("archive={url}")));

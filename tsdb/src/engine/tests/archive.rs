@@ -34,7 +34,7 @@ impl Connector for Stores {
     }
 }
 
-fn with_store(options: Options, store: &MemoryObjects) -> Options {
+pub fn with_store(options: Options, store: &MemoryObjects) -> Options {
     Options {
         connector: Arc::new(Stores(store.clone())),
         archive_url: Some(URL.into()),
@@ -588,6 +588,7 @@ fn archive_all(db: &Db, model: &mut Model, random: &mut Random) {
         let options = TableOptions {
             merge: table.mode,
             partition_ns: table.partition_ns,
+            partition_columns: table.partition_columns.clone(),
             archive_after_ns: Some(1),
             ..TableOptions::default()
         };

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use crate::deletes::{Selection, Tombstone};
+use crate::engine::KeyGroup;
 use crate::engine::catalog;
 use crate::engine::command::{Command, NewColumn, NewTable};
 use crate::engine::open::Identity;
 use crate::engine::prepare::SortedWrite;
 use crate::engine::record::{self, Prepared};
-use crate::engine::version::{Edit, FoundVersion, ObjectRef, PartEntry, VersionLog};
+use crate::engine::version::{Edit, FoundVersion, ObjectRef, PartEntry, Version, VersionLog};
 use crate::io::{MemoryStorage, Storage};
 use crate::part::BadBlock;
 use crate::rows::{RowChange, RowCommand, RowExpect};
@@ -42,6 +43,7 @@ fn settings() -> TableOptions {
         retention_ns: Some(7),
         archive_after_ns: None,
         archive: None,
+        partition_columns: vec![],
     }
 }
 
@@ -137,7 +139,9 @@ fn bad_block(column: Option<ColumnId>, group: Option<u32>) -> BadBlock {
 
 /// What format 3 could say of [`edit`].
 fn edit_of_format_3() -> Edit {
-    Edit { bad: vec![], sound: vec![], scarred: vec![], ..edit() }
+    let mut edit = Edit { bad: vec![], sound: vec![], scarred: vec![], groups: vec![], ..edit() };
+    edit.add.iter_mut().for_each(|part| part.group = 0);
+    edit
 }
 
 /// What format 2 could say of [`edit`].
@@ -145,6 +149,11 @@ fn edit_of_format_2() -> Edit {
     let mut edit = edit_of_format_3();
     edit.add.retain(|part| part.object.is_none());
     Edit { cuts: vec![], dead: vec![], collected: vec![], time: 0, ..edit }
+}
+
+fn key_group(columns: &[ColumnId], values: Option<&[&str]>) -> KeyGroup {
+    let bytes = |values: &[&str]| values.iter().map(|value| value.as_bytes().to_vec()).collect();
+    KeyGroup { columns: columns.to_vec(), values: values.map(bytes) }
 }
 
 fn edit() -> Edit {
@@ -160,10 +169,11 @@ fn edit() -> Edit {
         deletes_applied: 44,
         object: None,
         hot_until: 0,
+        group: 0,
     };
     let flushed = PartEntry { id: 10, level: 0, partition: None, ..part.clone() };
     let archived =
-        PartEntry { id: 8, object: Some(object("8.part")), hot_until: 6, ..part.clone() };
+        PartEntry { id: 8, object: Some(object("8.part")), hot_until: 6, group: 2, ..part.clone() };
     Edit {
         add: vec![part, flushed, archived],
         remove: vec![(3, 7)],
@@ -179,6 +189,7 @@ fn edit() -> Edit {
         sound: vec![(3, 8)],
         bad: vec![(3, 9, bad_block(Some(2), Some(1))), (3, 10, bad_block(None, None))],
         scarred: vec![3],
+        groups: vec![(3, 1, key_group(&[1, 4], Some(&["a", ""]))), (3, 2, key_group(&[1], None))],
         time: 1_700_000_000_000_000_000,
         next_part: 12,
         log_first: 38,
@@ -269,6 +280,36 @@ fn settings_with_an_archive() {
     for cut in 0..bytes.len() {
         assert!(record::decode(&bytes[..cut]).is_err(), "cut at {cut}");
     }
+}
+
+/// Settings with key columns that partition the table, alone and with an archive.
+#[test]
+fn settings_with_partition_columns() {
+    let alone = TableOptions { partition_columns: vec![1, 4], ..settings() };
+    let archive = Some("s3://plant/archive".to_owned());
+    let both = TableOptions { archive, ..alone.clone() };
+    let set = |options| Prepared::Other(Command::SetOptions { table: 3, options });
+    let commands = vec![set(alone), set(both)];
+    let mut bytes = record::encode(&commands);
+    bytes.drain(4..17);
+    bytes[0] -= 1;
+    check(&bytes, "record-v0-split");
+    assert_eq!(record::decode(&bytes).unwrap().commands, commands);
+    for cut in 0..bytes.len() {
+        assert!(record::decode(&bytes[..cut]).is_err(), "cut at {cut}");
+    }
+}
+
+/// A version log whose parts are of a group that the table does not have is damaged.
+#[test]
+fn parts_of_unknown_groups_are_damage() {
+    let mut version = Version { next_part: 1, ..Version::default() };
+    version.apply(&Edit { drop: vec![], ..edit() });
+    let read = |version: &Version| Version::from_snapshot(&version.snapshot_bytes(), "v");
+    assert_eq!(read(&version).unwrap(), version);
+    version.tables.get_mut(&3).unwrap().parts.get_mut(&9).unwrap().group = 7;
+    let error = read(&version).unwrap_err().to_string();
+    assert!(error.contains("part 9 is of key group 7, which table 3 does not have"), "{error}");
 }
 
 /// The command of retention came later; the others kept their bytes.

@@ -50,6 +50,7 @@ pub struct ModelTable {
     pub time_name: String,
     pub mode: MergeMode,
     pub partition_ns: i64,
+    pub partition_columns: Vec<ColumnId>,
     /// Number, name, type, whether it is a key column; in order of creation.
     pub columns: Vec<(ColumnId, String, ColumnType, bool)>,
     pub next_column: ColumnId,
@@ -79,6 +80,15 @@ impl ModelTable {
 
     fn has_name(&self, name: &str) -> bool {
         self.time_name == name || self.columns.iter().any(|c| c.1 == name)
+    }
+
+    /// Whether these columns may partition the table: some of the key, each once.
+    fn may_split(&self, columns: &[ColumnId]) -> bool {
+        let mut once = columns.to_vec();
+        once.sort_unstable();
+        once.dedup();
+        let key = |id: &ColumnId| self.columns.iter().any(|c| c.0 == *id && c.3);
+        columns.len() <= 4 && once.len() == columns.len() && columns.iter().all(key)
     }
 
     fn write(&mut self, batch: &WriteBatch) {
@@ -254,8 +264,13 @@ impl Model {
             }
             Command::RenameColumn { table, column, name } => self.rename(*table, *column, name),
             Command::SetOptions { table, options } => match self.tables.get_mut(table) {
-                Some(table) if options.merge == table.mode && options.partition_ns >= 1 << 30 => {
+                Some(table)
+                    if options.merge == table.mode
+                        && options.partition_ns >= 1 << 30
+                        && table.may_split(&options.partition_columns) =>
+                {
                     table.partition_ns = options.partition_ns;
+                    table.partition_columns.clone_from(&options.partition_columns);
                     true
                 }
                 _ => false,
@@ -272,18 +287,22 @@ impl Model {
         if new.options.partition_ns < 1 << 30 {
             return false;
         }
-        self.next_table += 1;
         let mut table = ModelTable {
             name: new.name.clone(),
             time_name: new.time_name.clone(),
             mode: new.options.merge,
             partition_ns: new.options.partition_ns,
+            partition_columns: new.options.partition_columns.clone(),
             columns: Vec::new(),
             next_column: 1,
             cut: None,
             rows: BTreeMap::new(),
         };
         table.add(&new.columns);
+        if !table.may_split(&table.partition_columns) {
+            return false;
+        }
+        self.next_table += 1;
         self.tables.insert(self.next_table, table);
         true
     }
@@ -334,6 +353,7 @@ pub fn read(snapshot: &Snapshot) -> crate::Result<Model> {
             time_name: schema.time_name.clone(),
             mode: schema.options.merge,
             partition_ns: schema.options.partition_ns,
+            partition_columns: schema.options.partition_columns.clone(),
             columns,
             next_column: schema.next_column,
             cut: found.cut(),
@@ -422,7 +442,7 @@ pub fn check_rows(db: &Db, model: &Model, context: &str) -> crate::Result<()> {
     if found != *model {
         panic!("{context}: {}", difference(&found, model));
     }
-    Ok(())
+    super::groups::check(db, context)
 }
 
 fn difference(found: &Model, model: &Model) -> String {

@@ -100,6 +100,15 @@ fn new_column(random: &mut Random, key: bool) -> NewColumn {
     NewColumn { name: name(random, what, 8), kind, key, not_null: false }
 }
 
+/// Columns to partition a table by; now and then some that cannot.
+fn split(random: &mut Random, keys: &[ColumnId]) -> Vec<ColumnId> {
+    match random.below(16) {
+        0 => vec![random.below(8) as ColumnId],
+        1..6 => Vec::new(),
+        _ => keys.iter().copied().filter(|_| random.below(3) > 0).collect(),
+    }
+}
+
 fn new_table(random: &mut Random) -> NewTable {
     let keys = random.below(3);
     let fields = 1 + random.below(4);
@@ -112,11 +121,13 @@ fn new_table(random: &mut Random) -> NewTable {
     }
     let merge = MergeMode::from_number(random.below(3) as u8).unwrap();
     let partition_ns = [10_000, 600, 86_400][random.below(3) as usize] * SECOND;
+    let keys = columns.iter().filter(|column| column.key).count() as u16;
+    let partition_columns = split(random, &(1..=keys).collect::<Vec<_>>());
     NewTable {
         name: name(random, "t", 6),
         time_name: "time".into(),
         columns,
-        options: TableOptions { merge, partition_ns, ..TableOptions::default() },
+        options: TableOptions { merge, partition_ns, partition_columns, ..TableOptions::default() },
         if_not_exists: random.below(2) == 0,
     }
 }
@@ -237,7 +248,10 @@ fn command(random: &mut Random, model: &Model, rows_max: u64) -> Command {
                 _ => table.mode,
             };
             let partition_ns = [0, 50 * SECOND, 3000 * SECOND][random.below(3) as usize];
-            let options = TableOptions { merge, partition_ns, ..TableOptions::default() };
+            let keys: Vec<ColumnId> = table.columns.iter().filter(|c| c.3).map(|c| c.0).collect();
+            let partition_columns = split(random, &keys);
+            let options =
+                TableOptions { merge, partition_ns, partition_columns, ..TableOptions::default() };
             Command::SetOptions { table: id, options }
         }
         (15..17, _) => Command::DropTable { table: id },

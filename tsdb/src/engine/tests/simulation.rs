@@ -238,6 +238,7 @@ impl World {
         let options = TableOptions {
             merge: table.mode,
             partition_ns: table.partition_ns,
+            partition_columns: table.partition_columns.clone(),
             archive_after_ns: Some(1),
             retention_ns: retention,
             ..TableOptions::default()

@@ -21,6 +21,7 @@ pub fn small_options(random: &mut Random, background: bool) -> Options {
         log_bytes_max: 64 << 10,
         log_segment_bytes_max: 4096,
         merge_fan_in: 2,
+        partition_groups_max: [1, 3, 256][random.below(3) as usize],
         background,
         ..Options::default()
     }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use crate::deletes::Tombstone;
 use crate::error::Result;
 use crate::part::BadBlock;
-use crate::types::{TableId, TimeRange};
+use crate::types::{PARTITION_COLUMNS_MAX, TableId, TimeRange};
 
 use super::{Edit, FORMAT, ObjectRef, PartEntry};
 use crate::engine::bytes::{Reader, option_i64, put_bytes, put_option_i64};
 use crate::engine::delete;
+use crate::engine::groups::KeyGroup;
 
 impl Edit {
     /// Encodes the edit in the newest format.
@@ -65,6 +66,7 @@ impl Edit {
             put_list(&mut out, &self.bad, put_bad);
             let tables = &self.scarred;
             put_list(&mut out, tables, |out, table| out.extend_from_slice(&table.to_le_bytes()));
+            put_list(&mut out, &self.groups, put_group);
         }
         if life {
             out.extend_from_slice(&self.time.to_le_bytes());
@@ -110,6 +112,7 @@ impl Edit {
             },
             bad: if quarantine { list(&mut reader, BAD_BYTES_MIN, bad)? } else { Vec::new() },
             scarred: if quarantine { list(&mut reader, 4, |r| r.u32())? } else { Vec::new() },
+            groups: if quarantine { list(&mut reader, 12, group)? } else { Vec::new() },
             time: if life { reader.i64()? } else { 0 },
             next_part: reader.u64()?,
             log_first: reader.u64()?,
@@ -159,6 +162,9 @@ fn put_part(out: &mut Vec<u8>, part: &PartEntry, format: u8) {
         part.object.iter().for_each(|object| put_object(out, object));
         out.extend_from_slice(&part.hot_until.to_le_bytes());
     }
+    if format >= 4 {
+        out.extend_from_slice(&part.group.to_le_bytes());
+    }
 }
 
 fn put_object(out: &mut Vec<u8>, object: &ObjectRef) {
@@ -207,6 +213,47 @@ fn bad(reader: &mut Reader<'_>) -> Result<(TableId, u64, BadBlock)> {
     Ok((table, id, block))
 }
 
+/// The kinds of key groups.
+const VALUES: u8 = 1;
+const REST: u8 = 2;
+
+fn put_group(out: &mut Vec<u8>, (table, number, group): &(TableId, u32, KeyGroup)) {
+    out.extend_from_slice(&table.to_le_bytes());
+    out.extend_from_slice(&number.to_le_bytes());
+    out.push(if group.values.is_some() { VALUES } else { REST });
+    out.push(group.columns.len() as u8);
+    for (at, column) in group.columns.iter().enumerate() {
+        out.extend_from_slice(&column.to_le_bytes());
+        if let Some(values) = &group.values {
+            put_bytes(out, &values[at]);
+        }
+    }
+}
+
+fn group(reader: &mut Reader<'_>) -> Result<(TableId, u32, KeyGroup)> {
+    let (table, number) = (reader.u32()?, reader.u32()?);
+    let kind = reader.u8()?;
+    let count = usize::from(reader.u8()?);
+    let wrong = match (number, kind, count) {
+        (0 | u32::MAX, _, _) => "a key group without a number",
+        (_, VALUES | REST, 1..=PARTITION_COLUMNS_MAX) => "",
+        (_, VALUES | REST, _) => "a key group of no columns or of too many",
+        _ => "a key group of no known kind",
+    };
+    if !wrong.is_empty() {
+        return Err(reader.error(wrong));
+    }
+    let (mut columns, mut values) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    for _ in 0..count {
+        columns.push(reader.u16()?);
+        if kind == VALUES {
+            values.push(reader.bytes()?.to_vec());
+        }
+    }
+    let values = (kind == VALUES).then_some(values);
+    Ok((table, number, KeyGroup { columns, values }))
+}
+
 fn object(reader: &mut Reader<'_>) -> Result<ObjectRef> {
     Ok(ObjectRef { store: reader.text()?, name: reader.text()?, bytes: reader.u64()? })
 }
@@ -233,6 +280,7 @@ fn part(reader: &mut Reader<'_>, format: u8) -> Result<PartEntry> {
         flag => return Err(reader.error(format_args!("{flag} says neither file nor object"))),
     };
     let hot_until = if format >= 3 { reader.i64()? } else { 0 };
+    let group = if format >= 4 { reader.u32()? } else { 0 };
     Ok(PartEntry {
         id,
         table,
@@ -245,5 +293,6 @@ fn part(reader: &mut Reader<'_>, format: u8) -> Result<PartEntry> {
         deletes_applied,
         object,
         hot_until,
+        group,
     })
 }

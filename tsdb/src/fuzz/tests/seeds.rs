@@ -128,6 +128,7 @@ fn records() {
     let settings = TableOptions {
         retention_ns: Some(3_600_000_000_000),
         archive: Some("file:///a".into()),
+        partition_columns: vec![1],
         ..TableOptions::default()
     };
     let row = RowChange::Put { space: 300, key: b"k".to_vec(), value: b"v".to_vec() };

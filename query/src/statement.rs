@@ -4,6 +4,7 @@
 //! tokens; everything that plans goes through sqlparser's Postgres dialect.
 
 pub(crate) mod backup;
+pub(crate) mod clauses;
 pub(crate) mod copy;
 mod depth;
 mod life;
@@ -296,7 +297,7 @@ fn parse_piece(piece: &[TokenWithSpan], sql: &str) -> QueryResult<Kind> {
         let message = format!("a statement of more than {TOKENS_MAX} words");
         return Err(QueryError::new("54001", message));
     }
-    let statement = parse_one(piece, sql)?;
+    let statement = parse_one(&clauses::replace(piece, sql)?, sql)?;
     reserved::check(&statement, sql)?;
     classify(statement, sql)
 }

@@ -14,4 +14,5 @@ mod native;
 mod queries;
 mod statements;
 mod stopping;
+mod timeseries;
 mod transactions;

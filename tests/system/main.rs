@@ -14,5 +14,6 @@ mod python;
 mod restart;
 mod server;
 mod simulated;
+mod slt;
 mod tidy;
 mod write_read;

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use datafusion::common::Result;
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::session_state::SessionState;
+use datafusion::functions_aggregate::variance::var_samp_udaf;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 
 pub(crate) use bucket::{
@@ -49,6 +50,9 @@ pub(crate) fn register(state: &mut SessionState) -> Result<()> {
     for greatest in [false, true] {
         state.register_udaf(Arc::new(AggregateUDF::from(mode::Mode::new(greatest))))?;
     }
+    // Under its name in Postgres too.
+    let variance = var_samp_udaf().as_ref().clone().with_aliases(["variance"]);
+    state.register_udaf(Arc::new(variance))?;
     for named in series::ALL {
         state.register_udaf(Arc::new(AggregateUDF::from(series::OfSeries::new(*named))))?;
     }

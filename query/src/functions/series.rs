@@ -394,7 +394,8 @@ macro_rules! of_points {
 }
 
 fn increase(points: &[Point]) -> f64 {
-    points.windows(2).map(|pair| grown(pair[0].1, pair[1].1)).sum()
+    // Not `sum`, which makes -0 of nothing.
+    points.windows(2).fold(0.0, |sum, pair| sum + grown(pair[0].1, pair[1].1))
 }
 
 /// Value times seconds.
@@ -404,7 +405,8 @@ fn integral(config: &Config, points: &[Point]) -> f64 {
         height * seconds(config, pair[0].0, pair[1].0)
     };
     // Points of one time enclose nothing, whatever their values are.
-    points.windows(2).filter(|pair| pair[0].0 < pair[1].0).map(area).sum()
+    let wide = points.windows(2).filter(|pair| pair[0].0 < pair[1].0);
+    wide.fold(0.0, |sum, pair| sum + area(pair))
 }
 
 of_points!(Increase, "Growth of a counter.", |_config, points| {
@@ -544,3 +546,6 @@ impl Summary for Histogram {
         Ok(Arc::new(ListArray::try_new(field, offsets, Arc::new(counts), Some(known))?))
     }
 }
+
+#[cfg(test)]
+mod tests;

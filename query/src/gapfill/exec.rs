@@ -263,7 +263,7 @@ impl Filler {
         let schema = self.waiting.first().map_or_else(|| self.schema.clone(), |b| b.schema());
         let rows = concat_batches(&schema, &self.waiting)?;
         self.waiting.clear();
-        let filled = fill(&rows, &self.spec, &mut self.grid, &self.schema)?;
+        let filled = fill(&rows, &self.spec, &mut self.grid, &self.schema, &self.held)?;
         self.held.try_resize(filled.get_array_memory_size())?;
         for from in (0..filled.num_rows()).step_by(BATCH_ROWS) {
             self.ready.push_back(filled.slice(from, BATCH_ROWS.min(filled.num_rows() - from)));

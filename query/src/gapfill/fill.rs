@@ -9,6 +9,7 @@ use arrow::array::{
 use arrow::compute::{cast, kernels::zip::zip, take};
 use arrow::datatypes::{DataType, Float64Type, Int64Type, SchemaRef};
 use datafusion::common::{Result, ScalarValue};
+use datafusion::execution::memory_pool::MemoryReservation;
 
 use super::exec::ticks;
 use super::{Method, Spec};
@@ -20,6 +21,9 @@ impl Spec {
         Buckets::new(self.width, &self.cut, per_second(self.unit))
     }
 }
+
+/// Rows between two looks at memory.
+const ROWS_AT_A_TIME: usize = 65_536;
 
 /// The buckets that every key has.
 pub(super) struct Grid {
@@ -61,11 +65,20 @@ impl Grid {
     }
 
     /// Times with the row of each, if there is one: rows ascend, those without a time come last.
-    fn lay(&mut self, times: &Int64Array) -> QueryResult<Vec<(Option<i64>, Option<u32>)>> {
+    fn lay(
+        &mut self,
+        times: &Int64Array,
+        columns: usize,
+        held: &MemoryReservation,
+    ) -> QueryResult<Vec<(Option<i64>, Option<u32>)>> {
         let (mut at, finish) = self.range.unwrap_or((0, 0));
         let mut out = Vec::with_capacity(times.len());
         let mut rows = (0..times.len()).peekable();
         while at < finish {
+            if (out.len() + 1).is_multiple_of(ROWS_AT_A_TIME) {
+                // A place, a pick and a value of each column; the caller sets it right later.
+                held.try_grow(ROWS_AT_A_TIME * (32 + columns * 8))?;
+            }
             let row = rows.peek().copied().filter(|row| times.is_valid(*row));
             match row.map(|row| (row, times.value(row))) {
                 Some((row, time)) if time <= at => {
@@ -102,9 +115,11 @@ pub(super) fn fill(
     spec: &Spec,
     grid: &mut Grid,
     schema: &SchemaRef,
+    held: &MemoryReservation,
 ) -> Result<RecordBatch> {
     let times = ticks(rows, spec.time)?;
-    let laid = grid.lay(times.as_primitive::<Int64Type>()).map_err(QueryError::into_datafusion)?;
+    let laid = grid.lay(times.as_primitive::<Int64Type>(), rows.num_columns(), held);
+    let laid = laid.map_err(QueryError::into_datafusion)?;
     let picks: UInt32Array = laid.iter().map(|(_, row)| *row).collect();
     let first = UInt32Array::from(vec![0; if rows.num_rows() == 0 { 0 } else { laid.len() }]);
     let mut columns = Vec::with_capacity(rows.num_columns());

@@ -1,8 +1,11 @@
 //! Calls in forms that planning does not take.
 
+use std::ops::ControlFlow;
+
 use arrow::compute::kernels::cast_utils::string_to_datetime;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Value,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectNamePart, Value,
+    VisitMut, VisitorMut,
 };
 
 use super::{expression, name_of, plain};
@@ -15,6 +18,7 @@ pub(super) fn rewrite(function: &mut Function) -> QueryResult<()> {
         Some("time_bucket") => bucket(function),
         Some("time_bucket_gapfill" | "bucket_gapfill") => gapfill(function),
         Some("locf") => locf(function),
+        Some("interpolate") => pairs(function),
         Some("approx_percentile") => percentile(function),
         Some("mode") => mode(function),
         _ => Ok(()),
@@ -109,8 +113,7 @@ fn gapfill(function: &mut Function) -> QueryResult<()> {
     let null = || Expr::Value(Value::Null.with_empty_span());
     set(function, slots.into_iter().map(|slot| slot.unwrap_or_else(null)).collect());
     if let Some(part) = function.name.0.last_mut() {
-        *part =
-            datafusion::sql::sqlparser::ast::ObjectNamePart::Identifier(Mark::Bucket.name().into());
+        *part = ObjectNamePart::Identifier(Mark::Bucket.name().into());
     }
     Ok(())
 }
@@ -144,6 +147,29 @@ fn locf(function: &mut Function) -> QueryResult<()> {
     }
     set(function, places);
     Ok(())
+}
+
+/// `(time, value)` as a call, which takes any expressions.
+fn pairs(function: &mut Function) -> QueryResult<()> {
+    struct Pairs;
+    impl VisitorMut for Pairs {
+        type Break = QueryError;
+        fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<QueryError> {
+            if let Expr::Tuple(items) = expr
+                && let [time, value] = &items[..]
+            {
+                match expression(&format!("struct({time}, {value})")) {
+                    Ok(call) => *expr = call,
+                    Err(error) => return ControlFlow::Break(error),
+                }
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    match function.args.visit(&mut Pairs) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(error),
+    }
 }
 
 /// DataFusion's t-digest, in double precision whatever the argument is.

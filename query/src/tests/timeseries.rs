@@ -306,7 +306,7 @@ fn an_asof_join_crosses_batches() {
 fn native_aggregates_carry_gap_filling() {
     let world = World::with_presses();
     let sql = "SELECT time_bucket_gapfill('1 min', time) AS m, device, avg(temperature) FROM press \
-               WHERE time >= '2026-01-01' AND time < '2026-01-01 00:05' GROUP BY m, device";
+               WHERE time >= '2026-01-01' AND time < '2026-01-01 00:05:00' GROUP BY m, device";
     let plan = rows(&world.session, &format!("EXPLAIN {sql}"), &[]).join("\n");
     assert!(plan.contains("GapFill") && plan.contains("Aggregate: table=press"), "{plan}");
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::types::TimeRange;
+use crate::types::{TableOptions, TimeRange};
 
 use super::version::PartEntry;
 
@@ -16,6 +16,48 @@ const PARTITION_ROWS_MIN: u64 = 32_768;
 const LATE_ROWS_SHARE: u64 = 10;
 /// Partitions that one row group is counted into, at most.
 const SPREAD_MAX: i64 = 4096;
+
+/// Blocks of partitions within one `archive_after` or `retention`, about.
+const BLOCKS_OF_LIFE: i64 = 8;
+
+/// How partitions may share parts where a table's rows leave it by their age: those that are of
+/// that age all with each other, younger ones within blocks, so that parts come of age one by one
+/// and not only when the newest row of the table does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ageing {
+    /// Length of a block, ns; a whole number of partitions.
+    block_ns: i64,
+    /// Where the first block begins, ns; older rows are of age.
+    from: i64,
+}
+
+impl Ageing {
+    /// `newest`: the newest time of any row, ns, which stands for the clock: plans are the same
+    /// whenever they are made. `None` where rows stay.
+    pub fn new(options: &TableOptions, newest: i64) -> Option<Ageing> {
+        let spans = [options.archive_after_ns, options.retention_ns];
+        let life = spans.into_iter().flatten().min()?;
+        let partition_ns = options.partition_ns.max(1);
+        let partitions = (life / BLOCKS_OF_LIFE / partition_ns).max(1);
+        let block_ns = partitions.checked_mul(partition_ns)?;
+        let blocks = newest.saturating_sub(life).div_euclid(block_ns);
+        Some(Ageing { block_ns, from: blocks.saturating_mul(block_ns) })
+    }
+
+    /// The end of the block of a time, ns, exclusive.
+    fn end_of_block(&self, time: i64) -> i64 {
+        if time < self.from {
+            return self.from;
+        }
+        let block = time.div_euclid(self.block_ns);
+        block.saturating_add(1).saturating_mul(self.block_ns)
+    }
+
+    /// Whether a part has rows of age and others, so that it cannot leave.
+    fn divides(&self, part: &PartEntry) -> bool {
+        part.times.min < self.from && self.from <= part.times.max
+    }
+}
 
 /// What to merge next.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +83,13 @@ pub(crate) struct Situation<'a> {
     pub hidden: &'a [u64],
     /// Whether there are so many deletes that parts are merged for their sake.
     pub weighty: bool,
+    pub ageing: Option<Ageing>,
+}
+
+impl Situation<'_> {
+    fn divides(&self, part: &PartEntry) -> bool {
+        self.ageing.is_some_and(|ageing| ageing.divides(part))
+    }
 }
 
 /// The next job that keeps the table in order; `None` if there is nothing to do.
@@ -73,7 +122,9 @@ fn cleaning_job(situation: &Situation<'_>, flushed: &[&PartEntry]) -> Option<Job
 /// The next job of a merge to the end: afterwards every partition is one dense part.
 pub(crate) fn next_full(situation: &Situation<'_>) -> Option<Job> {
     let wanting = |cluster: &Vec<&PartEntry>| {
-        cluster.len() > 1 || cluster[0].level < 2 || situation.hidden.contains(&cluster[0].id)
+        let first = cluster[0];
+        let once_more = situation.hidden.contains(&first.id) || situation.divides(first);
+        cluster.len() > 1 || first.level < 2 || once_more
     };
     let clusters = clusters(situation.parts.iter());
     let cluster = clusters.iter().find(|cluster| wanting(cluster))?;
@@ -85,6 +136,9 @@ fn cluster_job(cluster: &[&PartEntry], situation: &Situation<'_>) -> Option<Job>
     let end = cluster.iter().map(|p| span(p).max).max()?;
     let dense: u64 = cluster.iter().filter(|p| p.level >= 2).map(|p| p.rows).sum();
     let light: u64 = cluster.iter().filter(|p| p.level < 2).map(|p| p.rows).sum();
+    if cluster.iter().any(|part| part.level >= 2 && situation.divides(part)) {
+        return Some(Job { inputs: inputs(), dense: true });
+    }
     let closed = situation.newest > end.saturating_add(situation.partition_ns / 8);
     if closed && light > 0 {
         let late = dense > 0 && light < dense / LATE_ROWS_SHARE;
@@ -175,33 +229,45 @@ impl Histogram {
 
     /// Time ranges of the parts to write: end to end from the first to the last partition, small
     /// neighbours together, so that a backlog over years does not make thousands of files.
-    pub fn ranges(&self, partition_ns: i64) -> Vec<TimeRange> {
-        let mut ends: Vec<(i64, i64)> = Vec::new();
-        let mut open: Option<(i64, i64, u64)> = None;
+    pub fn ranges(&self, partition_ns: i64, ageing: Option<Ageing>) -> Vec<TimeRange> {
+        let start = |partition: i64| partition.saturating_mul(partition_ns);
+        // The partition where the block of another one ends, exclusive.
+        let block_end = |partition: i64| match ageing {
+            Some(ageing) => ageing.end_of_block(start(partition)).div_euclid(partition_ns),
+            None => i64::MAX,
+        };
+        // First and last partition, and rows.
+        let mut groups: Vec<(i64, i64, u64)> = Vec::new();
         for (partition, rows) in &self.rows {
-            open = match open {
+            match groups.last_mut() {
                 Some((first, last, sum))
-                    if sum < PARTITION_ROWS_MIN && *rows < PARTITION_ROWS_MIN =>
+                    if *sum < PARTITION_ROWS_MIN
+                        && *rows < PARTITION_ROWS_MIN
+                        && *partition < block_end(*first) =>
                 {
-                    let _ = last;
-                    Some((first, *partition, sum + rows))
+                    *last = *partition;
+                    *sum += rows;
                 }
-                Some((first, last, _)) => {
-                    ends.push((first, last));
-                    Some((*partition, *partition, *rows))
-                }
-                None => Some((*partition, *partition, *rows)),
+                _ => groups.push((*partition, *partition, *rows)),
+            }
+        }
+        let mut ranges = Vec::with_capacity(groups.len());
+        let mut push = |first: i64, end: i64| {
+            ranges.push(TimeRange::new(start(first), start(end).saturating_sub(1)));
+        };
+        for (at, (first, last, _)) in groups.iter().enumerate() {
+            let Some((next, ..)) = groups.get(at + 1) else {
+                push(*first, last + 1);
+                break;
             };
+            // No gaps: rows that a coarse count put elsewhere still find a part.
+            let end = block_end(*last).min(*next);
+            push(*first, end);
+            if end < *next {
+                push(end, *next);
+            }
         }
-        ends.extend(open.map(|(first, last, _)| (first, last)));
-        // No gaps: rows that a coarse count put elsewhere still find a part.
-        for at in 1..ends.len() {
-            ends[at - 1].1 = ends[at].0 - 1;
-        }
-        let start = |n: i64| n.saturating_mul(partition_ns);
-        ends.into_iter()
-            .map(|(first, last)| TimeRange::new(start(first), start(last + 1).saturating_sub(1)))
-            .collect()
+        ranges
     }
 }
 
@@ -229,7 +295,8 @@ mod tests {
     }
 
     fn situation(parts: &[PartEntry]) -> Situation<'_> {
-        Situation { parts, partition_ns: 80, newest: 0, fan_in: 3, hidden: &[], weighty: false }
+        let (hidden, weighty, ageing) = (&[][..], false, None);
+        Situation { parts, partition_ns: 80, newest: 0, fan_in: 3, hidden, weighty, ageing }
     }
 
     fn check(parts: &[PartEntry], newest: i64, expect: Option<(&[u64], bool)>) {
@@ -305,11 +372,48 @@ mod tests {
         for day in 0..180 {
             histogram.add(TimeRange::new(day * 10, day * 10 + 9), 100, 10);
         }
-        assert_eq!(histogram.ranges(10), [TimeRange::new(0, 1799)]);
+        assert_eq!(histogram.ranges(10, None), [TimeRange::new(0, 1799)]);
         histogram.add(TimeRange::new(905, 906), 1 << 20, 10);
-        let ranges = histogram.ranges(10);
+        let ranges = histogram.ranges(10, None);
         assert_eq!(ranges.len(), 3);
         assert_eq!(ranges[1], TimeRange::new(900, 909));
         assert!(ranges.windows(2).all(|pair| pair[0].max + 1 == pair[1].min));
+    }
+
+    fn ageing(newest: i64) -> Ageing {
+        let options = TableOptions {
+            partition_ns: 10,
+            archive_after_ns: Some(240),
+            retention_ns: Some(1000),
+            ..TableOptions::default()
+        };
+        Ageing::new(&options, newest).unwrap()
+    }
+
+    #[test]
+    fn young_partitions_share_parts_within_blocks() {
+        // Blocks of three partitions, eight of which make 240.
+        assert_eq!(ageing(1000), Ageing { block_ns: 30, from: 750 });
+        assert_eq!(Ageing::new(&TableOptions::default(), 1000), None);
+        let mut histogram = Histogram::default();
+        let rows =
+            |histogram: &mut Histogram, time| histogram.add(TimeRange::new(time, time), 9, 10);
+        [5, 700, 752, 771, 785, 990].into_iter().for_each(|time| rows(&mut histogram, time));
+        let expected = [(0, 749), (750, 779), (780, 809), (810, 989), (990, 999)];
+        let expected = expected.map(|(min, max)| TimeRange::new(min, max));
+        assert_eq!(histogram.ranges(10, Some(ageing(1000))), expected);
+    }
+
+    #[test]
+    fn parts_of_several_ages_are_divided_once() {
+        let parts = [part(1, 2, 0, 800, 9), part(2, 2, 801, 999, 9)];
+        let old = Situation { newest: 1000, ..situation(&parts) };
+        assert_eq!((next(&old), next_full(&old)), (None, None));
+        let divided = Situation { ageing: Some(ageing(1000)), ..old };
+        let job = Some(Job { inputs: vec![1], dense: true });
+        assert_eq!((next(&divided), next_full(&divided)), (job.clone(), job));
+        let apart = [part(3, 2, 0, 749, 9), part(4, 2, 750, 800, 9), parts[1].clone()];
+        let apart = Situation { parts: &apart, ..divided };
+        assert_eq!((next(&apart), next_full(&apart)), (None, None));
     }
 }

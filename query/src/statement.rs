@@ -297,7 +297,7 @@ fn parse_piece(piece: &[TokenWithSpan], sql: &str) -> QueryResult<Kind> {
         let message = format!("a statement of more than {TOKENS_MAX} words");
         return Err(QueryError::new("54001", message));
     }
-    let statement = parse_one(&clauses::replace(piece, sql)?, sql)?;
+    let statement = parse_one(piece, sql)?;
     reserved::check(&statement, sql)?;
     classify(statement, sql)
 }
@@ -307,7 +307,7 @@ fn parse_one(piece: &[TokenWithSpan], sql: &str) -> QueryResult<ast::Statement> 
     let dialect = PostgreSqlDialect {};
     let mut parser = Parser::new(&dialect)
         .with_recursion_limit(NESTING_MAX)
-        .with_tokens_with_locations(piece.to_vec());
+        .with_tokens_with_locations(clauses::replace(piece, sql)?.into_owned());
     let failed = |error: ParserError| match error {
         ParserError::RecursionLimitExceeded => {
             QueryError::new("54001", "the statement is nested too deeply")

@@ -13,7 +13,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     self, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Query,
-    Select, SetExpr, VisitMut, VisitorMut,
+    Select, SetExpr, TableFactor, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -46,12 +46,10 @@ impl VisitorMut for Rewriter<'_> {
     type Break = QueryError;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<QueryError> {
-        let order = match query.body.as_ref() {
-            SetExpr::Select(select) if query.order_by.is_none() && is_marked(select, SAMPLE) => {
-                true
-            }
-            _ => false,
-        };
+        let order = matches!(
+            query.body.as_ref(),
+            SetExpr::Select(select) if query.order_by.is_none() && is_marked(select, SAMPLE)
+        );
         if !order {
             return ControlFlow::Continue(());
         }
@@ -68,6 +66,17 @@ impl VisitorMut for Rewriter<'_> {
             }
             joins::rewrite(select)
         })())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<QueryError> {
+        let refused = match factor {
+            TableFactor::Pivot { .. } => QueryError::unsupported("PIVOT")
+                .with_hint("Use an aggregate with FILTER (WHERE …) for each column."),
+            TableFactor::Unpivot { .. } => QueryError::unsupported("UNPIVOT")
+                .with_hint("Use UNION ALL of one SELECT for each column."),
+            _ => return ControlFlow::Continue(()),
+        };
+        ControlFlow::Break(refused)
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<QueryError> {

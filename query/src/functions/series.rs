@@ -21,7 +21,7 @@ use datafusion::physical_expr::expressions::Literal;
 
 use super::bucket::ticks_per_second;
 use super::session::as_text;
-use super::summary::{Config, Many, Numbers, One, Summary};
+use super::summary::{Config, Many, Numbers, One, Sliding, Summary};
 use crate::error::QueryError;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -197,6 +197,11 @@ impl AggregateUDFImpl for OfSeries {
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
         let config = self.config(&args)?;
         Ok(with_summary!(self.kind, One, config))
+    }
+
+    fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        let config = self.config(&args)?;
+        Ok(with_summary!(self.kind, Sliding, config))
     }
 
     fn groups_accumulator_supported(&self, _: AccumulatorArgs) -> bool {

@@ -4,7 +4,9 @@
 //! several threads and spilled. It travels between operators as bytes (one `LargeBinary` column),
 //! which live for one statement only.
 
+use std::collections::VecDeque;
 use std::fmt::Debug;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, LargeBinaryBuilder};
@@ -117,6 +119,61 @@ impl<S: Summary> Accumulator for One<S> {
 
     fn size(&self) -> usize {
         size_of_val(self) + self.summary.heap()
+    }
+}
+
+/// One frame of a window that moves: its rows are held, since what leaves cannot be taken out of
+/// a summary.
+#[derive(Debug)]
+pub(super) struct Sliding<S> {
+    config: Config,
+    /// Ticks and numbers, in the order of the rows; `None` where one is NULL.
+    rows: VecDeque<Option<(i64, f64)>>,
+    summary: PhantomData<S>,
+}
+
+impl<S: Summary> Sliding<S> {
+    pub(super) fn new(config: Config) -> Sliding<S> {
+        Sliding { config, rows: VecDeque::new(), summary: PhantomData }
+    }
+}
+
+impl<S: Summary> Accumulator for Sliding<S> {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        let from = self.rows.len();
+        self.rows.resize(from + values.first().map_or(0, |array| array.len()), None);
+        let rows = &mut self.rows;
+        points(&self.config, values, |row, tick, value| rows[from + row] = Some((tick, value)))
+    }
+
+    fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        let gone = values.first().map_or(0, |array| array.len());
+        self.rows.drain(..gone.min(self.rows.len()));
+        Ok(())
+    }
+
+    fn supports_retract_batch(&self) -> bool {
+        true
+    }
+
+    fn merge_batch(&mut self, _: &[ArrayRef]) -> Result<()> {
+        Err(QueryError::internal("a moving frame is not merged").into_datafusion())
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        Err(QueryError::internal("a moving frame has no state").into_datafusion())
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        let mut summary = S::default();
+        for (tick, value) in self.rows.iter().flatten() {
+            summary.add(&self.config, *tick, *value);
+        }
+        ScalarValue::try_from_array(&S::finish(&self.config, vec![summary])?, 0)
+    }
+
+    fn size(&self) -> usize {
+        size_of_val(self) + self.rows.capacity() * size_of::<Option<(i64, f64)>>()
     }
 }
 

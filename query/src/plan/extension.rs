@@ -10,6 +10,31 @@ use datafusion::logical_expr::{LogicalPlan, UserDefinedLogicalNode};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 
+/// What every operator of ours with children says in the same words: it has no expressions that
+/// others may look at, and works its properties out again when it gets new children.
+macro_rules! operator {
+    () => {
+        fn apply_expressions(
+            &self,
+            _: &mut dyn FnMut(
+                &Arc<dyn datafusion::physical_expr::PhysicalExpr>,
+            ) -> Result<datafusion::common::tree_node::TreeNodeRecursion>,
+        ) -> Result<datafusion::common::tree_node::TreeNodeRecursion> {
+            Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
+        }
+
+        fn with_new_children(
+            self: Arc<Self>,
+            children: Vec<Arc<dyn ExecutionPlan>>,
+        ) -> Result<Arc<dyn ExecutionPlan>> {
+            use datafusion::physical_plan::execution_plan::ChildrenPropertiesMode::Recompute;
+            use datafusion::physical_plan::execution_plan::ReplaceChildrenOptions;
+            self.replace_children(children, ReplaceChildrenOptions::new(Recompute))
+        }
+    };
+}
+pub(crate) use operator;
+
 use crate::asof::AsOf;
 use crate::gapfill::GapFill;
 

@@ -37,10 +37,11 @@ fn arguments(function: &Function) -> Option<Arguments> {
             FunctionArg::Named { name, arg: FunctionArgExpr::Expr(expr), .. } => {
                 names.push((folded(name), expr.clone()));
             }
-            FunctionArg::ExprNamed { name, arg: FunctionArgExpr::Expr(expr), .. } => match name {
-                Expr::Identifier(name) => names.push((folded(name), expr.clone())),
-                _ => return None,
-            },
+            FunctionArg::ExprNamed {
+                name: Expr::Identifier(name),
+                arg: FunctionArgExpr::Expr(expr),
+                ..
+            } => names.push((folded(name), expr.clone())),
             _ => return None,
         }
     }

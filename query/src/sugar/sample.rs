@@ -19,7 +19,7 @@ enum Fill {
     Null,
     Prev,
     Linear,
-    Value(Expr),
+    Value(Box<Expr>),
 }
 
 /// The bucket of the marker, and how columns are filled; none: gaps stay gaps.
@@ -117,7 +117,7 @@ fn read(select: &Select, context: &PlanContext) -> QueryResult<Sample> {
             "NULL" => Fill::Null,
             "PREV" => Fill::Prev,
             "LINEAR" => Fill::Linear,
-            _ => Fill::Value((*fill).clone()),
+            _ => Fill::Value(Box::new((*fill).clone())),
         });
     }
     let cast = |expr: &Expr, kind: &str| match null(expr) {

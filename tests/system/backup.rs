@@ -1,36 +1,14 @@
 //! Backup, restore and drill by the commands, with a real server and a folder as store.
 
 use std::process::Output;
-use std::time::{Duration, Instant};
 
-use crate::server::{TestServer, block_on, program};
+use crate::server::{TestServer, block_on, check, program};
 
 const T: i64 = 1_704_067_200_000_000_000;
-
-fn check(output: &Output, code: i32, stdout: &str, stderr: &str) {
-    let (out, errors) =
-        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert_eq!(output.status.code(), Some(code), "{out}\n{errors}");
-    assert!(out.contains(stdout), "`{stdout}` is not in\n{out}");
-    assert!(errors.contains(stderr), "`{stderr}` is not in\n{errors}");
-}
 
 /// A command that needs no server.
 fn alone(arguments: &[&str]) -> Output {
     std::process::Command::new(program()).args(arguments).output().unwrap()
-}
-
-/// Waits until a query answers so.
-fn wait_for(server: &TestServer, sql: &str, answer: &str) {
-    let started = Instant::now();
-    loop {
-        let found = block_on(server.one(sql));
-        if found == answer {
-            return;
-        }
-        assert!(started.elapsed() < Duration::from_secs(120), "{sql}: {found}\n{}", server.log());
-        std::thread::sleep(Duration::from_millis(100));
-    }
 }
 
 /// What a folder without a server answers.
@@ -46,7 +24,7 @@ fn a_server_is_backed_up_and_restored_to_moments() {
     let seconds = ["--log-archive-seconds=1", "--backup-incremental-seconds=3600"];
     let server = TestServer::with(&[&format!("--backup-url={store}"), seconds[0], seconds[1]]);
     // The policy takes the first one by itself.
-    wait_for(&server, "SELECT count(*) FROM sys.backups WHERE kind = 'full' AND succeeded", "1");
+    server.wait_for("SELECT count(*) FROM sys.backups WHERE kind = 'full' AND succeeded", "1");
     server.write(&format!("m,host=a n=1i {T}\nm,host=b n=2i {T}"));
     let output = server.command(&["backup", "--to", &store]).output().unwrap();
     check(&output, 0, "backup 2 (incremental)", "");
@@ -57,7 +35,7 @@ fn a_server_is_backed_up_and_restored_to_moments() {
     block_on(server.one("DELETE FROM m WHERE host = 'a'"));
     server.write(&format!("m,host=d n=400i {T}"));
     let sql = "SELECT archived_position >= visible_position FROM sys.log";
-    wait_for(&server, sql, "t");
+    server.wait_for(sql, "t");
 
     let folder = path("newest");
     let restore = ["restore", "--from", &store, "--data-dir", &folder];
@@ -77,7 +55,7 @@ fn a_server_is_backed_up_and_restored_to_moments() {
     check(&output, 0, "noted in sys.backups", "");
     let sql =
         "SELECT rto_seconds > 0, rpo_seconds, succeeded FROM sys.backups WHERE kind = 'drill'";
-    wait_for(&server, sql, "t|0|t");
+    server.wait_for(sql, "t|0|t");
 
     let early = ["restore", "--from", &store, "--data-dir", &path("early"), "--backup=2", "--to"];
     let early: Vec<&str> = early.into_iter().chain(["2020-01-01T00:00:00Z"]).collect();
@@ -90,7 +68,7 @@ fn a_server_is_backed_up_and_restored_to_moments() {
     check(&output, 1, "", "there are file, s3, az, gs");
     check(&server.command(&["drill", "--from", "file:///nowhere"]).output().unwrap(), 1, "", "no");
     let sql = "SELECT count(*) FROM sys.backups WHERE kind = 'drill' AND NOT succeeded";
-    wait_for(&server, sql, "1");
+    server.wait_for(sql, "1");
     block_on(server.one("CREATE USER reader WITH PASSWORD 'secret-enough-1'"));
     let refused = server
         .command(&["sql", "--user", "reader", &format!("BACKUP TO '{store}'")])
@@ -122,7 +100,7 @@ fn a_damaged_store_is_found_by_restore_and_drill() {
     check(&output, 1, "", "millrace restore");
     check(&server.command(&["drill", "--from", &store]).output().unwrap(), 1, "", &name);
     let sql = "SELECT error LIKE '%checksum%' FROM sys.backups WHERE kind = 'drill'";
-    wait_for(&server, sql, "t");
+    server.wait_for(sql, "t");
     // A full backup is whole again, and the interrupted restore is begun anew.
     let full = ["backup", "--full", "--to", &store];
     check(&server.command(&full).output().unwrap(), 0, "backup 2 (full)", "");

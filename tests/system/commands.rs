@@ -1,19 +1,10 @@
 //! Commands as a user types them.
 
 use std::io::Write;
-use std::process::Output;
 
-use crate::server::{TestServer, block_on};
+use crate::server::{TestServer, block_on, check};
 
 const T: i64 = 1_704_067_200_000_000_000;
-
-fn check(output: &Output, code: i32, stdout: &str, stderr: &str) {
-    let (out, errors) =
-        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert_eq!(output.status.code(), Some(code), "{out}\n{errors}");
-    assert!(out.contains(stdout), "`{stdout}` is not in\n{out}");
-    assert!(errors.contains(stderr), "`{stderr}` is not in\n{errors}");
-}
 
 #[test]
 fn csv_files_are_imported() {

@@ -2,7 +2,6 @@
 //! runs, refusal without the key.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use crate::server::{TestServer, block_on};
 
@@ -38,12 +37,7 @@ fn an_encrypted_folder_is_served_and_its_key_changed() {
     let new = keys.path().join("new");
     std::fs::write(&new, format!("{second}\n{first}\n")).unwrap();
     std::fs::rename(&new, file).unwrap();
-    let started = Instant::now();
-    let old_files = "SELECT count(*), sum(files) FROM sys.keys WHERE NOT current";
-    while block_on(server.one(old_files)) != "1|0" {
-        assert!(started.elapsed() < Duration::from_secs(120), "{}", server.log());
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    server.wait_for("SELECT count(*), sum(files) FROM sys.keys WHERE NOT current", "1|0");
     server.write(&format!("hushed,host=whisperer note=\"murmured\",v=3 {}", T + 2));
     server.server.kill().unwrap();
 

@@ -7,6 +7,7 @@ mod copy;
 mod crash;
 mod encrypted;
 mod hostile;
+mod life;
 mod login;
 mod memory;
 mod psql;

@@ -1,14 +1,17 @@
 //! A server of its own for a test, and clients for it.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::OnceLock;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use tempfile::TempDir;
 use tools::client::Connection;
 use tools::http::{Client, Response, Target};
 use tools::process::{Server, ServerOptions};
+
+/// How long a test waits for what a server does by itself.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A running server with a temporary folder.
 pub struct TestServer {
@@ -114,6 +117,19 @@ impl TestServer {
         first_row(&self.sql().await, sql).await
     }
 
+    /// Waits until a query answers so.
+    pub fn wait_for(&self, sql: &str, answer: &str) {
+        let started = Instant::now();
+        loop {
+            let found = block_on(self.one(sql));
+            if found == answer {
+                return;
+            }
+            assert!(started.elapsed() < PATIENCE, "{sql}: {found}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
     /// A command of the program, with addresses and password in its variables.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program());
@@ -149,6 +165,15 @@ pub async fn first_row(client: &tokio_postgres::Client, sql: &str) -> String {
         }
     }
     String::new()
+}
+
+/// What a command said and how it ended.
+pub fn check(output: &Output, code: i32, stdout: &str, stderr: &str) {
+    let (out, errors) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{out}\n{errors}");
+    assert!(out.contains(stdout), "`{stdout}` is not in\n{out}");
+    assert!(errors.contains(stderr), "`{stderr}` is not in\n{errors}");
 }
 
 /// Runs a future to its end.

@@ -2,11 +2,14 @@
 //! byte on disk, `README.md` the rooms of this crate and what holds between them.
 
 pub mod backup;
+mod checksum;
 pub mod codec;
 pub mod crypto;
 pub mod deletes;
 pub mod engine;
 pub mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod head;
 pub mod io;
 pub mod log;

@@ -20,7 +20,7 @@ mod index;
 mod reader;
 mod stats_codec;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod verify;
 mod writer;
 mod zones;

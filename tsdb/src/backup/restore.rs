@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::crypto;
 use crate::engine::files;
-use crate::engine::open::random_id;
+use crate::engine::open::{Identity, random_id};
 use crate::engine::{Command, Db, Options, record};
 use crate::error::{Error, Result};
 use crate::io::Storage;
@@ -292,6 +293,10 @@ impl Work<'_> {
             self.copy(&*stored, entry)?;
         }
         let storage = (self.request.unseal)(Arc::clone(&stored))?;
+        let Some(identity) = Identity::read(&*storage)? else {
+            return Err(Error::Corrupt("the backup has no identity of its database".into()));
+        };
+        crypto::check(&*storage, Some(identity.encrypted))?;
         for folder in FOLDERS.iter().filter(|folder| !folder.is_empty()) {
             let made = stored.create_dir(folder);
             made.map_err(|e| Error::io(format_args!("making folder {folder}"), &e))?;

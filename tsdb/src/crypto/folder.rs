@@ -60,8 +60,8 @@ pub(crate) fn check(storage: &dyn Storage, encrypted: Option<bool>) -> Result<()
         }
         (Some(false), _, Some(_)) => {
             return Err(Error::Invalid(
-                "a key is given, but the database is not encrypted: leave the key out, or restore \
-                 a backup of the database into a new folder with the key"
+                "a key is given, but the database is not encrypted, which is chosen when it is \
+                 made: leave the key out, or copy its tables into a new database that has the key"
                     .into(),
             ));
         }

@@ -12,11 +12,10 @@ use crate::error::{Error, Result};
 use crate::types::TableId;
 
 use super::archive;
-use super::command::{Command, promise};
+use super::command::{Command, Committed};
 use super::committer;
 use super::core::Core;
-use super::queue::Waiting;
-use super::record::{self, Prepared};
+use super::record::Prepared;
 use super::retain;
 
 /// What tending did.
@@ -100,19 +99,12 @@ fn retain(core: &Core, id: TableId, now: i64) -> Result<bool> {
         return Ok(false);
     };
     drop(state);
-    match commit(core, Command::Retain { table: id, cut }) {
+    let command = Command::Retain { table: id, cut };
+    match core.commit(vec![Prepared::Other(command)]).and_then(Committed::all) {
         // Dropped meanwhile.
         Err(Error::NotFound(_)) => Ok(false),
-        done => done.map(|()| true),
+        done => done.map(|_| true),
     }
-}
-
-fn commit(core: &Core, command: Command) -> Result<()> {
-    let commands = vec![Prepared::Other(command)];
-    let payload = record::encode(&commands);
-    let (promise, pending) = promise();
-    core.queue.push(Waiting::new(commands, payload, promise)).map_err(|_| Error::Closed)?;
-    pending.wait()?.all().map(|_| ())
 }
 
 /// Runs until the database closes or turns read-only.

@@ -12,7 +12,7 @@ use crate::types::{PhysicalType, TableId, TableSchema, TimeRange};
 
 use super::core::{Core, each_batch, sort_parts, storage_columns};
 use super::outputs::Outputs;
-use super::plan::{self, Histogram, Job, Situation};
+use super::plan::{self, Ageing, Histogram, Job, Situation};
 use super::state::TableState;
 use super::version::{Edit, PartEntry};
 
@@ -68,8 +68,17 @@ fn merge_table(
     let hides = |part: &&Arc<PartHandle>| table.hides(part).is_some();
     let hidden: Vec<u64> = table.parts.iter().filter(hides).map(|p| p.entry.id).collect();
     let weighty = is_weighty(table);
-    let situation =
-        Situation { parts: &entries, partition_ns, newest, fan_in, hidden: &hidden, weighty };
+    let ageing = Ageing::new(&table.schema.options, newest);
+    let situation = Situation {
+        parts: &entries,
+        archived: &archived,
+        partition_ns,
+        newest,
+        fan_in,
+        hidden: &hidden,
+        weighty,
+        ageing,
+    };
     let Some(job) = plan(&situation) else { return Ok(false) };
     let inputs: Vec<Input> = table
         .parts
@@ -83,7 +92,8 @@ fn merge_table(
     let position = state.position;
     drop(state);
     let mut files = Outputs::new(core);
-    let outputs = write(core, &mut files, &schema, &inputs, &archived, job.dense, position)?;
+    let outputs =
+        write(core, &mut files, &schema, &inputs, &archived, ageing, job.dense, position)?;
     let gone: Vec<Arc<PartHandle>> = inputs.into_iter().map(|(part, _)| part).collect();
     install(core, files, id, &gone, outputs)?;
     core.counters.merges.fetch_add(1, Ordering::Relaxed);
@@ -127,6 +137,7 @@ fn write(
     schema: &TableSchema,
     inputs: &[Input],
     archived: &[PartEntry],
+    ageing: Option<Ageing>,
     dense: bool,
     deletes_applied: u64,
 ) -> Result<Vec<PartEntry>> {
@@ -138,7 +149,7 @@ fn write(
         }
     }
     let entries: Vec<&PartEntry> = inputs.iter().map(|(part, _)| &part.entry).collect();
-    let ranges = plan::apart(histogram.ranges(partition_ns), &entries, archived);
+    let ranges = plan::apart(histogram.ranges(partition_ns, ageing), &entries, archived);
     let mut outputs = Vec::new();
     for range in ranges {
         core.check_writable()?;

@@ -2,20 +2,69 @@
 //!
 //! A job takes parts that are neighbours in position wherever they overlap in time, so that age
 //! stays a matter of position. Flush parts are always merged all together: they are newer than
-//! anything merged before. Parts of one partition are merged with all others there.
+//! anything merged before. Parts of one partition are merged with all others there. Small parts of
+//! old partitions are merged with their neighbours in time, so that a table with few rows a
+//! partition does not become thousands of files: of each size, fewer than `fan_in` stay side by side.
 
 use std::collections::BTreeMap;
 
-use crate::types::TimeRange;
+use crate::types::{TableOptions, TimeRange};
 
 use super::version::PartEntry;
 
 /// Rows that make a partition worth a part of its own.
 const PARTITION_ROWS_MIN: u64 = 32_768;
+/// Parts of closed partitions below this are small: enough of them side by side become one.
+const SMALL_ROWS_MAX: u64 = PARTITION_ROWS_MIN / 4;
+/// Partitions from the first to the last of small parts that become one: rows that are to expire or
+/// to be archived wait for the last of their part.
+const SMALL_SPAN_MAX: i64 = 1024;
 /// A closed partition is rewritten once late rows pass this part of it: one in ten.
 const LATE_ROWS_SHARE: u64 = 10;
 /// Partitions that one row group is counted into, at most.
 const SPREAD_MAX: i64 = 4096;
+
+/// Blocks of partitions within one `archive_after` or `retention`, about.
+const BLOCKS_OF_LIFE: i64 = 8;
+
+/// How partitions may share parts where a table's rows leave it by their age: those that are of
+/// that age all with each other, younger ones within blocks, so that parts come of age one by one
+/// and not only when the newest row of the table does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ageing {
+    /// Length of a block, ns; a whole number of partitions.
+    block_ns: i64,
+    /// Where the first block begins, ns; older rows are of age.
+    from: i64,
+}
+
+impl Ageing {
+    /// `newest`: the newest time of any row, ns, which stands for the clock: plans are the same
+    /// whenever they are made. `None` where rows stay.
+    pub fn new(options: &TableOptions, newest: i64) -> Option<Ageing> {
+        let spans = [options.archive_after_ns, options.retention_ns];
+        let life = spans.into_iter().flatten().min()?;
+        let partition_ns = options.partition_ns.max(1);
+        let partitions = (life / BLOCKS_OF_LIFE / partition_ns).max(1);
+        let block_ns = partitions.checked_mul(partition_ns)?;
+        let blocks = newest.saturating_sub(life).div_euclid(block_ns);
+        Some(Ageing { block_ns, from: blocks.saturating_mul(block_ns) })
+    }
+
+    /// The end of the block of a time, ns, exclusive.
+    fn end_of_block(&self, time: i64) -> i64 {
+        if time < self.from {
+            return self.from;
+        }
+        let block = time.div_euclid(self.block_ns);
+        block.saturating_add(1).saturating_mul(self.block_ns)
+    }
+
+    /// Whether a part has rows of age and others, so that it cannot leave.
+    fn divides(&self, part: &PartEntry) -> bool {
+        part.times.min < self.from && self.from <= part.times.max
+    }
+}
 
 /// What to merge next.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +80,8 @@ pub(crate) struct Job {
 pub(crate) struct Situation<'a> {
     /// The parts in the order of positions.
     pub parts: &'a [PartEntry],
+    /// Those in the archive, which are no inputs.
+    pub archived: &'a [PartEntry],
     /// Length of a partition, ns.
     pub partition_ns: i64,
     /// Newest time of any row, ns: what ends before its partition is closed.
@@ -41,6 +92,13 @@ pub(crate) struct Situation<'a> {
     pub hidden: &'a [u64],
     /// Whether there are so many deletes that parts are merged for their sake.
     pub weighty: bool,
+    pub ageing: Option<Ageing>,
+}
+
+impl Situation<'_> {
+    fn divides(&self, part: &PartEntry) -> bool {
+        self.ageing.is_some_and(|ageing| ageing.divides(part))
+    }
 }
 
 /// The next job that keeps the table in order; `None` if there is nothing to do.
@@ -49,10 +107,75 @@ pub(crate) fn next(situation: &Situation<'_>) -> Option<Job> {
     if flushed.len() >= situation.fan_in {
         return Some(Job { inputs: flushed.iter().map(|p| p.id).collect(), dense: false });
     }
-    clusters(situation.parts.iter().filter(|p| p.level > 0))
+    let merged = clusters(situation.parts.iter().filter(|p| p.level > 0));
+    merged
         .iter()
         .find_map(|cluster| cluster_job(cluster, situation))
         .or_else(|| cleaning_job(situation, &flushed))
+        .or_else(|| small_job(&merged, situation))
+}
+
+/// Makes one part of small neighbours, as soon as `few` of them are of one size, counted in powers
+/// of `few`: what comes of them is of the next size, so that a row is written anew at most once for
+/// each. At most two parts come of a job (`Histogram::ranges` closes one at 32,768 rows), which is
+/// fewer than go in: it ends.
+fn small_job(merged: &[Vec<&PartEntry>], situation: &Situation<'_>) -> Option<Job> {
+    let few = situation.fan_in.max(4);
+    let sizes = std::iter::successors(Some(SMALL_ROWS_MAX), |rows| Some(rows / few as u64));
+    let mut sizes: Vec<u64> = sizes.take_while(|rows| *rows > 0).collect();
+    sizes.reverse();
+    let ripe = |below: u64| {
+        let of_size = move |part: &&&PartEntry| part.rows >= below / few as u64;
+        let runs = small_runs(merged, situation, below);
+        runs.into_iter().find(|run| run.iter().filter(of_size).count() >= few)
+    };
+    let run = sizes.into_iter().find_map(ripe)?;
+    Some(Job { inputs: run.iter().map(|part| part.id).collect(), dense: true })
+}
+
+/// Runs of parts that follow each other in time, each alone in its partitions, closed and with
+/// fewer rows than `below`; together no more than a partition is worth. No archived part lies
+/// between them.
+fn small_runs<'a>(
+    merged: &[Vec<&'a PartEntry>],
+    situation: &Situation<'_>,
+    below: u64,
+) -> Vec<Vec<&'a PartEntry>> {
+    let closed = |part: &PartEntry| {
+        situation.newest > span(part).max.saturating_add(situation.partition_ns / 8)
+    };
+    let mut runs: Vec<Vec<&PartEntry>> = vec![Vec::new()];
+    for cluster in merged {
+        let small = match cluster.as_slice() {
+            [part] if part.level >= 2 && part.hot_until == 0 => {
+                (part.rows < below && closed(part)).then_some(*part)
+            }
+            _ => None,
+        };
+        let Some(part) = small else {
+            runs.push(Vec::new());
+            continue;
+        };
+        match runs.last_mut() {
+            Some(run) if run.is_empty() || goes_with(run, part, situation) => run.push(part),
+            _ => runs.push(vec![part]),
+        }
+    }
+    runs
+}
+
+/// Whether a part may follow those of a run.
+fn goes_with(run: &[&PartEntry], part: &PartEntry, situation: &Situation<'_>) -> bool {
+    let rows: u64 = run.iter().map(|part| part.rows).sum();
+    let Some(first) = run.first() else { return true };
+    let all = TimeRange::new(span(first).min, span(part).max);
+    let length = i128::from(all.max) - i128::from(all.min);
+    // A merge cuts at the ends of blocks: parts of several would come out as they went in.
+    let of_block = |ageing: Ageing| span(part).min < ageing.end_of_block(span(first).min);
+    situation.ageing.is_none_or(of_block)
+        && rows + part.rows <= PARTITION_ROWS_MIN
+        && length <= i128::from(situation.partition_ns) * i128::from(SMALL_SPAN_MAX)
+        && !situation.archived.iter().any(|archived| span(archived).overlaps(&all))
 }
 
 /// Writes parts anew for the sake of deletes that hide rows of them.
@@ -73,7 +196,9 @@ fn cleaning_job(situation: &Situation<'_>, flushed: &[&PartEntry]) -> Option<Job
 /// The next job of a merge to the end: afterwards every partition is one dense part.
 pub(crate) fn next_full(situation: &Situation<'_>) -> Option<Job> {
     let wanting = |cluster: &Vec<&PartEntry>| {
-        cluster.len() > 1 || cluster[0].level < 2 || situation.hidden.contains(&cluster[0].id)
+        let first = cluster[0];
+        let once_more = situation.hidden.contains(&first.id) || situation.divides(first);
+        cluster.len() > 1 || first.level < 2 || once_more
     };
     let clusters = clusters(situation.parts.iter());
     let cluster = clusters.iter().find(|cluster| wanting(cluster))?;
@@ -85,6 +210,9 @@ fn cluster_job(cluster: &[&PartEntry], situation: &Situation<'_>) -> Option<Job>
     let end = cluster.iter().map(|p| span(p).max).max()?;
     let dense: u64 = cluster.iter().filter(|p| p.level >= 2).map(|p| p.rows).sum();
     let light: u64 = cluster.iter().filter(|p| p.level < 2).map(|p| p.rows).sum();
+    if cluster.iter().any(|part| part.level >= 2 && situation.divides(part)) {
+        return Some(Job { inputs: inputs(), dense: true });
+    }
     let closed = situation.newest > end.saturating_add(situation.partition_ns / 8);
     if closed && light > 0 {
         let late = dense > 0 && light < dense / LATE_ROWS_SHARE;
@@ -175,33 +303,45 @@ impl Histogram {
 
     /// Time ranges of the parts to write: end to end from the first to the last partition, small
     /// neighbours together, so that a backlog over years does not make thousands of files.
-    pub fn ranges(&self, partition_ns: i64) -> Vec<TimeRange> {
-        let mut ends: Vec<(i64, i64)> = Vec::new();
-        let mut open: Option<(i64, i64, u64)> = None;
+    pub fn ranges(&self, partition_ns: i64, ageing: Option<Ageing>) -> Vec<TimeRange> {
+        let start = |partition: i64| partition.saturating_mul(partition_ns);
+        // The partition where the block of another one ends, exclusive.
+        let block_end = |partition: i64| match ageing {
+            Some(ageing) => ageing.end_of_block(start(partition)).div_euclid(partition_ns),
+            None => i64::MAX,
+        };
+        // First and last partition, and rows.
+        let mut groups: Vec<(i64, i64, u64)> = Vec::new();
         for (partition, rows) in &self.rows {
-            open = match open {
+            match groups.last_mut() {
                 Some((first, last, sum))
-                    if sum < PARTITION_ROWS_MIN && *rows < PARTITION_ROWS_MIN =>
+                    if *sum < PARTITION_ROWS_MIN
+                        && *rows < PARTITION_ROWS_MIN
+                        && *partition < block_end(*first) =>
                 {
-                    let _ = last;
-                    Some((first, *partition, sum + rows))
+                    *last = *partition;
+                    *sum += rows;
                 }
-                Some((first, last, _)) => {
-                    ends.push((first, last));
-                    Some((*partition, *partition, *rows))
-                }
-                None => Some((*partition, *partition, *rows)),
+                _ => groups.push((*partition, *partition, *rows)),
+            }
+        }
+        let mut ranges = Vec::with_capacity(groups.len());
+        let mut push = |first: i64, end: i64| {
+            ranges.push(TimeRange::new(start(first), start(end).saturating_sub(1)));
+        };
+        for (at, (first, last, _)) in groups.iter().enumerate() {
+            let Some((next, ..)) = groups.get(at + 1) else {
+                push(*first, last + 1);
+                break;
             };
+            // No gaps: rows that a coarse count put elsewhere still find a part.
+            let end = block_end(*last).min(*next);
+            push(*first, end);
+            if end < *next {
+                push(end, *next);
+            }
         }
-        ends.extend(open.map(|(first, last, _)| (first, last)));
-        // No gaps: rows that a coarse count put elsewhere still find a part.
-        for at in 1..ends.len() {
-            ends[at - 1].1 = ends[at].0 - 1;
-        }
-        let start = |n: i64| n.saturating_mul(partition_ns);
-        ends.into_iter()
-            .map(|(first, last)| TimeRange::new(start(first), start(last + 1).saturating_sub(1)))
-            .collect()
+        ranges
     }
 }
 
@@ -229,7 +369,16 @@ mod tests {
     }
 
     fn situation(parts: &[PartEntry]) -> Situation<'_> {
-        Situation { parts, partition_ns: 80, newest: 0, fan_in: 3, hidden: &[], weighty: false }
+        Situation {
+            parts,
+            archived: &[],
+            partition_ns: 80,
+            newest: 0,
+            fan_in: 3,
+            hidden: &[],
+            weighty: false,
+            ageing: None,
+        }
     }
 
     fn check(parts: &[PartEntry], newest: i64, expect: Option<(&[u64], bool)>) {
@@ -257,6 +406,86 @@ mod tests {
         let dense = part(1, 2, 0, 79, 1000);
         check(&[dense.clone(), part(2, 1, 0, 79, 10)], 500, None);
         check(&[dense.clone(), part(2, 1, 0, 79, 200)], 500, Some((&[1, 2], true)));
+    }
+
+    /// Parts of ten rows in the partitions from `first` on, dense.
+    fn tiny(first: u64, count: u64) -> Vec<PartEntry> {
+        let one = |n: u64| part(n + 1, 2, n as i64 * 80, n as i64 * 80 + 79, 10);
+        (first..first + count).map(one).collect()
+    }
+
+    #[test]
+    fn small_old_neighbours_become_one_part() {
+        check(&tiny(0, 3), 10_000, None);
+        check(&tiny(0, 4), 10_000, Some((&[1, 2, 3, 4], true)));
+        // The newest one is open still.
+        check(&tiny(0, 4), 319, None);
+        let between = |middle: PartEntry| [tiny(0, 3), vec![middle], tiny(4, 3)].concat();
+        check(&between(part(9, 2, 240, 319, SMALL_ROWS_MAX)), 10_000, None);
+        check(&between(part(9, 2, 240, 319, 200)), 10_000, None);
+        check(&between(part(9, 2, 240, 319, 20)), 10_000, Some((&[1, 2, 3, 9, 5, 6, 7], true)));
+        check(&between(PartEntry { hot_until: 5, ..part(9, 2, 240, 319, 10) }), 10_000, None);
+        let parts = [tiny(0, 2), tiny(3, 2)].concat();
+        let archived = [part(9, 2, 160, 239, 10)];
+        let there = Situation { newest: 10_000, archived: &archived, ..situation(&parts) };
+        assert_eq!(next(&there), None);
+        assert!(next(&Situation { archived: &[], ..there }).is_some());
+        let apart = [tiny(0, 2), tiny(2_000, 2)].concat();
+        check(&apart, 1_000_000, None);
+    }
+
+    #[test]
+    fn the_smallest_are_merged_first() {
+        let large = |id, n: i64| part(id, 2, n * 80, n * 80 + 79, 5_000);
+        let last = vec![large(91, 5), large(92, 6), large(93, 7)];
+        let parts = [vec![large(90, 0)], tiny(1, 4), last.clone()].concat();
+        check(&parts, 10_000, Some((&[2, 3, 4, 5], true)));
+        let once = [vec![large(90, 0), part(99, 2, 80, 399, 40)], last].concat();
+        check(&once, 10_000, Some((&[90, 99, 91, 92, 93], true)));
+        check(&once[..4], 10_000, None);
+    }
+
+    /// A row a partition for years: the number of parts stays small, and every row is written anew
+    /// a few times only.
+    #[test]
+    fn a_partition_a_day_does_not_become_a_file_a_day() {
+        let options = |retention_ns| TableOptions {
+            partition_ns: 80,
+            retention_ns,
+            ..TableOptions::default()
+        };
+        years_of_few_rows(|_| None);
+        years_of_few_rows(|newest| Ageing::new(&options(Some(80 * 400)), newest));
+    }
+
+    fn years_of_few_rows(ageing: impl Fn(i64) -> Option<Ageing>) {
+        let (mut parts, mut written, days) = (Vec::new(), 0, 3_000u64);
+        for day in 0..days {
+            parts.extend(tiny(day, 1));
+            let newest = (day as i64 + 2) * 80;
+            let ageing = ageing(newest);
+            while let Some(job) = next(&Situation { newest, ageing, ..situation(&parts) }) {
+                let (gone, mut left): (Vec<_>, Vec<_>) =
+                    parts.into_iter().partition(|part| job.inputs.contains(&part.id));
+                let mut histogram = Histogram::default();
+                for part in &gone {
+                    histogram.add(part.times, part.rows, 80);
+                    written += part.rows;
+                }
+                let ranges = histogram.ranges(80, ageing);
+                let divided =
+                    gone.iter().any(|part| ageing.is_some_and(|ageing| ageing.divides(part)));
+                assert!(divided || ranges.len() < gone.len(), "a merge makes no progress");
+                let rows = gone.iter().map(|part| part.rows).sum::<u64>() / ranges.len() as u64;
+                let made = |(at, range): (usize, &TimeRange)| {
+                    part(gone[0].id + at as u64 * 100_000, 2, range.min, range.max, rows)
+                };
+                left.extend(ranges.iter().enumerate().map(made));
+                parts = left;
+            }
+            assert!(parts.len() <= 100, "{} parts on day {day}", parts.len());
+        }
+        assert!(written <= days * 10 * 10, "{written} rows written for {}", days * 10);
     }
 
     #[test]
@@ -305,11 +534,48 @@ mod tests {
         for day in 0..180 {
             histogram.add(TimeRange::new(day * 10, day * 10 + 9), 100, 10);
         }
-        assert_eq!(histogram.ranges(10), [TimeRange::new(0, 1799)]);
+        assert_eq!(histogram.ranges(10, None), [TimeRange::new(0, 1799)]);
         histogram.add(TimeRange::new(905, 906), 1 << 20, 10);
-        let ranges = histogram.ranges(10);
+        let ranges = histogram.ranges(10, None);
         assert_eq!(ranges.len(), 3);
         assert_eq!(ranges[1], TimeRange::new(900, 909));
         assert!(ranges.windows(2).all(|pair| pair[0].max + 1 == pair[1].min));
+    }
+
+    fn ageing(newest: i64) -> Ageing {
+        let options = TableOptions {
+            partition_ns: 10,
+            archive_after_ns: Some(240),
+            retention_ns: Some(1000),
+            ..TableOptions::default()
+        };
+        Ageing::new(&options, newest).unwrap()
+    }
+
+    #[test]
+    fn young_partitions_share_parts_within_blocks() {
+        // Blocks of three partitions, eight of which make 240.
+        assert_eq!(ageing(1000), Ageing { block_ns: 30, from: 750 });
+        assert_eq!(Ageing::new(&TableOptions::default(), 1000), None);
+        let mut histogram = Histogram::default();
+        let rows =
+            |histogram: &mut Histogram, time| histogram.add(TimeRange::new(time, time), 9, 10);
+        [5, 700, 752, 771, 785, 990].into_iter().for_each(|time| rows(&mut histogram, time));
+        let expected = [(0, 749), (750, 779), (780, 809), (810, 989), (990, 999)];
+        let expected = expected.map(|(min, max)| TimeRange::new(min, max));
+        assert_eq!(histogram.ranges(10, Some(ageing(1000))), expected);
+    }
+
+    #[test]
+    fn parts_of_several_ages_are_divided_once() {
+        let parts = [part(1, 2, 0, 800, 9), part(2, 2, 801, 999, 9)];
+        let old = Situation { newest: 1000, ..situation(&parts) };
+        assert_eq!((next(&old), next_full(&old)), (None, None));
+        let divided = Situation { ageing: Some(ageing(1000)), ..old };
+        let job = Some(Job { inputs: vec![1], dense: true });
+        assert_eq!((next(&divided), next_full(&divided)), (job.clone(), job));
+        let apart = [part(3, 2, 0, 749, 9), part(4, 2, 750, 800, 9), parts[1].clone()];
+        let apart = Situation { parts: &apart, ..divided };
+        assert_eq!((next(&apart), next_full(&apart)), (None, None));
     }
 }

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::checksum;
 use crate::deletes::Tombstone;
 use crate::error::{Error, Result};
 use crate::io::{File, Storage};
@@ -147,7 +148,7 @@ impl Version {
             }
         }
         for part in &edit.add {
-            self.next_part = self.next_part.max(part.id + 1);
+            self.next_part = self.next_part.max(part.id.saturating_add(1));
             self.tables.entry(part.table).or_default().parts.insert(part.id, part.clone());
         }
         for (table, position) in &edit.flushed {
@@ -157,7 +158,7 @@ impl Version {
             self.tables.entry(*table).or_default().series.push((*from, *to, *bytes));
         }
         for (table, id) in &edit.last {
-            self.next_part = self.next_part.max(id + 1);
+            self.next_part = self.next_part.max(id.saturating_add(1));
             let old = self.tables.entry(*table).or_default().last.replace(*id);
             gone.extend(old.map(|old| files::last(*table, old)));
         }
@@ -651,7 +652,7 @@ fn read_frame(body: &[u8], at: usize) -> Option<(&[u8], usize)> {
         return None;
     }
     let framed = body.get(at..at + 4 + len)?;
-    let sum = body.get(at + 4 + len..at + 8 + len)?;
-    let holds = crc32fast::hash(framed) == u32::from_le_bytes(sum.try_into().ok()?);
-    holds.then_some((&framed[4..], at + 8 + len))
+    let stored = body.get(at + 4 + len..at + 8 + len)?;
+    let stored = u32::from_le_bytes(stored.try_into().ok()?);
+    checksum::fits(crc32fast::hash(framed), stored).then_some((&framed[4..], at + 8 + len))
 }

@@ -1,6 +1,7 @@
 //! Header, footer and trailer of a part (FORMAT.md, "Parts").
 
 use super::{ColumnRange, Level, PartColumn, PartMeta, PartSpec, TextRange};
+use crate::checksum;
 use crate::codec::bytes::{Reader, put_nested, put_varint};
 use crate::codec::corrupt;
 use crate::error::Result;
@@ -67,7 +68,7 @@ impl Header {
             return Err(corrupt("not a part: other first bytes"));
         }
         let (body, crc) = bytes.split_at(HEADER_BYTES - 4);
-        if Reader::new(crc).u32()? != crc32fast::hash(body) {
+        if !checksum::fits(crc32fast::hash(body), Reader::new(crc).u32()?) {
             return Err(corrupt("the header's crc differs"));
         }
         let (version, flags) = (r.u16()?, r.u16()?);
@@ -290,7 +291,7 @@ impl Trailer {
         if r.array::<8>()? != MAGIC_END {
             return Err(corrupt("not a finished part: other last bytes"));
         }
-        if crc != crc32fast::hash(&bytes[..TRAILER_BYTES - 12]) {
+        if !checksum::fits(crc32fast::hash(&bytes[..TRAILER_BYTES - 12]), crc) {
             return Err(corrupt("the trailer's crc differs"));
         }
         if version != VERSION || reserved != 0 {

@@ -8,6 +8,7 @@ use std::hash::BuildHasher;
 
 use super::bytes::{Reader, packed_len, put_packed, put_varint, unpack};
 use super::{Inner, SERIES_MAX, SeriesIndex};
+use crate::checksum;
 use crate::error::{Error, Result};
 use crate::types::ColumnId;
 
@@ -243,7 +244,7 @@ fn checked_body(bytes: &[u8]) -> Result<&[u8]> {
     let Some((body, stored)) = bytes.split_last_chunk::<CHECKSUM_BYTES>() else {
         return Err(Error::corrupt("series file", 0, "too short for its checksum"));
     };
-    if crc32fast::hash(body) != u32::from_le_bytes(*stored) {
+    if !checksum::fits(crc32fast::hash(body), u32::from_le_bytes(*stored)) {
         return Err(Error::corrupt("series file", body.len() as u64, "checksum does not match"));
     }
     Ok(body)

@@ -1,20 +1,34 @@
-//! Streams rows to the client: one batch at a time, no faster than the socket takes them.
+//! Streams rows to the client: one batch at a time, no faster than the socket takes them. Of a long
+//! result that is read to its end, pieces are encoded beside each other while the socket takes the
+//! ones before.
 
-use datafusion::execution::SendableRecordBatchStream;
-use futures::StreamExt;
-use query::QueryError;
-use tokio::io::{AsyncRead, AsyncWrite};
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use datafusion::execution::SendableRecordBatchStream;
+use futures::future::Either;
+use futures::{Stream, StreamExt};
+use query::{QueryError, QueryResult};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::task::AbortOnDropHandle;
 
+use super::backend::error;
 use super::connection::Failure;
 use super::encode::RowEncoder;
 use super::socket::{FLUSH_BYTES, Socket};
 
+/// Rows that are encoded at once, ahead of the socket.
+const PIECE_ROWS: usize = 1024;
+/// A piece of longer rows ends early, bytes.
+const PIECE_BYTES: usize = 256 << 10;
+/// Pieces in work or waiting for the socket.
+const PIECES_AHEAD: usize = 4;
+
 /// An open result and how far it was sent. Dropping it ends the query.
 pub struct Cursor {
-    stream: SendableRecordBatchStream,
-    encoder: RowEncoder,
+    /// What is not in hand yet; `None` at the end.
+    stream: Option<SendableRecordBatchStream>,
+    encoder: Arc<RowEncoder>,
     verb: &'static str,
     /// The batch in hand and its next row.
     batch: Option<(RecordBatch, usize)>,
@@ -34,7 +48,7 @@ impl Cursor {
         encoder: RowEncoder,
         verb: &'static str,
     ) -> Cursor {
-        Cursor { stream, encoder, verb, batch: None }
+        Cursor { stream: Some(stream), encoder: Arc::new(encoder), verb, batch: None }
     }
 
     /// CommandComplete's words; only queries count their rows.
@@ -66,15 +80,25 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let mut rows = 0u64;
+    let mut batches = 0;
     loop {
         if rows >= rows_max {
             return Ok(Sent { rows, finished: false });
         }
         let Some((batch, next)) = &mut cursor.batch else {
-            match socket.watch(cursor.stream.next()).await? {
-                Some(batch) => cursor.batch = Some((batch.map_err(QueryError::from)?, 0)),
-                None => return Ok(Sent { rows, finished: true }),
+            // Short results are not worth a task.
+            if rows_max == u64::MAX && batches > 0 {
+                rows += send_rest(socket, cursor).await?;
+                return Ok(Sent { rows, finished: true });
             }
+            let Some(stream) = &mut cursor.stream else {
+                return Ok(Sent { rows, finished: true });
+            };
+            match socket.watch(stream.next()).await? {
+                Some(batch) => cursor.batch = Some((batch.map_err(QueryError::from)?, 0)),
+                None => cursor.stream = None,
+            }
+            batches += 1;
             continue;
         };
         let left = usize::try_from(rows_max - rows).unwrap_or(usize::MAX);
@@ -85,5 +109,180 @@ where
             cursor.batch = None;
         }
         socket.flush_if_full().await?;
+    }
+}
+
+/// Sends what the stream still has, to its end; returns the rows.
+async fn send_rest<S>(socket: &mut Socket<S>, cursor: &mut Cursor) -> Result<u64, Failure>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let Some(stream) = cursor.stream.take() else { return Ok(0) };
+    let mut pieces = std::pin::pin!(encode_ahead(stream, &cursor.encoder));
+    let mut rows = 0;
+    while let Some(piece) = socket.watch(pieces.next()).await? {
+        let mut piece = piece?;
+        rows += piece.rows.len() as u64;
+        socket.send(&piece.bytes).await?;
+        piece.rows.start += piece.written;
+        while !piece.rows.is_empty() {
+            let (start, left) = (piece.rows.start, piece.rows.len());
+            let out = &mut socket.out;
+            piece.rows.start +=
+                cursor.encoder.encode(&piece.batch, start, left, FLUSH_BYTES, out)?;
+            socket.flush_if_full().await?;
+        }
+    }
+    Ok(rows)
+}
+
+/// Rows of a batch, the first of them encoded.
+struct Piece {
+    batch: RecordBatch,
+    rows: std::ops::Range<usize>,
+    bytes: Vec<u8>,
+    /// Rows in `bytes`: fewer than `rows` where they are long.
+    written: usize,
+}
+
+/// Pieces in their order, encoded by tasks of their own.
+fn encode_ahead(
+    stream: SendableRecordBatchStream,
+    encoder: &Arc<RowEncoder>,
+) -> impl Stream<Item = QueryResult<Piece>> + Send {
+    let cuts = stream.flat_map(|batch| match batch {
+        Ok(batch) => Either::Left(futures::stream::iter(cut(batch).map(Ok))),
+        Err(failed) => Either::Right(futures::stream::iter([Err(QueryError::from(failed))])),
+    });
+    let encoder = Arc::clone(encoder);
+    let tasks = cuts.map(move |piece| {
+        let encoder = Arc::clone(&encoder);
+        let task = piece.map(|piece| {
+            AbortOnDropHandle::new(tokio::spawn(async move { piece.encode(&encoder) }))
+        });
+        async move {
+            let done = task?.await;
+            done.map_err(|_| error("XX000", "encoding of the result failed".to_owned()))?
+        }
+    });
+    tasks.buffered(PIECES_AHEAD)
+}
+
+fn cut(batch: RecordBatch) -> impl Iterator<Item = Piece> + Send {
+    let end = batch.num_rows();
+    (0..end).step_by(PIECE_ROWS).map(move |start| Piece {
+        batch: batch.clone(),
+        rows: start..end.min(start + PIECE_ROWS),
+        bytes: Vec::new(),
+        written: 0,
+    })
+}
+
+impl Piece {
+    fn encode(mut self, encoder: &RowEncoder) -> QueryResult<Piece> {
+        let (start, rows) = (self.rows.start, self.rows.len());
+        while self.written < rows && self.bytes.len() < PIECE_BYTES {
+            let (from, left) = (start + self.written, rows - self.written);
+            self.written +=
+                encoder.encode(&self.batch, from, left, PIECE_BYTES, &mut self.bytes)?;
+        }
+        Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! A result read to its end is, byte for byte, the one that was read in portions.
+    use arrow::array::{ArrayRef, Int64Array, StringViewArray};
+    use arrow::datatypes::{DataType, Field, Schema};
+    use datafusion::error::DataFusionError;
+    use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+    use proptest::prelude::*;
+    use tokio::io::AsyncReadExt;
+
+    use super::super::zone::Zone;
+    use super::*;
+
+    fn schema() -> Arc<Schema> {
+        let fields = vec![
+            Field::new("n", DataType::Int64, false),
+            Field::new("text", DataType::Utf8View, false),
+        ];
+        Arc::new(Schema::new(fields))
+    }
+
+    /// Batches of as many rows as asked; every `long`th row is a text of 3,000 bytes.
+    fn batches(rows: &[usize], long: usize) -> Vec<RecordBatch> {
+        let mut first = 0;
+        let batch = |rows: &usize| {
+            let numbers = first..first + *rows;
+            first = numbers.end;
+            let texts = numbers.clone().map(|n| "x".repeat(if n % long == 0 { 3_000 } else { 5 }));
+            let texts: ArrayRef = Arc::new(StringViewArray::from_iter_values(texts));
+            let numbers = numbers.map(|n| n as i64);
+            let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(numbers));
+            RecordBatch::try_new(schema(), vec![numbers, texts]).unwrap()
+        };
+        rows.iter().map(batch).collect()
+    }
+
+    /// What a client gets, in portions of `rows_max`, and whether the result failed in the end.
+    fn sent(batches: &[RecordBatch], fails: bool, rows_max: u64) -> (u64, Vec<u8>, bool) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build();
+        runtime.unwrap().block_on(async {
+            let (near, mut far) = tokio::io::duplex(10_000);
+            let reader = tokio::spawn(async move {
+                let mut bytes = Vec::new();
+                far.read_to_end(&mut bytes).await.unwrap();
+                bytes
+            });
+            let failure = fails.then(|| Err(DataFusionError::Execution("on purpose".into())));
+            let items: Vec<_> = batches.iter().cloned().map(Ok).chain(failure).collect();
+            let stream = futures::stream::iter(items);
+            let stream = Box::pin(RecordBatchStreamAdapter::new(schema(), stream));
+            let encoder = RowEncoder::new(&schema(), &[], Zone::default()).unwrap();
+            let mut cursor = Cursor::new(stream, encoder, "SELECT");
+            let mut socket = Socket::new(near);
+            let (mut rows, mut failed) = (0, false);
+            loop {
+                match send(&mut socket, &mut cursor, rows_max).await {
+                    Ok(sent) => {
+                        rows += sent.rows;
+                        if sent.finished {
+                            break;
+                        }
+                    }
+                    Err(_) => {
+                        failed = true;
+                        break;
+                    }
+                }
+            }
+            socket.flush().await.unwrap();
+            drop(socket);
+            (rows, reader.await.unwrap(), failed)
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn ahead_is_the_same_as_in_portions(
+            rows in prop::collection::vec(0usize..5_000, 0..6),
+            long in 1usize..50,
+            fails: bool,
+            portion in 1u64..9_000,
+        ) {
+            let batches = batches(&rows, long);
+            let (ahead_rows, ahead, ahead_failed) = sent(&batches, fails, u64::MAX);
+            let (portion_rows, portions, portions_failed) = sent(&batches, fails, portion);
+            prop_assert_eq!(ahead_failed, fails);
+            prop_assert_eq!(portions_failed, fails);
+            prop_assert!(ahead == portions, "{} and {} bytes", ahead.len(), portions.len());
+            if !fails {
+                prop_assert_eq!(ahead_rows, rows.iter().sum::<usize>() as u64);
+                prop_assert_eq!(portion_rows, ahead_rows);
+            }
+        }
     }
 }

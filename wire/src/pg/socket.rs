@@ -271,6 +271,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         Ok(())
     }
 
+    /// Writes everything out and then `bytes`, and waits for the socket to take them.
+    pub async fn send(&mut self, bytes: &[u8]) -> Result<(), End> {
+        self.flush().await?;
+        self.transport.write_all(bytes).await?;
+        signals::sent(bytes.len());
+        Ok(())
+    }
+
     pub async fn flush_if_full(&mut self) -> Result<(), End> {
         if self.is_full() { self.flush().await } else { Ok(()) }
     }

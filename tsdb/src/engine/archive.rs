@@ -22,8 +22,8 @@ use crate::types::{TableId, TimeRange};
 use super::core::{Core, sort_parts};
 use super::files;
 use super::life::now;
-use super::scrub;
 use super::outputs::Outputs;
+use super::scrub;
 use super::state::TableState;
 use super::version::{Edit, ObjectRef, PartEntry};
 

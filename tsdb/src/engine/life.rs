@@ -13,7 +13,7 @@ use crate::types::TableId;
 pub use crate::types::now_ns as now;
 
 use super::archive;
-use super::command::{Command, Committed, promise};
+use super::command::{Command, Committed};
 use super::committer;
 use super::core::Core;
 use super::record::Prepared;

@@ -96,6 +96,12 @@ static DEFS: &[Def] = &[
         "Rows that filling gaps may add in one place of a statement.",
     ),
     def(
+        "millrace.skip_quarantined",
+        "off",
+        Rule::Bool,
+        "SELECT leaves rows of bad blocks out and warns; off: it fails.",
+    ),
+    def(
         "millrace.use_last_cache",
         "on",
         Rule::Bool,

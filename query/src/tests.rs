@@ -11,6 +11,7 @@ mod limits;
 mod model;
 mod nanos;
 mod native;
+mod quarantine;
 mod queries;
 mod statements;
 mod stopping;

@@ -36,7 +36,7 @@ impl Session {
         params: &[ScalarValue],
     ) -> QueryResult<Outcome> {
         let names = Names::of(ast);
-        let context = self.context(statement.text());
+        let context = self.reading(self.context(statement.text()));
         let (schema, stream) = match recognise(statement, ast, params, &context) {
             Some(Native::Rows(rows)) => self.native_rows(rows, &names).await?,
             Some(Native::Aggregate(native)) => self.native_aggregate(native, &names).await?,
@@ -138,6 +138,16 @@ impl Session {
         self.start_in(context, tree, params, names).await
     }
 
+    /// As [`Session::start`], for rows that only go to the client.
+    pub(crate) async fn start_reading(
+        &self,
+        tree: Tree,
+        names: Names,
+    ) -> QueryResult<(SchemaRef, SendableRecordBatchStream)> {
+        let context = self.reading(self.context(tree.statement.text()));
+        self.start_in(context, tree, &[], names).await
+    }
+
     async fn start_in(
         &self,
         mut context: PlanContext,
@@ -232,7 +242,7 @@ impl Session {
         analyze: bool,
         verbose: bool,
     ) -> QueryResult<Outcome> {
-        let mut context = self.context(statement.text());
+        let mut context = self.reading(self.context(statement.text()));
         if let Kind::Explain { statement: ast, .. } = statement.kind()
             && let Some(Native::Aggregate(native)) = recognise(statement, ast, params, &context)
         {

@@ -107,7 +107,7 @@ impl Engine {
             options,
             runtime: Some(runtime),
             base,
-            planner: DefaultPhysicalPlanner::default(),
+            planner: plan::extension::planner(),
             tables: TableCache::default(),
             running: Arc::new(AtomicUsize::new(0)),
             pools,

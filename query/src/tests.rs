@@ -15,4 +15,5 @@ mod quarantine;
 mod queries;
 mod statements;
 mod stopping;
+mod timeseries;
 mod transactions;

@@ -39,8 +39,11 @@ pub fn record(bytes: &[u8]) -> bool {
     first.is_some()
 }
 
-/// Positions, tables and series that the database comes to; `None` if it is refused.
-fn opened(storage: &MemoryStorage) -> Option<(u64, Vec<(u32, String, u32)>)> {
+/// Number, name and series of a table.
+type Shown = (u32, String, u32);
+
+/// Position and tables that the database comes to; `None` if it is refused.
+fn opened(storage: &MemoryStorage) -> Option<(u64, Vec<Shown>)> {
     match open::open(Arc::new(storage.clone()), options()) {
         Ok((core, _)) => {
             let state = core.state.load();

@@ -183,8 +183,27 @@ fn walk(
                     let why = format!("{why} (index {} is due, and {proof})", chain.due);
                     return Err(Error::corrupt(path, offset, why));
                 }
+                look_again(storage, options, path, offset)?;
                 let cut = Cut { segment: path.to_owned(), offset, bytes: len - offset, why };
                 return Ok((offset, Some(cut)));
+            }
+        }
+    }
+}
+
+/// Reads a segment once more before its tail is cut: a bit that flipped on the way from the disk
+/// would take the last commit with it.
+fn look_again(storage: &dyn Storage, options: &LogOptions, path: &str, bad: u64) -> Result<()> {
+    let Sound { file, header, .. } = open_sound(storage, path, options)?;
+    let len = file.len().map_err(|e| Error::io(format!("cannot measure {path}"), &e))?;
+    let mut scanner = Scanner::new(file, path.to_owned(), &header, len);
+    loop {
+        match scanner.step(|_| Want::Check)? {
+            Step::Record { .. } => {}
+            Step::Bad { offset, .. } if offset == bad => return Ok(()),
+            Step::Bad { .. } | Step::End => {
+                let why = "reading it twice gave different bytes: the disk or its memory fails";
+                return Err(Error::corrupt(path, bad, why));
             }
         }
     }

@@ -159,3 +159,94 @@ fn a_missing_object_is_named() {
     let name = object.file_name().unwrap().to_str().unwrap();
     assert!(error.code == "XX001" && error.message.contains(name), "{error:?}");
 }
+
+/// Sites in partitions of their own: what is told of them, and how one goes.
+#[test]
+fn tables_are_partitioned_by_key() {
+    let world = World::new();
+    world.run(
+        "CREATE TABLE t (site text, \"Line\" bigint, time timestamptz, v float8,
+         PRIMARY KEY (site, \"Line\", time)) WITH (partition_by = '1 day, SITE, \"Line\"')",
+    );
+    world.check(
+        "SELECT partition_seconds, partition_columns FROM sys.tables",
+        &["86400 | site, Line"],
+    );
+    world.check(
+        "SELECT reloptions[1] FROM pg_class WHERE relname = 't'",
+        &["partition_by=86400 seconds, site, \"Line\""],
+    );
+    world.run(
+        "INSERT INTO t (site, \"Line\", time, v) VALUES ('a', 1, '2020-01-01', 1),
+         ('a', 1, '2020-01-01 01:00', 2), ('b', -7, '2020-01-01', 3), ('b', NULL, '2020-01-01', 4),
+         ('c', 1, '2020-01-01', 5), ('d', 1, '2020-01-01', 6)",
+    );
+    world.run("CHECKPOINT");
+    world.check("SELECT keys, parts, rows FROM sys.partitions", &["∅ | 1 | 6"]);
+    world.run("VACUUM FULL t");
+    let of_b = ["site=b, Line=-7", "site=b, Line=NULL"];
+    let others = ["site=a, Line=1", "site=c, Line=1", "site=d, Line=1"];
+    let keys = [&others[..1], &of_b, &others[1..]].concat();
+    world.check("SELECT keys FROM sys.parts ORDER BY keys", &keys);
+    world.check(
+        "SELECT keys, rows FROM sys.partitions ORDER BY rows DESC, keys LIMIT 2",
+        &["site=a, Line=1 | 2", "site=b, Line=-7 | 1"],
+    );
+    world.check("SELECT sum(v), count(*) FROM t WHERE site = 'b'", &["7.0 | 2"]);
+    world.run("DELETE FROM t WHERE site = 'b'");
+    world.engine.db().merge_due().unwrap();
+    world.check("SELECT keys FROM sys.parts ORDER BY keys", &others);
+    world.check("SELECT v FROM t ORDER BY v", &["1.0", "2.0", "5.0", "6.0"]);
+    world.run("ALTER TABLE t SET (partition_by = '1 hour, site')");
+    world.check("SELECT partition_seconds, partition_columns FROM sys.tables", &["3600 | site"]);
+    world.run("VACUUM FULL t");
+    let keys = ["site=a", "site=c", "site=d"];
+    world.check("SELECT DISTINCT keys FROM sys.partitions ORDER BY keys", &keys);
+    world.run("ALTER TABLE t SET (partition_by = '1 day')");
+    world.check("SELECT partition_columns FROM sys.tables", &["∅"]);
+    world.run("ALTER TABLE t SET (partition_by = '1 day, site')");
+    world.run("ALTER TABLE t RESET (partition_by)");
+    world.check("SELECT partition_columns FROM sys.tables", &["∅"]);
+    world.check("SELECT v FROM t ORDER BY v", &["1.0", "2.0", "5.0", "6.0"]);
+}
+
+#[test]
+fn keys_beyond_the_most_are_shown_as_others() {
+    let options = Options { background: false, partition_groups_max: 2, ..Options::default() };
+    let world = World::over(Db::open(Arc::new(MemoryStorage::new()), options).unwrap());
+    world.run(
+        "CREATE TABLE t (site text, time timestamptz, v float8, PRIMARY KEY (site, time))
+         WITH (partition_by = '1 day, site')",
+    );
+    world.run(
+        "INSERT INTO t (site, time, v) VALUES ('a', now(), 1), ('b', now(), 2), ('c', now(), 3),
+         ('d', now(), 4)",
+    );
+    world.run("VACUUM FULL t");
+    world.check("SELECT rows FROM sys.partitions WHERE keys = 'site: others'", &["2"]);
+    world.check("SELECT count(*) FROM sys.partitions WHERE keys LIKE 'site=%'", &["2"]);
+    world.check("SELECT site, v FROM t ORDER BY v", &["a | 1.0", "b | 2.0", "c | 3.0", "d | 4.0"]);
+}
+
+#[test]
+fn what_cannot_partition_is_refused() {
+    let world = world();
+    for (by, code) in [
+        ("1 day, nowhere", "42703"),
+        ("1 day, v", "22023"),
+        ("1 day, time", "22023"),
+        ("1 day, device, Device", "42701"),
+        ("1 day,", "22023"),
+        ("device", "22007"),
+        ("1 day, a, b, c, d, e", "22023"),
+    ] {
+        let error = world.fails(&format!("ALTER TABLE t SET (partition_by = '{by}')"));
+        assert_eq!(error.code, code, "{by}: {error:?}");
+        let error = world.fails(&format!(
+            "CREATE TABLE u (device text, time timestamptz, v float8, PRIMARY KEY (device, time))
+             WITH (partition_by = '{by}')"
+        ));
+        assert_eq!(error.code, code, "{by}: {error:?}");
+    }
+    world.check("SELECT name, partition_columns FROM sys.tables", &["t | ∅"]);
+}

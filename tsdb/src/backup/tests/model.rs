@@ -16,10 +16,11 @@ impl Moments {
         }
     }
 
-    /// The model at a time.
-    fn at(&self, time: i64) -> &Model {
+    /// The model at a time; before the first commit, which a backup may have been taken of, it is
+    /// empty.
+    fn at(&self, time: i64) -> Model {
         let next = self.0.partition_point(|(from, _)| *from <= time);
-        &self.0[next - 1].1
+        next.checked_sub(1).map_or_else(Model::default, |last| self.0[last].1.clone())
     }
 }
 
@@ -94,7 +95,7 @@ fn run(seed: u64, moments: u64, background: bool) {
                 .is_ok_and(|manifest| manifest.time <= to)
         };
         let number = number.filter(fits);
-        let (_, report) = restored(&copies, number, Some(to), past.at(to), &context);
+        let (_, report) = restored(&copies, number, Some(to), &past.at(to), &context);
         assert!(report.time <= to, "{context}: {}", report.time);
     }
     // A restored database lives on, and its backups stay apart in the same store.

@@ -66,7 +66,7 @@ struct Output {
 }
 
 impl<'a> Writing<'a> {
-    #[expect(clippy::too_many_arguments, reason = "what a merge is made of, each of its own type")]
+    /// A merge of these inputs; deletes up to `deletes_applied` are applied.
     pub fn new(
         core: &'a Core,
         table: &'a TableState,

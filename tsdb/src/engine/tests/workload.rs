@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::crypto::tests::shape::{sealed, shaped};
+use crate::engine::plan::overlap;
 use crate::io::MemoryStorage;
 use crate::types::{SeriesRef, TimeRange};
 use crate::{Command, Db, Error, Options, Result, Selection};
@@ -149,10 +150,16 @@ fn run(seed: u64, steps: u64, rows_max: u64, background: bool) {
         assert!(stats.exact && !stats.hidden, "seed {seed}: {stats:?}");
         let rows: usize = model.tables[&table.id].rows.values().map(Vec::len).sum();
         assert_eq!(stats.rows as usize, rows, "seed {seed}");
-        let parts = db.snapshot().table_by_id(table.id).unwrap().parts();
-        let mut spans: Vec<TimeRange> = parts.iter().map(|p| p.partition.unwrap()).collect();
-        spans.sort_by_key(|span| span.min);
-        assert!(spans.windows(2).all(|pair| pair[0].max < pair[1].min), "seed {seed}: {spans:?}");
+        let whole = db.snapshot().table_by_id(table.id).unwrap();
+        let state = whole.table_state();
+        for part in state.parts.iter().map(|part| &part.entry) {
+            let alone = state.parts.iter().all(|other| {
+                other.entry.id == part.id || !overlap(&other.entry, part, &state.groups)
+            });
+            assert!(alone && part.partition.is_some(), "seed {seed}: {part:?}");
+            let split = part.group != 0 || table.options.partition_columns.is_empty();
+            assert!(split, "seed {seed}: {part:?} is not split by keys");
+        }
     }
     db.close().unwrap();
     let shared = shaped(Arc::new(storage.clone()));

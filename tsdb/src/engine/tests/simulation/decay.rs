@@ -30,9 +30,14 @@ impl World {
         let context = format!("{}, bit {bit} of {path} flipped", self.context());
         let told = |error: &Error| {
             // A version log whose last edit is no more may name files that went by it: no such file.
+            // A bit of a format's number makes it that of another program.
             let told = matches!(
                 error,
-                Error::Corrupt(_) | Error::ReadOnly(_) | Error::Invalid(_) | Error::Io(_)
+                Error::Corrupt(_)
+                    | Error::Newer(_)
+                    | Error::ReadOnly(_)
+                    | Error::Invalid(_)
+                    | Error::Io(_)
             );
             assert!(told, "{context}: {error}");
         };

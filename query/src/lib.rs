@@ -4,6 +4,7 @@
 
 mod catalog;
 mod change;
+mod comment;
 mod copy;
 mod ddl;
 mod engine;
@@ -15,11 +16,13 @@ mod memory;
 mod names;
 mod native;
 mod plan;
+mod returning;
 mod run;
 mod session;
 mod settings;
 mod statement;
 mod table;
+mod view;
 
 use std::fmt;
 

@@ -23,6 +23,7 @@ pub(super) struct Savepoint {
     written: HashSet<TableId>,
     settings: Arc<Settings>,
     local: usize,
+    cursors: u64,
 }
 
 impl Session {
@@ -41,6 +42,7 @@ impl Session {
             written: block.written.clone(),
             settings,
             local: block.local.len(),
+            cursors: block.cursors.mark(),
         });
         Ok(Outcome::Done { tag: "SAVEPOINT".into() })
     }
@@ -64,6 +66,7 @@ impl Session {
             return Err(QueryError::internal("a savepoint went missing"));
         };
         block.commands.truncate(mark.commands);
+        block.cursors.back_to(mark.cursors);
         block.bytes = mark.bytes;
         block.written = mark.written.clone();
         block.local.truncate(mark.local);

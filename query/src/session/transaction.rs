@@ -9,6 +9,7 @@ use tsdb::types::TableId;
 use tsdb::{Command, Snapshot};
 
 use super::Session;
+use super::cursor::Cursors;
 use super::savepoint::Savepoint;
 use crate::Outcome;
 use crate::engine::Engine;
@@ -45,6 +46,7 @@ pub(super) struct Transaction {
     /// Values before SET LOCAL, which any end brings back.
     pub(super) local: Vec<(String, Option<String>)>,
     pub(super) savepoints: Vec<Savepoint>,
+    pub(super) cursors: Cursors,
 }
 
 impl Transaction {
@@ -60,6 +62,7 @@ impl Transaction {
             saved,
             local: Vec::new(),
             savepoints: Vec::new(),
+            cursors: Cursors::default(),
         }
     }
 
@@ -211,6 +214,11 @@ impl Session {
     /// Whether a block of either kind is open.
     pub(crate) fn in_any_block(&self) -> bool {
         self.state.lock().transaction.is_some()
+    }
+
+    /// Whether the open block of either kind has written to a table.
+    pub(crate) fn has_written(&self, table: TableId) -> bool {
+        self.state.lock().transaction.as_ref().is_some_and(|block| block.written.contains(&table))
     }
 
     /// `25006` where nothing may be written.

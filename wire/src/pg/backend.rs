@@ -4,8 +4,9 @@
 use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::scalar::ScalarValue;
 use management::{LoginFailed, ScramExchange, Users};
 use query::{
@@ -67,6 +68,10 @@ pub trait BackendSession: Send + Sync + 'static {
     fn abort_implicit(&self);
     /// Makes an open transaction block fail, after an error that the session did not see.
     fn fail(&self) -> impl Future<Output = ()> + Send;
+    /// Columns of an open cursor of SQL, which is described like a portal.
+    fn cursor_fields(&self, name: &str) -> Option<SchemaRef>;
+    /// How long the client of an open transaction may stay silent.
+    fn idle_timeout(&self) -> Option<Duration>;
     fn cancel(&self);
     fn setting(&self, name: &str) -> Option<String>;
     fn reported(&self) -> Vec<(String, String)>;
@@ -170,6 +175,14 @@ impl BackendSession for Session {
                 tracing::error!("a statement meant to fail a transaction succeeded");
             }
         }
+    }
+
+    fn cursor_fields(&self, name: &str) -> Option<SchemaRef> {
+        Session::cursor_fields(self, name)
+    }
+
+    fn idle_timeout(&self) -> Option<Duration> {
+        Session::idle_timeout(self)
     }
 
     fn cancel(&self) {

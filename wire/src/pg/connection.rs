@@ -164,10 +164,21 @@ where
                 None => std::future::pending().await,
             }
         };
+        let open = self.session.idle_timeout();
+        let left_open = async {
+            match open {
+                Some(span) => tokio::time::sleep(span).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             () = self.shared.shutdown.cancelled() => Err(stopping()),
             head = self.socket.head() => head,
+            () = left_open => {
+                let words = "terminating connection due to idle-in-transaction timeout";
+                Err(fatal("25P03", words))
+            }
             () = idle_over => {
                 Err(fatal("57P05", "terminating connection due to idle-session timeout"))
             }

@@ -325,6 +325,14 @@ impl BackendSession for FakeSession {
         }
     }
 
+    fn cursor_fields(&self, _: &str) -> Option<SchemaRef> {
+        None
+    }
+
+    fn idle_timeout(&self) -> Option<std::time::Duration> {
+        None
+    }
+
     fn cancel(&self) {
         // A cancel that finds nothing running does nothing, as in the engine.
         if self.asleep.swap(false, Ordering::SeqCst) {

@@ -2,6 +2,8 @@
 //!
 //! `README.md` has the code map and the decisions, `DRIVERS.md` the contract of a driver.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod gzip;
 pub mod line;
 pub mod tcp;

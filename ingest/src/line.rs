@@ -5,6 +5,8 @@
 
 pub mod cache;
 mod column;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod compare;
 mod key;
 pub mod number;
 pub mod request;

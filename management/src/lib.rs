@@ -58,6 +58,7 @@ fn from_engine(error: tsdb::Error) -> QueryError {
         tsdb::Error::Corrupt(_) => "XX001",
         tsdb::Error::Full(_) => "53100",
         tsdb::Error::ReadOnly(_) => "25006",
+        tsdb::Error::Newer(_) => "58P01",
         tsdb::Error::Closed => "57P01",
         tsdb::Error::Locked(_) => "55006",
         tsdb::Error::Io(_) | tsdb::Error::Unavailable(_) => "58030",

@@ -76,7 +76,7 @@ pub(crate) async fn run(session: &Session, copy: &Copy, source: &str) -> QueryRe
                 crate::statement::Kind::Query(ast) => Names::of(ast),
                 _ => Names::default(),
             };
-            let started = session.start(tree, &[], names).await.map_err(|error| {
+            let started = session.start_reading(tree, names).await.map_err(|error| {
                 // The query of a whole table is not in the client's text, nor are its places.
                 let place = place(error, query.source());
                 let known = place.position.filter(|_| query.source() == source);

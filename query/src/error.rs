@@ -110,7 +110,12 @@ impl From<tsdb::Error> for QueryError {
             E::NotFound(_) => QueryError::new("42P01", message),
             E::Exists(_) => QueryError::new("42P07", message),
             E::TypeMismatch(_) => QueryError::new("42804", message),
-            E::Corrupt(_) => QueryError::new("XX001", message),
+            E::Corrupt(_) => QueryError::new("XX001", message).with_hint(
+                "If sys.quarantine names it, the rest of the table answers: \
+                 SET millrace.skip_quarantined = on leaves its rows out, and \
+                 `millrace repair --from URL` brings them back from a backup.",
+            ),
+            E::Newer(_) => QueryError::new("58P01", message),
             E::Full(_) => QueryError::new("53100", message)
                 .with_hint("Free disk space or wait until the queue has been written."),
             E::ReadOnly(_) => QueryError::new("25006", message),

@@ -17,7 +17,7 @@ use datafusion::execution::config::SessionConfig;
 use datafusion::scalar::ScalarValue;
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use tsdb::Snapshot;
+use tsdb::{LeftOut, Quarantined, Snapshot};
 
 use crate::copy::{self, CopyIn};
 
@@ -44,6 +44,8 @@ pub struct Session {
     state: Mutex<State>,
     /// True while somebody wants the running statement to end.
     cancel: watch::Sender<bool>,
+    /// What readers were spared since bad blocks keep it.
+    left_out: Arc<LeftOut>,
 }
 
 struct State {
@@ -77,7 +79,13 @@ impl Session {
             identity: Arc::new(identity),
             state: Mutex::new(State { settings, config, zone, transaction: None, copy: None }),
             cancel: watch::Sender::new(false),
+            left_out: Arc::default(),
         }
+    }
+
+    /// What the client is to be warned of since the last call, at the end of a statement.
+    pub fn take_warnings(&self) -> Vec<QueryError> {
+        left_out(&self.left_out.take()).into_iter().collect()
     }
 
     /// Who asks.
@@ -313,6 +321,16 @@ impl Session {
         }
     }
 
+    /// A context in which bad blocks do not fail a SELECT, if the session asks for that. Statements
+    /// that change rows never pass them over.
+    pub(crate) fn reading(&self, mut context: PlanContext) -> PlanContext {
+        if context.settings.is_on("millrace.skip_quarantined") {
+            let left_out = Arc::clone(&self.left_out);
+            context.snapshot = context.snapshot.clone().without_quarantined(left_out);
+        }
+        context
+    }
+
     pub(crate) fn keep_copy(&self, copy: CopyIn) {
         self.state.lock().copy = Some(copy);
     }
@@ -350,6 +368,24 @@ impl Session {
         }
     }
 }
+
+/// `01000`: rows were left out, and which.
+fn left_out(bad: &[Quarantined]) -> Option<QueryError> {
+    if bad.is_empty() {
+        return None;
+    }
+    let message = format!("rows of {} bad blocks in quarantine were left out", bad.len());
+    let shown = bad.iter().take(LEFT_OUT_SHOWN);
+    let mut lines: Vec<String> = shown.map(|bad| format!("{}: {}", bad.path, bad.block)).collect();
+    if bad.len() > LEFT_OUT_SHOWN {
+        lines.push(format!("and {} more", bad.len() - LEFT_OUT_SHOWN));
+    }
+    Some(QueryError::new("01000", message).with_detail(lines.join("\n")).with_hint(QUARANTINE_HINT))
+}
+
+/// Bad blocks that a warning names.
+const LEFT_OUT_SHOWN: usize = 5;
+const QUARANTINE_HINT: &str = "See sys.quarantine; `millrace repair --from URL` brings them back.";
 
 fn aborted() -> QueryError {
     let message = "current transaction is aborted, commands ignored until end of transaction block";

@@ -90,6 +90,12 @@ static DEFS: &[Def] = &[
     def("lock_timeout", "0", Rule::Millis, "Accepted; statements take no locks."),
     def("max_identifier_length", "255", Rule::Fixed, "Bytes of a name."),
     def(
+        "millrace.skip_quarantined",
+        "off",
+        Rule::Bool,
+        "SELECT leaves rows of bad blocks out and warns; off: it fails.",
+    ),
+    def(
         "millrace.use_last_cache",
         "on",
         Rule::Bool,

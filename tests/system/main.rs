@@ -12,6 +12,7 @@ mod login;
 mod memory;
 mod psql;
 mod python;
+mod quarantine;
 mod restart;
 mod server;
 mod simulated;

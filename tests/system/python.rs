@@ -88,7 +88,7 @@ print("fine")
 "#;
 
 /// A Python that has psycopg: the one named by a variable, the one that `.ci/run` makes, or any.
-fn python() -> Option<PathBuf> {
+pub fn python() -> Option<PathBuf> {
     let named = std::env::var_os("MILLRACE_TEST_PYTHON").map(PathBuf::from);
     let cache = std::env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)

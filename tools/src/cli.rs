@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::failure::Result;
-use crate::{backup, bench, generate, import, inspect, restore, serve, sql, verify};
+use crate::{backup, bench, generate, import, inspect, repair, restore, serve, sql, verify};
 
 /// Millrace: a time-series database that devices stream into and SQL reads at once. Without a
 /// command it serves.
@@ -44,6 +44,8 @@ enum Command {
     Restore(Box<restore::RestoreArgs>),
     /// Restore for practice: how long it takes, and what would be lost.
     Drill(Box<restore::DrillArgs>),
+    /// Take damaged files of a data folder from a backup.
+    Repair(repair::RepairArgs),
     /// Explain a file of a data folder in words.
     Inspect(inspect::InspectArgs),
     /// Read every checksum of a data folder.
@@ -79,6 +81,7 @@ fn run(cli: Cli) -> Result<()> {
         Some(Command::Backup(args)) => backup::run(&args),
         Some(Command::Restore(args)) => restore::run(&args),
         Some(Command::Drill(args)) => restore::drill(&args),
+        Some(Command::Repair(args)) => repair::run(&args),
         Some(Command::Inspect(args)) => inspect::run(&args),
         Some(Command::Verify(args)) => verify::run(&args),
         Some(Command::Simulate(args)) => generate::run(&args),

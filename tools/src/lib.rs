@@ -15,6 +15,7 @@ pub mod keys;
 mod logging;
 mod objects;
 pub mod process;
+mod repair;
 mod restore;
 mod serve;
 pub mod settings;

@@ -187,6 +187,7 @@ impl Settings {
         options.head_age_seconds_max = self.number("head_age_seconds_max");
         options.log_bytes_max = self.number("log_bytes_max");
         options.log_segment_bytes_max = self.number("log_segment_bytes_max");
+        options.disk_reserve_bytes = self.number("disk_reserve_bytes");
         options.queue_bytes_max = self.number("queue_bytes_max");
         options.cache_bytes_max = self.number("cache_bytes_max");
         options.blocks_bytes_max = self.number("blocks_bytes_max");
@@ -196,6 +197,8 @@ impl Settings {
         options.archive_cache_bytes_max = self.number("archive_cache_bytes_max");
         options.archive_grace_seconds = self.number("archive_grace_seconds");
         options.life_interval_seconds = self.number("life_interval_seconds");
+        options.scrub_bytes_per_second = self.number("scrub_bytes_per_second");
+        options.scrub_interval_seconds = self.number("scrub_interval_seconds");
         options.connector = std::sync::Arc::new(crate::objects::CloudConnector::default());
         options.merge_fan_in = self.number("merge_fan_in") as usize;
         let day = |name| parse_day_ns(self.text(name)).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! How long a backup and a restore take, on folders of this machine.
+//! How long a backup, a start and a restore take, on folders of this machine.
 //!
 //! `cargo run --release -p tsdb --example restore_speed [values=40000000] [log percent=25]`:
 //! writes so many values, a percentage of which only the log has when the backup is taken.
@@ -56,6 +56,11 @@ fn run(root: &std::path::Path, values: u64, log_percent: u64) -> Result<()> {
     let again = db.backup(&url, false, |_| Ok(()))?;
     let seconds = started.elapsed().as_secs_f64();
     println!("again: {seconds:.2} s, {} bytes copied", again.manifest.copied_bytes);
+    db.close()?;
+    let started = Instant::now();
+    let db = Db::open(storage(root.join("data"))?, options.clone())?;
+    let rows = (commits - flushed) * u64::from(HOSTS);
+    println!("start with {rows} rows in the log: {:.2} s", started.elapsed().as_secs_f64());
     db.close()?;
     let objects = FolderConnector.connect(&url).map_err(|e| tsdb::Error::io(&url, &e))?;
     let report = restore(RestoreRequest {

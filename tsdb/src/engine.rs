@@ -12,8 +12,10 @@ pub(crate) mod command;
 pub(crate) mod committer;
 pub(crate) mod core;
 mod delete;
+mod disk;
 pub(crate) mod files;
 pub(crate) mod flush;
+pub(crate) mod formats;
 pub(crate) mod holds;
 mod life;
 mod memory;
@@ -22,13 +24,16 @@ mod narrow;
 mod newest;
 pub(crate) mod open;
 mod options;
+mod outputs;
 mod partitions;
-mod place;
+pub(crate) mod place;
 mod plan;
 mod prepare;
+mod quarantine;
 pub(crate) mod queue;
 pub(crate) mod record;
 mod retain;
+mod scrub;
 mod seals;
 pub(crate) mod state;
 mod stats;
@@ -38,15 +43,18 @@ mod verify;
 pub(crate) mod version;
 
 pub use command::{Command, Committed, NewColumn, NewTable, Outcome, Pending};
+pub use formats::{FileFormat, look as file_formats};
 pub use life::{Tended, now as now_ns};
 pub use memory::PoolUsage;
 pub use open::Identity;
 pub use options::{BackupPolicy, LogArchive, Options};
 pub use partitions::PartitionInfo;
 pub use prepare::BATCH_ROWS_MAX;
+pub use quarantine::{LeftOut, Quarantined};
+pub use scrub::ScrubStatus;
 pub use state::{Snapshot, Table};
 pub use stats::{DbStats, PartInfo, RecoveryReport, TableStats};
-pub use verify::{Finding, verify};
+pub use verify::{Finding, verify, verify_archive};
 pub use version::{Edit, ObjectRef, PartEntry, TableFiles, Version, read_edits};
 
 /// Decodes the payload of a commit record into its commands' names and sizes, for `inspect`.
@@ -86,6 +94,7 @@ use crate::types::{TableId, WriteBatch};
 
 use self::core::Core;
 use command::promise;
+use disk::{FLUSHING, MERGING, Use};
 use prepare::prepare;
 use queue::Waiting;
 use record::Prepared;
@@ -127,6 +136,7 @@ impl Db {
             threads.push(spawn("flush", flush_loop)?);
             threads.push(spawn("merge", merge_loop)?);
             threads.push(spawn("life", life::run)?);
+            threads.push(spawn("scrub", scrub::run)?);
             if core.options.log_archive.is_some() {
                 threads.push(spawn("archive", crate::backup::archive_loop)?);
             }
@@ -148,7 +158,8 @@ impl Db {
     ///
     /// # Errors
     /// [`Error::Invalid`], [`Error::TypeMismatch`] or [`Error::NotFound`] before anything is
-    /// queued; [`Error::ReadOnly`] or [`Error::Closed`].
+    /// queued; [`Error::Full`] where the disk has no room beyond its reserve, nothing has changed
+    /// then and it can be tried again; [`Error::ReadOnly`] or [`Error::Closed`].
     pub fn submit(&self, commands: Vec<Command>) -> Result<Pending> {
         self.core.check_writable()?;
         if commands.is_empty() {
@@ -184,6 +195,7 @@ impl Db {
                 payload.len()
             )));
         }
+        self.core.check_room(Use::of(&prepared), self.core.queue.bytes() + payload.len() as u64)?;
         self.wait_for_room()?;
         let (promise, pending) = promise();
         let waiting = Waiting::new(prepared, payload, promise);
@@ -255,6 +267,12 @@ impl Db {
         };
         while over() {
             core.check_writable()?;
+            if let Some(why) = core.flush_is_stuck() {
+                return Err(Error::Full(format!(
+                    "the rows in memory take what they may and cannot be flushed ({why}); try \
+                     again when there is room on the disk"
+                )));
+            }
             core.wake.flush();
             let mut guard = core.room.0.lock();
             core.room.1.wait_for(&mut guard, std::time::Duration::from_millis(50));
@@ -282,15 +300,16 @@ impl Db {
     /// Flushes every head into parts and checkpoints the row store (`CHECKPOINT`).
     ///
     /// # Errors
-    /// What writing gives; the database is then read-only.
+    /// [`Error::Full`] without room, when nothing has changed. What writing gives; the database is
+    /// then read-only.
     pub fn checkpoint(&self) -> Result<()> {
         self.core.check_writable()?;
         let tables: Vec<TableId> = self.core.state.load().tables.keys().copied().collect();
-        let done = tables
-            .into_iter()
-            .try_for_each(|table| flush::flush(&self.core, table))
+        let done = committer::drop_again(&self.core)
+            .and_then(|()| tables.into_iter().try_for_each(|table| flush::flush(&self.core, table)))
             .and_then(|()| flush::shorten_log(&self.core));
-        done.inspect_err(|error| self.core.fail("flushing", error))
+        done.inspect(|()| self.core.note_room(FLUSHING))
+            .inspect_err(|error| self.core.fail(FLUSHING, error))
     }
 
     /// Merges a table, or every table, until each partition is one dense part (`VACUUM FULL`).
@@ -375,6 +394,7 @@ impl Db {
             pools: core.places.memory.pools(&state, &core.queue, &core.options),
             ..DbStats::default()
         };
+        (stats.disk_free_bytes, stats.disk_reserve_bytes) = core.room();
         if let Some(log) = core.log.lock().as_ref() {
             stats.durable_position = log.durable_index();
             stats.log_bytes = log.bytes();
@@ -388,6 +408,12 @@ impl Db {
         stats.archive_fetched_bytes = core.places.cache.fetched();
         stats.archive_cache_bytes = core.places.cache.bytes();
         stats.archive_dead_objects = core.version.lock().version.dead.len() as u64;
+        stats.quarantined_blocks = self.quarantined().len() as u64;
+        {
+            let scrub = core.scrubbing.status.lock();
+            (stats.scrub_bytes, stats.scrub_files) = (scrub.bytes_ever, scrub.files_ever);
+            stats.scrub_found = scrub.found_ever;
+        }
         let archive = core.archive.status();
         stats.log_archive_position = archive.position;
         stats.log_archive_held_bytes = archive.held_bytes;
@@ -411,7 +437,13 @@ impl Db {
         stats
     }
 
-    /// Why writes are refused, if they are.
+    /// Why writes of data are refused for want of room on the disk, if they are. They are taken
+    /// again by themselves when there is room.
+    pub fn full(&self) -> Option<String> {
+        self.core.full()
+    }
+
+    /// Why all writes are refused until the next start, if they are.
     pub fn read_only(&self) -> Option<String> {
         self.core.failure()
     }
@@ -452,9 +484,15 @@ impl Db {
         let _backing = core.backing.lock();
         let _flushing = core.flushing.lock();
         let _merging = core.merging.lock();
+        if core.failure().is_none() && core.log.lock().is_some() {
+            // Else the next start would have to find them again.
+            let _ = quarantine::record_closing(core);
+        }
         let Some(log) = core.log.lock().take() else { return Ok(()) };
         let closed = match core.failure() {
             Some(_) => Ok(()),
+            // The log brings back what a row store without room does not hold.
+            None if !core.has_room_for_rows() => log.close(),
             None => core.rows.checkpoint().and_then(|_| log.close()),
         };
         core.rows.close();
@@ -476,6 +514,7 @@ fn note_merge_failure(core: &Core, error: &Error) {
     // doubt.
     match error {
         Error::Closed => {}
+        Error::Full(_) => core.note_full(MERGING, error),
         Error::Corrupt(_) | Error::ReadOnly(_) | Error::Unavailable(_) => {
             tracing::error!(%error, "a merge was given up");
         }
@@ -488,6 +527,11 @@ fn flush_loop(core: &Arc<Core>) {
     let mut aged = std::time::Instant::now();
     while core.check_writable().is_ok() {
         core.wake.wait_flush();
+        // Also looks how much room there is, so that the server's log tells when that changes.
+        let _ = core.full();
+        if let Err(error) = committer::drop_again(core) {
+            core.fail("dropping tables", &error);
+        }
         loop {
             let mut due = flush::due(core);
             if due.is_empty() && aged.elapsed() >= age_max {
@@ -497,15 +541,33 @@ fn flush_loop(core: &Arc<Core>) {
             let Some(table) = due.first() else { break };
             let all = if due.len() > 1 { &due[..] } else { std::slice::from_ref(table) };
             for table in all {
-                if let Err(error) = flush::flush(core, *table) {
-                    core.fail("flushing", &error);
-                    return;
+                match flush::flush(core, *table) {
+                    Ok(()) => core.note_room(FLUSHING),
+                    Err(error @ Error::Full(_)) => {
+                        core.note_full(FLUSHING, &error);
+                        pause(core);
+                        break;
+                    }
+                    Err(error) => {
+                        core.fail(FLUSHING, &error);
+                        return;
+                    }
                 }
             }
             if core.check_writable().is_err() {
                 return;
             }
         }
+    }
+}
+
+/// A second, or until the database closes: what was written in vain is not written again at once.
+fn pause(core: &Core) {
+    for _ in 0..20 {
+        if core.check_writable().is_err() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
     }
 }
 
@@ -517,7 +579,7 @@ fn merge_loop(core: &Arc<Core>) {
                 return;
             }
             match merge::merge_next(core) {
-                Ok(true) => {}
+                Ok(true) => core.note_room(MERGING),
                 Ok(false) => break,
                 Err(error) => {
                     note_merge_failure(core, &error);

@@ -19,7 +19,10 @@ pub enum Error {
     TypeMismatch(String),
     /// Stored bytes are not what was written: says file, offset and why. Restore or repair.
     Corrupt(String),
-    /// No room on the disk or over a memory limit; try again when there is.
+    /// A file of a format that a newer version of the program has written: says which. Use that one.
+    Newer(String),
+    /// No room on the disk or over a memory limit: nothing changed, so it can be tried again when
+    /// there is.
     Full(String),
     /// The engine is read-only, with the cause.
     ReadOnly(String),
@@ -50,6 +53,24 @@ impl Error {
         }
     }
 
+    /// A file whose format is newer than any that is known here.
+    pub fn newer(file: impl fmt::Display, what: &str, version: u32, newest: u32) -> Error {
+        Error::Newer(format!(
+            "{file} is a {what} of format {version}; this program knows formats up to {newest}: use \
+             a newer millrace"
+        ))
+    }
+
+    /// The error where more than "nothing changed" has to be said: no room in the middle of
+    /// something that cannot be taken back is a failure like any other.
+    #[must_use]
+    pub(crate) fn lasting(self) -> Error {
+        match self {
+            Error::Full(why) => Error::Io(why),
+            other => other,
+        }
+    }
+
     /// A corruption found at `offset` of `file`.
     pub fn corrupt(file: impl fmt::Display, offset: u64, why: impl fmt::Display) -> Error {
         Error::Corrupt(format!("{file} at byte {offset}: {why}"))
@@ -65,6 +86,7 @@ impl fmt::Display for Error {
             | Error::TypeMismatch(why)
             | Error::Unavailable(why) => f.write_str(why),
             Error::Corrupt(why) => write!(f, "corrupt data: {why}"),
+            Error::Newer(why) => write!(f, "written by a newer version: {why}"),
             Error::Full(why) => write!(f, "no room: {why}"),
             Error::ReadOnly(why) => write!(f, "the database is read-only: {why}"),
             Error::Closed => f.write_str("the database is closing"),

@@ -2,11 +2,14 @@
 //! byte on disk, `README.md` the rooms of this crate and what holds between them.
 
 pub mod backup;
+mod checksum;
 pub mod codec;
 pub mod crypto;
 pub mod deletes;
 pub mod engine;
 pub mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod head;
 pub mod io;
 pub mod log;
@@ -19,8 +22,9 @@ pub mod types;
 
 pub use deletes::Selection;
 pub use engine::{
-    Command, Committed, Db, DbStats, NewColumn, NewTable, Options, Outcome, PartInfo,
-    PartitionInfo, Pending, PoolUsage, RecoveryReport, Snapshot, Table, TableStats, Tended, now_ns,
+    Command, Committed, Db, DbStats, LeftOut, NewColumn, NewTable, Options, Outcome, PartInfo,
+    PartitionInfo, Pending, PoolUsage, Quarantined, RecoveryReport, ScrubStatus, Snapshot, Table,
+    TableStats, Tended, now_ns,
 };
 pub use error::{Error, Result};
 pub use scan::{

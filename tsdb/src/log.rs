@@ -6,7 +6,8 @@
 //! - A segment is made only when every byte of the one before it is durable; thus a later segment
 //!   proves all earlier ones, and only the last one can have a torn tail.
 //! - After a failed write or sync nothing is written any more: what the disk holds is unknown
-//!   until recovery has read it again.
+//!   until recovery has read it again. Want of room is another matter: the segment is cut back to
+//!   the last record that was taken, that is made durable, and a fresh segment follows.
 //! - Bytes read never panic, and nothing is allocated by a length before it is checked against
 //!   the file.
 //!

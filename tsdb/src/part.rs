@@ -14,13 +14,14 @@
 mod block;
 mod blocks;
 mod cache;
+mod damage;
 mod format;
 mod group;
 mod index;
 mod reader;
 mod stats_codec;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod verify;
 mod writer;
 mod zones;
@@ -32,6 +33,7 @@ use crate::types::{ColumnId, PhysicalType, TableId, TimeRange};
 pub use crate::codec::Level;
 pub use blocks::Blocks;
 pub use cache::CacheBudget;
+pub use damage::{BadBlock, Damage};
 pub use reader::{GroupKeys, GroupRef, PageStats, Part};
 pub use writer::PartWriter;
 pub use zones::{ZoneRows, ZoneStats, ZoneValues};

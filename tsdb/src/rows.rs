@@ -5,7 +5,8 @@
 //!   the log calls in order of position; the position goes into the same transaction as the rows.
 //! - Commits are not synced. What a crash loses, the log from [`RowStore::durable_position`] on
 //!   brings back; [`RowStore::checkpoint`] moves that position up.
-//! - After a failed write the store is read-only with the cause, until it is opened anew.
+//! - After a failed write the store is read-only with the cause, until it is opened anew. Want of
+//!   room is no exception, so the engine asks for room before it writes here.
 //!
 //! Lock order: `state`, then the cause. Readers hold no lock after [`RowStore::snapshot`].
 
@@ -183,7 +184,7 @@ impl RowStore {
     ///
     /// # Errors
     /// [`Error::Invalid`] for a command over the limits, when nothing is applied; [`Error::Io`]
-    /// or [`Error::Full`] when the file fails, and [`Error::ReadOnly`] ever after.
+    /// when the file fails, full disks included, and [`Error::ReadOnly`] ever after.
     pub fn apply_many(&self, position: u64, commands: &[&RowCommand]) -> Result<Vec<RowOutcome>> {
         let mut state = self.state.lock();
         self.check_writable()?;
@@ -227,7 +228,7 @@ impl RowStore {
     /// the position has not moved.
     ///
     /// # Errors
-    /// [`Error::Io`] or [`Error::Full`] when the file fails, and [`Error::ReadOnly`] ever after.
+    /// [`Error::Io`] when the file fails, full disks included, and [`Error::ReadOnly`] ever after.
     pub fn checkpoint(&self) -> Result<u64> {
         let mut state = self.state.lock();
         self.check_writable()?;
@@ -273,7 +274,7 @@ impl RowStore {
 
     /// Runs a piece of work after whose failure nothing may be trusted any more.
     fn guarded<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        work().inspect_err(|error| self.cause.note(error))
+        work().map_err(Error::lasting).inspect_err(|error| self.cause.note(error))
     }
 }
 

@@ -27,6 +27,7 @@ use hashbrown::{HashMap, HashTable};
 use parking_lot::RwLock;
 
 pub use croaring::Bitmap;
+pub(crate) use file::VERSION as FILE_VERSION;
 pub use groups::Groups;
 pub use select::KeyTest;
 

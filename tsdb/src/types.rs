@@ -18,4 +18,4 @@ pub use schema::{
     ColumnId, ColumnSpec, ColumnType, MergeMode, PhysicalType, TableId, TableOptions, TableSchema,
     TimePrecision,
 };
-pub use time::TimeRange;
+pub use time::{TimeRange, now_ns, time_text};

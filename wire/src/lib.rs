@@ -2,6 +2,8 @@
 //! the map.
 
 mod budget;
+#[cfg(any(test, fuzzing))]
+pub use pg::fuzz;
 pub mod http;
 pub mod pg;
 pub mod tls;

@@ -15,6 +15,10 @@ mod connection;
 mod copy;
 mod encode;
 mod extended;
+#[cfg(any(test, fuzzing))]
+mod fake;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod message;
 mod out;
 mod params;

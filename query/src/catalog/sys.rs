@@ -75,6 +75,43 @@ pub(super) const DEFS: &[Def] = &[
     },
     Def {
         schema: "sys",
+        name: "quarantine",
+        columns: &[
+            ("table", T::Text),
+            ("part", T::Int8),
+            ("path", T::Text),
+            ("object", T::Text),
+            ("row_group", T::Int8),
+            ("column", T::Text),
+            ("offset", T::Int8),
+            ("length", T::Int8),
+            ("series_min", T::Int8),
+            ("series_max", T::Int8),
+            ("first_time", T::Time),
+            ("last_time", T::Time),
+            ("cause", T::Text),
+            ("since", T::Time),
+            ("state", T::Text),
+        ],
+        fill: quarantine,
+    },
+    Def {
+        schema: "sys",
+        name: "scrub",
+        columns: &[
+            ("path", T::Text),
+            ("bytes", T::Int8),
+            ("bytes_all", T::Int8),
+            ("bytes_read", T::Int8),
+            ("files_read", T::Int8),
+            ("found", T::Int8),
+            ("finished", T::Time),
+            ("damaged", T::Text),
+        ],
+        fill: scrub,
+    },
+    Def {
+        schema: "sys",
         name: "log",
         columns: &[
             ("visible_position", T::Int8),
@@ -204,6 +241,56 @@ fn partitions(image: &Image, rows: &mut Rows) -> QueryResult<()> {
     Ok(())
 }
 
+/// Bad blocks; `state` is `new` until a restart would know of it.
+fn quarantine(image: &Image, rows: &mut Rows) -> QueryResult<()> {
+    for table in &image.tables {
+        let schema = table.schema();
+        for bad in table.quarantined() {
+            let block = bad.block;
+            let column = block.column.map_or(V::Null, |id| match schema.column_by_id(id) {
+                Some(spec) => spec.name.as_str().into(),
+                // Dropped since.
+                None => format!("#{id}").into(),
+            });
+            rows.push([
+                schema.name.as_str().into(),
+                bad.part.into(),
+                bad.path.into(),
+                bad.object.map_or(V::Null, V::from),
+                block.group.map_or(V::Null, V::from),
+                column,
+                block.offset.into(),
+                block.len.into(),
+                block.series.0.into(),
+                block.series.1.into(),
+                micros(block.times.min),
+                micros(block.times.max),
+                block.cause.into(),
+                micros(block.since),
+                if bad.recorded { "recorded" } else { "new" }.into(),
+            ]);
+        }
+    }
+    Ok(())
+}
+
+fn scrub(image: &Image, rows: &mut Rows) -> QueryResult<()> {
+    let s = image.db.scrub_status();
+    let damaged: Vec<String> =
+        s.damaged.iter().map(|(path, cause)| format!("{path}: {cause}")).collect();
+    rows.push([
+        if s.path.is_empty() { V::Null } else { s.path.into() },
+        s.bytes_read.into(),
+        s.bytes_total.into(),
+        s.bytes_ever.into(),
+        s.files_ever.into(),
+        s.found_ever.into(),
+        if s.round_ended == 0 { V::Null } else { micros(s.round_ended) },
+        if damaged.is_empty() { V::Null } else { damaged.join("\n").into() },
+    ]);
+    Ok(())
+}
+
 fn log(image: &Image, rows: &mut Rows) -> QueryResult<()> {
     let s = &image.stats;
     let archive = image.db.archive_status();
@@ -243,6 +330,10 @@ fn stats(image: &Image, rows: &mut Rows) -> QueryResult<()> {
         ("durable_position", s.durable_position),
         ("log_bytes", s.log_bytes),
         ("log_segments", s.log_segments),
+        ("read_only", u64::from(image.db.read_only().is_some())),
+        ("disk_full", u64::from(image.db.full().is_some())),
+        ("disk_free_bytes", s.disk_free_bytes),
+        ("disk_reserve_bytes", s.disk_reserve_bytes),
         ("row_store_bytes", s.row_store_bytes),
         ("head_bytes", s.head_bytes),
         ("head_rows", s.head_rows),
@@ -261,6 +352,10 @@ fn stats(image: &Image, rows: &mut Rows) -> QueryResult<()> {
         ("merge_bytes", s.merge_bytes),
         ("last_bytes", s.last_bytes),
         ("queue_bytes", s.queue_bytes),
+        ("quarantined_blocks", s.quarantined_blocks),
+        ("scrub_bytes", s.scrub_bytes),
+        ("scrub_files", s.scrub_files),
+        ("scrub_found", s.scrub_found),
         ("cache_bytes", s.cache_bytes),
         ("archived_bytes", s.archived_bytes),
         ("archive_fetched_bytes", s.archive_fetched_bytes),

@@ -49,7 +49,7 @@ impl Session {
         ending: Ending,
     ) -> QueryResult<(SchemaRef, SendableRecordBatchStream)> {
         let names = Names::of(ast);
-        let context = self.context(statement.text());
+        let context = self.reading(self.context(statement.text()));
         match recognise(statement, ast, params, &context) {
             Some(Native::Rows(rows)) => self.native_rows(rows, &names, ending).await,
             Some(Native::Aggregate(native)) => self.native_aggregate(native, &names).await,
@@ -156,6 +156,16 @@ impl Session {
         self.start_in(context, tree, params, names, self.ending()).await
     }
 
+    /// As [`Session::start`], for rows that only go to the client.
+    pub(crate) async fn start_reading(
+        &self,
+        tree: Tree,
+        names: Names,
+    ) -> QueryResult<(SchemaRef, SendableRecordBatchStream)> {
+        let context = self.reading(self.context(tree.statement.text()));
+        self.start_in(context, tree, &[], names, self.ending()).await
+    }
+
     async fn start_in(
         &self,
         mut context: PlanContext,
@@ -251,7 +261,7 @@ impl Session {
         analyze: bool,
         verbose: bool,
     ) -> QueryResult<Outcome> {
-        let mut context = self.context(statement.text());
+        let mut context = self.reading(self.context(statement.text()));
         if let Kind::Explain { statement: ast, .. } = statement.kind()
             && let Some(Native::Aggregate(native)) = recognise(statement, ast, params, &context)
         {

@@ -2,6 +2,14 @@
 //! killed at a random moment and started again. After each round the ledger is compared with what
 //! the database holds: every acknowledged request is there whole, none twice, none invented, and
 //! a request that was under way is there whole or not at all.
+//!
+//! Meanwhile the life of the data goes on, so that kills meet it too: parts are merged, old
+//! partitions move to a folder and back, rows expire, requests are deleted, backups are taken. An
+//! acknowledged delete stays one; at the end the newest backup is restored and must hold what was
+//! acknowledged before it.
+
+mod check;
+mod life;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,6 +21,9 @@ use clap::Args;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use check::{check, check_restored};
+use life::maintain;
+
 use super::own::TemporaryFolder;
 use crate::client::Connection;
 use crate::failure::{Failure, Result};
@@ -23,6 +34,10 @@ use crate::process::{Server, ServerOptions};
 const START_NS: i64 = 1_704_067_200_000_000_000;
 /// Rows of one request at most.
 const ROWS_MAX: u64 = 400;
+/// Time from row to row, ns: 75 requests of a worker fill a partition of a minute.
+const ROW_NS: i64 = 2_000_000;
+/// Kills of one database; then another one is begun, so that checks do not grow without end.
+const ROUNDS_MAX: u32 = 50;
 
 /// Arguments of `bench crash`.
 #[derive(Args, Clone, Debug)]
@@ -72,6 +87,13 @@ pub struct CrashReport {
     pub rows: u64,
     /// Longest start after a kill, s.
     pub recovery_seconds_max: f64,
+    /// Requests whose delete was acknowledged.
+    pub deleted: u64,
+    /// Backups acknowledged, and most archived partitions seen after a kill.
+    pub backups: u64,
+    pub archived: u64,
+    /// Rows that expired between two looks.
+    pub expired: u64,
 }
 
 /// What a worker knows about a request that it sent.
@@ -80,7 +102,9 @@ enum Fate {
     Acknowledged,
     /// Sent, and no answer: it may be there or not.
     Unknown,
-    /// A check found that it is not there; it must never come up later.
+    /// A delete was sent, and no answer: it is there whole or not at all.
+    Deleting,
+    /// A check found that it is not there, or its delete was acknowledged; it must never come up.
     Absent,
 }
 
@@ -88,6 +112,8 @@ enum Fate {
 struct Entry {
     rows: u64,
     fate: Fate,
+    /// Time of its row in the table that expires, µs since 1970: when it was sent, or minutes ago.
+    sent_us: i64,
 }
 
 /// Requests by (worker, number).
@@ -106,55 +132,190 @@ pub fn run(args: &CrashArgs) -> Result<()> {
     };
     let report = run_rounds(&options, |round, line| eprintln!("round {round}: {line}"))?;
     println!(
-        "{} kills: {} acknowledged requests all there, {} unanswered ones kept whole, {} rows, \
-         longest recovery {:.2} s",
-        args.rounds, report.acknowledged, report.survived, report.rows, report.recovery_seconds_max
+        "{} kills: {} acknowledged requests all there, {} unanswered ones kept whole, {} deleted \
+         stay so, {} rows in the last database; {} backups, up to {} archived partitions, {} rows \
+         expired; longest recovery {:.2} s",
+        args.rounds,
+        report.acknowledged,
+        report.survived,
+        report.deleted,
+        report.rows,
+        report.backups,
+        report.archived,
+        report.expired,
+        report.recovery_seconds_max
     );
     Ok(())
 }
 
 /// Kills and checks; an error says what was lost, doubled or invented.
 pub fn run_rounds(options: &CrashOptions, mut tell: impl FnMut(u32, &str)) -> Result<CrashReport> {
-    let mut server_options = options.server.clone();
-    // Small heads and segments: flushes, merges and new segments happen in every round.
-    for argument in [
-        "--head-bytes-max=262144",
-        "--log-segment-bytes-max=262144",
-        "--log-bytes-max=1048576",
-        "--log=error",
-    ] {
-        server_options.arguments.push(argument.to_owned());
-    }
     let mut rng = StdRng::seed_from_u64(options.seed);
-    let (mut ledger, mut report) = (Ledger::new(), CrashReport::default());
-    let mut server = Server::start(&server_options)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(create_table(&connection(&server)))?;
-    for round in 1..=options.rounds {
-        let kill_after = options.kill_max.mul_f64(rng.random_range(0.02..=1.0));
-        let sent = load_until_killed(&mut server, options, &ledger, kill_after, rng.random())?;
-        let count = sent.len();
-        ledger.extend(sent);
-        if rng.random_bool(0.2) {
-            kill_while_starting(&server_options, &mut rng)?;
+    let mut report = CrashReport::default();
+    let mut done = 0;
+    while done < options.rounds {
+        let rounds = (options.rounds - done).min(ROUNDS_MAX);
+        let folder = options.server.folder.join(format!("from-{done}"));
+        std::fs::create_dir_all(&folder)?;
+        let mut run = Run::new(options, folder)?;
+        for round in 1..=rounds {
+            let line = run.round(&mut rng, &mut report)?;
+            tell(done + round, &line);
         }
-        server = Server::start(&server_options)?;
-        report.recovery_seconds_max = report.recovery_seconds_max.max(server.start_seconds);
-        let survived = runtime.block_on(check(&connection(&server), &mut ledger, &mut report))?;
-        report.survived += survived;
-        let line = format!(
-            "killed after {} ms, {count} requests, {survived} unanswered ones there, \
-             recovery {:.2} s, {} rows right",
-            kill_after.as_millis(),
-            server.start_seconds,
-            report.rows
-        );
-        tell(round, &line);
+        run.end(&mut report)?;
+        done += rounds;
     }
-    report.acknowledged =
-        ledger.values().filter(|entry| entry.fate == Fate::Acknowledged).count() as u64;
-    server.terminate(Duration::from_secs(60))?;
     Ok(report)
+}
+
+/// One database and what is known of it.
+struct Run<'o> {
+    options: &'o CrashOptions,
+    folder: PathBuf,
+    server_options: ServerOptions,
+    server: Server,
+    ledger: Ledger,
+    /// What the newest acknowledged backup must hold, unless it was deleted since.
+    backed_up: Option<Ledger>,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl<'o> Run<'o> {
+    fn new(options: &'o CrashOptions, folder: PathBuf) -> Result<Run<'o>> {
+        let mut server_options = options.server.clone();
+        server_options.folder = folder.join("data");
+        // Small heads and segments: flushes, merges and new segments happen in every round.
+        for argument in [
+            "--head-bytes-max=262144",
+            "--log-segment-bytes-max=262144",
+            "--log-bytes-max=1048576",
+            "--life-interval-seconds=1",
+            "--log=error",
+        ] {
+            server_options.arguments.push(argument.to_owned());
+        }
+        let archive = folder.join("archive");
+        server_options.arguments.push(format!("--archive-url=file://{}", archive.display()));
+        let server = Server::start(&server_options)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(create_tables(&connection(&server)))?;
+        let (ledger, backed_up) = (Ledger::new(), None);
+        Ok(Run { options, folder, server_options, server, ledger, backed_up, runtime })
+    }
+
+    fn backups(&self) -> String {
+        format!("file://{}", self.folder.join("backups").display())
+    }
+
+    /// Loads, kills, starts and checks; what is to be told of it.
+    fn round(&mut self, rng: &mut StdRng, report: &mut CrashReport) -> Result<String> {
+        let kill_after = self.options.kill_max.mul_f64(rng.random_range(0.02..=1.0));
+        let count = self.load_until_killed(kill_after, rng.random(), report)?;
+        if rng.random_bool(0.2) {
+            kill_while_starting(&self.server_options, rng)?;
+        }
+        self.server = Server::start(&self.server_options)?;
+        report.recovery_seconds_max = report.recovery_seconds_max.max(self.server.start_seconds);
+        let connection = connection(&self.server);
+        let survived = self.runtime.block_on(check(&connection, &mut self.ledger, report))?;
+        report.survived += survived;
+        Ok(format!(
+            "killed after {} ms, {count} requests, {survived} unanswered ones there, \
+             recovery {:.2} s, {} rows right, {} partitions archived",
+            kill_after.as_millis(),
+            self.server.start_seconds,
+            report.rows,
+            report.archived
+        ))
+    }
+
+    /// The last stop is an orderly one; every byte is verified, and the newest backup restored.
+    fn end(mut self, report: &mut CrashReport) -> Result<()> {
+        let with_fate = |fate| self.ledger.values().filter(move |entry| entry.fate == fate);
+        report.acknowledged += with_fate(Fate::Acknowledged).count() as u64;
+        self.server.terminate(Duration::from_secs(60))?;
+        let data = self.server_options.folder.display().to_string();
+        self.command(&["verify", "--data-dir", &data])?;
+        let Some(backed_up) = &self.backed_up else { return Ok(()) };
+        let restored = self.folder.join("restored");
+        let folder = restored.display().to_string();
+        self.command(&["restore", "--from", &self.backups(), "--data-dir", &folder])?;
+        self.command(&["verify", "--data-dir", &folder])?;
+        let mut server =
+            Server::start(&ServerOptions { folder: restored, ..self.server_options.clone() })?;
+        self.runtime.block_on(check_restored(&connection(&server), &self.ledger, backed_up))?;
+        server.terminate(Duration::from_secs(60)).map(|_| ())
+    }
+
+    /// Runs the program and fails with what it says where it fails.
+    fn command(&self, arguments: &[&str]) -> Result<()> {
+        let output =
+            std::process::Command::new(&self.server_options.program).args(arguments).output()?;
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(Failure::new(format!(
+                "{}: {}{}",
+                arguments.join(" "),
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            ))),
+        }
+    }
+
+    /// Writes with all workers while the data's life goes on, kills the server, and takes what was
+    /// sent into the ledger; the number of requests.
+    fn load_until_killed(
+        &mut self,
+        kill_after: Duration,
+        seed: u64,
+        report: &mut CrashReport,
+    ) -> Result<usize> {
+        let (stop, sent) = (AtomicBool::new(false), Mutex::new(Ledger::new()));
+        let (connection, backups) = (connection(&self.server), self.backups());
+        let (server, ledger) = (&mut self.server, &self.ledger);
+        let workers = self.options.workers;
+        let lived = std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..workers)
+                .map(|worker| {
+                    let next = ledger.range((worker, 0)..=(worker, u64::MAX)).next_back();
+                    let first = next.map_or(0, |((_, request), _)| request + 1);
+                    let (stop, sent, connection) = (&stop, &sent, &connection);
+                    scope.spawn(move || write(connection, worker, first, seed, stop, sent))
+                })
+                .collect();
+            let (stop, connection, backups) = (&stop, &connection, &backups);
+            let maintenance =
+                scope.spawn(move || maintain(connection, ledger, backups, seed, stop));
+            std::thread::sleep(kill_after);
+            let killed = server.kill();
+            stop.store(true, Ordering::Relaxed);
+            let panicked = || Err(Failure::new("a thread of the load panicked"));
+            let mut results: Vec<Result<()>> = vec![killed];
+            let joined = workers.into_iter().map(|thread| thread.join());
+            results.extend(joined.map(|result| result.unwrap_or_else(|_| panicked())));
+            let lived = maintenance
+                .join()
+                .unwrap_or_else(|_| Err(Failure::new("the thread of maintenance panicked")));
+            results.into_iter().collect::<Result<()>>()?;
+            lived
+        })?;
+        let sent = sent.into_inner().map_err(|_| Failure::new("a worker panicked"))?;
+        if lived.backups > 0 {
+            report.backups += lived.backups;
+            // What this round wrote may or may not be in it; what it deleted before, is not.
+            let kept = self.ledger.iter().filter(|(_, entry)| entry.fate == Fate::Acknowledged);
+            self.backed_up = Some(kept.map(|(key, entry)| (*key, *entry)).collect());
+        }
+        for (key, fate) in lived.deletes {
+            report.deleted += u64::from(fate == Fate::Absent);
+            if let Some(entry) = self.ledger.get_mut(&key) {
+                entry.fate = fate;
+            }
+        }
+        let count = sent.len();
+        self.ledger.extend(sent);
+        Ok(count)
+    }
 }
 
 fn connection(server: &Server) -> Connection {
@@ -166,17 +327,21 @@ fn connection(server: &Server) -> Connection {
     }
 }
 
-/// `ledger` keeps both of two equal rows, so that a record applied twice would show. `newest`
-/// holds one row a worker, overwritten by each request of the worker.
-async fn create_table(connection: &Connection) -> Result<()> {
+/// `ledger` keeps both of two equal rows, so that a record applied twice would show; its old
+/// partitions are archived. `newest` holds one row a worker, overwritten by each request of the
+/// worker. Of `brief` only the last minutes stay, and some of its rows are late.
+async fn create_tables(connection: &Connection) -> Result<()> {
     let client = connection.postgres().await?;
     client
         .batch_execute(
             "CREATE TABLE ledger (time timestamptz NOT NULL, worker text NOT NULL, \
              request bigint, n bigint, total bigint, mark bigint, PRIMARY KEY (worker, time)) \
-             WITH (merge = 'append'); \
+             WITH (merge = 'append', partition_by = '1 minute', archive_after = '1 day'); \
              CREATE TABLE newest (time timestamptz NOT NULL, worker text NOT NULL, \
-             request bigint, PRIMARY KEY (worker, time))",
+             request bigint, PRIMARY KEY (worker, time)); \
+             CREATE TABLE brief (time timestamptz NOT NULL, worker text NOT NULL, \
+             request bigint, PRIMARY KEY (worker, time)) \
+             WITH (merge = 'append', partition_by = '1 minute', retention = '2 minutes')",
         )
         .await?;
     Ok(())
@@ -189,51 +354,24 @@ fn value_of(worker: u16, request: u64, row: u64) -> i64 {
     (mixed >> 20) as i64
 }
 
-fn body(worker: u16, request: u64, rows: u64) -> String {
+/// Time of a row of the ledger, ns.
+fn time_of(request: u64, row: u64) -> i64 {
+    START_NS + (request * ROWS_MAX + row) as i64 * ROW_NS
+}
+
+fn body(worker: u16, request: u64, rows: u64, sent_us: i64) -> String {
     let mut body = String::new();
     for row in 0..rows {
         let value = value_of(worker, request, row);
-        let time = START_NS + ((request * ROWS_MAX + row) * 1000) as i64;
+        let time = time_of(request, row);
         body.push_str(&format!(
             "ledger,worker=w{worker} request={request}i,n={row}i,total={rows}i,mark={value}i \
              {time}\n"
         ));
     }
     body.push_str(&format!("newest,worker=w{worker} request={request}i {START_NS}\n"));
+    body.push_str(&format!("brief,worker=w{worker} request={request}i {}\n", sent_us * 1000));
     body
-}
-
-/// Writes with all workers, kills the server, and gives what was sent.
-fn load_until_killed(
-    server: &mut Server,
-    options: &CrashOptions,
-    ledger: &Ledger,
-    kill_after: Duration,
-    seed: u64,
-) -> Result<Ledger> {
-    let (stop, sent) = (AtomicBool::new(false), Mutex::new(Ledger::new()));
-    let connection = connection(server);
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..options.workers)
-            .map(|worker| {
-                let next = ledger.range((worker, 0)..=(worker, u64::MAX)).next_back();
-                let first = next.map_or(0, |((_, request), _)| request + 1);
-                let (stop, sent, connection) = (&stop, &sent, &connection);
-                scope.spawn(move || write(connection, worker, first, seed, stop, sent))
-            })
-            .collect();
-        let (stop, connection) = (&stop, &connection);
-        let maintenance = scope.spawn(move || maintain(connection, seed, stop));
-        std::thread::sleep(kill_after);
-        let killed = server.kill();
-        stop.store(true, Ordering::Relaxed);
-        let mut results: Vec<Result<()>> = vec![killed];
-        results.extend(workers.into_iter().chain([maintenance]).map(|thread| {
-            thread.join().unwrap_or_else(|_| Err(Failure::new("a worker panicked")))
-        }));
-        results.into_iter().collect::<Result<()>>()
-    })?;
-    sent.into_inner().map_err(|_| Failure::new("a worker panicked"))
 }
 
 /// One worker: requests one after the other until the server is gone.
@@ -248,18 +386,18 @@ fn write(
     let mut rng = StdRng::seed_from_u64(seed ^ u64::from(worker) << 32);
     let target = Target::parse(&connection.url).map_err(Failure::usage)?;
     let mut client = Client::new(target, &connection.user, &connection.password()?);
-    let note = |request: u64, rows: u64, fate: Fate| -> Result<()> {
-        let mut sent = sent.lock().map_err(|_| Failure::new("a worker panicked"))?;
-        sent.insert((worker, request), Entry { rows, fate });
-        Ok(())
-    };
     for request in first.. {
         let rows = rng.random_range(1..=ROWS_MAX);
-        match client.post("/write", "text/plain", body(worker, request, rows).as_bytes()) {
-            Ok(response) if response.status == 204 => note(request, rows, Fate::Acknowledged)?,
-            Ok(response) if matches!(response.status, 429 | 503) => {
-                note(request, rows, Fate::Unknown)?;
-            }
+        let sent_us = tsdb::now_ns() / 1000 - (request % 6) as i64 * 60_000_000;
+        let note = |fate: Fate| -> Result<()> {
+            let mut sent = sent.lock().map_err(|_| Failure::new("a worker panicked"))?;
+            sent.insert((worker, request), Entry { rows, fate, sent_us });
+            Ok(())
+        };
+        let body = body(worker, request, rows, sent_us);
+        match client.post("/write", "text/plain", body.as_bytes()) {
+            Ok(response) if response.status == 204 => note(Fate::Acknowledged)?,
+            Ok(response) if matches!(response.status, 429 | 503) => note(Fate::Unknown)?,
             Ok(response) => {
                 return Err(Failure::new(format!(
                     "a good request got {}: {}",
@@ -269,7 +407,7 @@ fn write(
             }
             Err(_) => {
                 // The server is being killed; what else it could be shows at its next start.
-                note(request, rows, Fate::Unknown)?;
+                note(Fate::Unknown)?;
                 return Ok(());
             }
         }
@@ -278,26 +416,6 @@ fn write(
         }
     }
     Ok(())
-}
-
-/// Checkpoints and merges at random moments, so that kills meet them too.
-fn maintain(connection: &Connection, seed: u64, stop: &AtomicBool) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut rng = StdRng::seed_from_u64(seed);
-    runtime.block_on(async {
-        // A server that is already killed has no door; that is no failure of this thread.
-        let Ok(client) = connection.postgres().await else { return Ok(()) };
-        while !stop.load(Ordering::Relaxed) && !client.is_closed() {
-            let sql = if rng.random_bool(0.7) { "CHECKPOINT" } else { "VACUUM FULL" };
-            if let Err(error) = client.batch_execute(sql).await
-                && error.as_db_error().is_some()
-            {
-                return Err(error.into());
-            }
-            tokio::time::sleep(Duration::from_millis(rng.random_range(10..300))).await;
-        }
-        Ok(())
-    })
 }
 
 /// Starts a server and kills it before it is ready: recovery must bear a crash of its own.
@@ -312,100 +430,6 @@ fn kill_while_starting(options: &ServerOptions, rng: &mut StdRng) -> Result<()> 
     }
 }
 
-/// Compares the ledger with the database; the number of unanswered requests that are there.
-async fn check(
-    connection: &Connection,
-    ledger: &mut Ledger,
-    report: &mut CrashReport,
-) -> Result<u64> {
-    let client = connection.postgres().await?;
-    let rows = client
-        .query(
-            "SELECT worker, request, count(*), min(total), max(total), min(n), max(n), \
-             CAST(sum(n) AS bigint), CAST(sum(n * n) AS bigint), \
-             CAST(sum(mark) AS bigint) FROM ledger GROUP BY worker, request",
-            &[],
-        )
-        .await?;
-    let mut found: BTreeMap<(u16, u64), u64> = BTreeMap::new();
-    report.rows = 0;
-    for row in &rows {
-        let key = key_of(row)?;
-        let Some(entry) = ledger.get(&key) else {
-            return Err(Failure::new(format!("invented: request {key:?} was never sent")));
-        };
-        let n = entry.rows as i64;
-        let expected = [
-            n,
-            n,
-            n,
-            0,
-            n - 1,
-            n * (n - 1) / 2,
-            (n - 1) * n * (2 * n - 1) / 6,
-            (0..entry.rows).map(|row| value_of(key.0, key.1, row)).sum(),
-        ];
-        let actual: Vec<i64> = (2..10).map(|at| row.get::<_, i64>(at)).collect();
-        if actual != expected {
-            return Err(Failure::new(format!(
-                "request {key:?} is torn, doubled or changed: {actual:?} instead of {expected:?}"
-            )));
-        }
-        report.rows += entry.rows;
-        found.insert(key, entry.rows);
-    }
-    check_newest(&client, &found).await?;
-    let mut survived = 0;
-    for (key, entry) in ledger.iter_mut() {
-        match (entry.fate, found.contains_key(key)) {
-            (Fate::Acknowledged, false) => {
-                return Err(Failure::new(format!("lost: acknowledged request {key:?}")));
-            }
-            (Fate::Absent, true) => {
-                return Err(Failure::new(format!("request {key:?} came up after it was gone")));
-            }
-            (Fate::Unknown, true) => {
-                // From here on it counts as any other.
-                entry.fate = Fate::Acknowledged;
-                survived += 1;
-            }
-            (Fate::Unknown, false) => entry.fate = Fate::Absent,
-            (Fate::Acknowledged, true) | (Fate::Absent, false) => {}
-        }
-    }
-    Ok(survived)
-}
-
-/// A request is one record for both tables: the newest of each worker must agree.
-async fn check_newest(
-    client: &tokio_postgres::Client,
-    found: &BTreeMap<(u16, u64), u64>,
-) -> Result<()> {
-    let mut newest: BTreeMap<u16, u64> = BTreeMap::new();
-    for (worker, request) in found.keys() {
-        newest.insert(*worker, *request);
-    }
-    let rows = client.query("SELECT worker, request FROM newest", &[]).await?;
-    let actual: BTreeMap<u16, u64> = rows.iter().map(key_of).collect::<Result<_>>()?;
-    if actual != newest || rows.len() != newest.len() {
-        return Err(Failure::new(format!(
-            "the newest requests are {actual:?} in one table and {newest:?} in the other"
-        )));
-    }
-    Ok(())
-}
-
-/// Worker and request of a row that starts with them.
-fn key_of(row: &tokio_postgres::Row) -> Result<(u16, u64)> {
-    let worker: &str = row.try_get(0)?;
-    let request: i64 = row.try_get(1)?;
-    let number = worker.strip_prefix('w').and_then(|number| number.parse().ok());
-    match (number, u64::try_from(request)) {
-        (Some(worker), Ok(request)) => Ok((worker, request)),
-        _ => Err(Failure::new(format!("invented: worker {worker}, request {request}"))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     //! Tests of the ledger's arithmetic.
@@ -416,6 +440,6 @@ mod tests {
         assert_ne!(value_of(1, 2, 3), value_of(1, 3, 2));
         let sum: i128 = (0..ROWS_MAX).map(|row| i128::from(value_of(9, 1 << 30, row))).sum();
         assert!(sum < i128::from(i64::MAX));
-        assert_eq!(body(1, 2, 3).lines().count(), 4);
+        assert_eq!(body(1, 2, 3, 4).lines().count(), 5);
     }
 }

@@ -174,6 +174,14 @@ pub const OPTIONS: &[OptionSpec] = &[
     option("log_bytes_max", Kind::Bytes, "1GiB", 65536, "Length of the log that forces a flush"),
     option("log_segment_bytes_max", Kind::Bytes, "64MiB", 4096, "One file of the log"),
     option(
+        "disk_reserve_bytes",
+        Kind::Bytes,
+        "64MiB",
+        0,
+        "Room of the disk that is kept free: below, writes are refused (53100) until there is room \
+         again; reads, DELETE, DROP and retention go on. 0: none",
+    ),
+    option(
         "queue_bytes_max",
         Kind::Bytes,
         AUTO,
@@ -236,6 +244,20 @@ pub const OPTIONS: &[OptionSpec] = &[
         "60",
         1,
         "How often retention and archive are looked after; at most a day",
+    ),
+    option(
+        "scrub_bytes_per_second",
+        Kind::Bytes,
+        "8MiB",
+        0,
+        "How fast whatever has a checksum is read in the background, bytes a second; 0: not at all",
+    ),
+    option(
+        "scrub_interval_seconds",
+        Kind::Seconds,
+        "604800",
+        1,
+        "The background reads each file at most once in this time",
     ),
     option(
         "backup_url",

@@ -335,8 +335,9 @@ fn archive(
     let stored = core.storage.stored().unwrap_or_else(|| Arc::clone(&core.storage));
     let file = stored.open(path).map_err(io)?;
     let bytes = File::len(file.as_ref()).map_err(io)?;
-    let sum = Some(sum_of(core, &file, bytes).map_err(io)?);
-    let name = LogName { first: segment.first_index, last: segment.last_index, sum };
+    let sum = sum_of(core, &file, bytes).map_err(io)?;
+    let (first, last) = (segment.first_index, segment.last_index);
+    let name = LogName { first, last, sum: Some(sum) };
     let object = name.object(lineage);
     // A backup may have copied it.
     let there = match objects.size(&object) {
@@ -345,7 +346,7 @@ fn archive(
         Err(error) => return Err(io(error)),
     };
     if !there {
-        put_file(core, objects, path, &object, &file)?;
+        put_file(core, objects, path, &object, &file, sum)?;
     }
     let mut state = core.archive.state.lock();
     state.from = state.from.max(segment.last_index + 1);

@@ -162,19 +162,25 @@ impl Event {
 
 /// The lineage of a database: that of its last restore, else its own number.
 pub(crate) fn lineage(core: &Core) -> Result<Lineage> {
-    if let Some(value) = core.rows.snapshot()?.get(SPACE, LINEAGE_KEY)? {
-        let mut reader = Reader::new(&value, "lineage");
-        let (version, id) = (reader.u8()?, reader.take(16)?);
-        let (_parent, _position) = (reader.take(16)?, reader.u64()?);
-        reader.end()?;
-        return match (version, id.try_into()) {
-            (VERSION, Ok(id)) => Ok(Lineage(id)),
-            _ => Err(reader.error("of a version that is not known")),
-        };
+    if let Some(lineage) = lineage_of(&core.rows.snapshot()?)? {
+        return Ok(lineage);
     }
     match Identity::read(&*core.storage)? {
         Some(identity) => Ok(Lineage(identity.id)),
         None => Err(Error::Corrupt("the identity of the database is gone".into())),
+    }
+}
+
+/// The lineage that rows tell; `None` if it is the database's number.
+pub(super) fn lineage_of(rows: &RowSnapshot) -> Result<Option<Lineage>> {
+    let Some(value) = rows.get(SPACE, LINEAGE_KEY)? else { return Ok(None) };
+    let mut reader = Reader::new(&value, "lineage");
+    let (version, id) = (reader.u8()?, reader.take(16)?);
+    let (_parent, _position) = (reader.take(16)?, reader.u64()?);
+    reader.end()?;
+    match (version, id.try_into()) {
+        (VERSION, Ok(id)) => Ok(Some(Lineage(id))),
+        _ => Err(reader.error("of a version that is not known")),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The manifest: what a backup consists of. FORMAT.md, "Backups".
 
+use crate::checksum;
 use crate::engine::bytes::{Reader, put_bytes};
 use crate::error::{Error, Result};
 use crate::tier::Objects;
@@ -84,7 +85,7 @@ impl Manifest {
         self.files.iter().map(|file| file.bytes).sum()
     }
 
-    pub(super) fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = MAGIC.to_vec();
         out.extend_from_slice(&self.lineage.0);
         out.extend_from_slice(&self.database_id);
@@ -115,13 +116,19 @@ impl Manifest {
         out
     }
 
-    pub(super) fn decode(bytes: &[u8]) -> Result<Manifest> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Manifest> {
         let wrong = |why: &str| Err(Error::Corrupt(format!("manifest: {why}")));
-        let Some((body, sum)) = bytes.split_last_chunk::<4>() else {
+        let Some((body, stored)) = bytes.split_last_chunk::<4>() else {
             return wrong("it is too short");
         };
-        if crc32fast::hash(body) != u32::from_le_bytes(*sum) {
+        if !checksum::fits(crc32fast::hash(body), u32::from_le_bytes(*stored)) {
             return wrong("its checksum does not fit");
+        }
+        if let Some([version, ..]) = body.strip_prefix(&MAGIC[..7])
+            && *version > MAGIC[7]
+        {
+            let newest = u32::from(MAGIC[7]);
+            return Err(Error::newer("the object", "manifest", u32::from(*version), newest));
         }
         let Some(body) = body.strip_prefix(MAGIC) else {
             return wrong("not a manifest of a version known here");
@@ -180,6 +187,7 @@ impl Manifest {
         let manifest = match Manifest::decode(&body) {
             Ok(manifest) => manifest,
             Err(Error::Corrupt(why)) => return Err(Error::Corrupt(format!("{name}: {why}"))),
+            Err(Error::Newer(why)) => return Err(Error::Newer(format!("{name}: {why}"))),
             Err(error) => return Err(error),
         };
         if (manifest.lineage, manifest.number) != (lineage, number) {

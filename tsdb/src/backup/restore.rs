@@ -82,10 +82,24 @@ pub struct RestoreReport {
 /// empty, [`Error::Corrupt`] naming the object that is damaged or missing, [`Error::Invalid`] for
 /// a moment that cannot be restored, [`Error::Io`] and [`Error::Full`] from store and folder.
 pub fn restore(request: RestoreRequest<'_>) -> Result<RestoreReport> {
+    let stored = Arc::clone(&request.stored);
+    let mut begun = false;
+    let done = run(request, &mut begun);
+    if begun && matches!(done, Err(Error::Full(_))) {
+        // A full disk must not be left fuller; what cannot be removed now goes the next time.
+        if let Err(error) = clear(&*stored, true) {
+            tracing::warn!(%error, "could not remove what a restore had copied");
+        }
+    }
+    done
+}
+
+fn run(request: RestoreRequest<'_>, begun: &mut bool) -> Result<RestoreReport> {
     let started = Instant::now();
     let lineage = choose_lineage(request.objects, request.lineage)?;
     let manifest = choose_backup(&request, lineage)?;
     prepare_folder(&*request.stored, manifest.bytes())?;
+    *begun = true;
     let mut work = Work {
         chain: Chain::find(request.objects, lineage, manifest.position)?,
         progress: Progress {
@@ -165,19 +179,7 @@ fn prepare_folder(stored: &dyn Storage, bytes: u64) -> Result<()> {
         _ => Error::io("locking the folder", &e),
     })?;
     let again = stored.exists(UNFINISHED_RESTORE).map_err(io)?;
-    for folder in FOLDERS {
-        for name in stored.list(folder).map_err(io)? {
-            let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
-            if !again {
-                return Err(Error::Exists(format!(
-                    "the folder is not empty ({path} is there): restore into an empty one"
-                )));
-            }
-            if path != UNFINISHED_RESTORE {
-                stored.remove(&path).map_err(io)?;
-            }
-        }
-    }
+    clear(stored, again)?;
     let free = stored.free_bytes().map_err(io)?;
     if free < bytes {
         return Err(Error::Full(format!("the backup has {bytes} bytes, {free} are free")));
@@ -188,6 +190,25 @@ fn prepare_folder(stored: &dyn Storage, bytes: u64) -> Result<()> {
         stored.sync_dir("").map_err(io)?;
     }
     drop(lock);
+    Ok(())
+}
+
+/// Removes what a restore has left, save its mark; refuses a folder that is not its own.
+fn clear(stored: &dyn Storage, ours: bool) -> Result<()> {
+    let io = |e: std::io::Error| Error::io("preparing the folder", &e);
+    for folder in FOLDERS {
+        for name in stored.list(folder).map_err(io)? {
+            let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
+            if !ours {
+                return Err(Error::Exists(format!(
+                    "the folder is not empty ({path} is there): restore into an empty one"
+                )));
+            }
+            if path != UNFINISHED_RESTORE {
+                stored.remove(&path).map_err(io)?;
+            }
+        }
+    }
     Ok(())
 }
 
@@ -436,7 +457,7 @@ fn cut_after(storage: &Arc<dyn Storage>, options: LogOptions, from: u64, to: i64
 }
 
 /// Copies one object into a file and checks every byte of it.
-fn copy(objects: &dyn Objects, stored: &dyn Storage, entry: &FileEntry) -> Result<()> {
+pub(super) fn copy(objects: &dyn Objects, stored: &dyn Storage, entry: &FileEntry) -> Result<()> {
     let (path, object) = (&entry.path, &entry.object);
     let damaged = |why: &str| {
         Err(Error::Corrupt(format!(

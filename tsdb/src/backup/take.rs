@@ -341,7 +341,7 @@ impl Copier<'_> {
             _ => {
                 let sum = self.sum(path, &file, bytes)?;
                 let object = names::object(self.lineage, self.before.generation, path, sum);
-                self.put(path, &object, &file, bytes)?;
+                self.put(path, &object, &file, bytes, sum)?;
                 FileEntry { path: path.to_owned(), object, bytes, sum, tail_mark: tail }
             }
         };
@@ -358,16 +358,23 @@ impl Copier<'_> {
         let sum = self.sum(path, &file, bytes)?;
         let name = LogName { first: segment.first_index, last: segment.last_index, sum: Some(sum) };
         let object = name.object(self.lineage);
-        self.put(path, &object, &file, bytes)?;
+        self.put(path, &object, &file, bytes, sum)?;
         self.files.push(FileEntry { path: path.clone(), object, bytes, sum, tail_mark });
         self.step(bytes)
     }
 
-    fn put(&mut self, path: &str, object: &str, file: &Arc<dyn File>, bytes: u64) -> Result<()> {
+    fn put(
+        &mut self,
+        path: &str,
+        object: &str,
+        file: &Arc<dyn File>,
+        bytes: u64,
+        sum: Sum,
+    ) -> Result<()> {
         if self.before.has(object, bytes) {
             return Ok(());
         }
-        put_file(self.core, self.objects, path, object, file)?;
+        put_file(self.core, self.objects, path, object, file, sum)?;
         self.done.copied_files += 1;
         self.done.copied_bytes += bytes;
         Ok(())
@@ -385,33 +392,51 @@ impl Copier<'_> {
     }
 }
 
-/// Puts a stored file into a store.
+/// Puts a stored file into a store, if it still has the checksums that the object is named by.
 pub(super) fn put_file(
     core: &Core,
     objects: &dyn Objects,
     path: &str,
     object: &str,
     file: &Arc<dyn File>,
+    sum: Sum,
 ) -> Result<()> {
-    let mut source = Stoppable { core, file: Arc::clone(file) };
+    let summer = Summer::default();
+    let mut source = Checked { core, file: Arc::clone(file), sum, summer, next: 0 };
     let doing = |e: std::io::Error| Error::io(format_args!("copying {path} to {object}"), &e);
     objects.put(object, &mut source).map_err(doing)
 }
 
-/// A file that ends in an error once the database closes: a slow store must not hold that up.
-struct Stoppable<'a> {
+/// A file that ends in an error once the database closes, since a slow store must not hold that
+/// up, and where it ends with other checksums than it had: an object that a flipped bit was copied
+/// into would be taken for the file by every later backup.
+struct Checked<'a> {
     core: &'a Core,
     file: Arc<dyn File>,
+    sum: Sum,
+    summer: Summer,
+    /// What comes next to be summed up; a store that asks again got it before.
+    next: u64,
 }
 
-impl Source for Stoppable<'_> {
+impl Source for Checked<'_> {
     fn len(&self) -> u64 {
         Source::len(&self.file)
     }
 
     fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> std::io::Result<()> {
         check_open(self.core)?;
-        Source::read_at(&mut self.file, offset, buf)
+        Source::read_at(&mut self.file, offset, buf)?;
+        if offset != self.next || buf.is_empty() {
+            return Ok(());
+        }
+        self.summer.update(buf);
+        self.next += buf.len() as u64;
+        if self.next == Source::len(&self.file) && self.summer.clone().finish() != self.sum {
+            let why = "reading it twice gave different bytes: the disk or its memory fails";
+            return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, why));
+        }
+        Ok(())
     }
 }
 

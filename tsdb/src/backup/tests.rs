@@ -6,6 +6,7 @@ mod faults;
 mod golden;
 mod model;
 mod races;
+mod repair;
 mod schedule;
 
 use std::io;

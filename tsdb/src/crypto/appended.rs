@@ -201,7 +201,22 @@ impl File for AppendedFile {
         Ok(self.chunks.lock().len)
     }
 
-    fn set_len(&self, _len: u64) -> io::Result<()> {
-        Err(unsupported(&self.path, "this sealed file only grows"))
+    /// Takes whole chunks off the end again, also one that was not written whole; the file can
+    /// then be written on.
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let mut chunks = self.chunks.lock();
+        let kept = chunks.starts.partition_point(|(start, _)| *start < len);
+        let (at, end) = chunks.starts.get(kept).copied().unwrap_or((chunks.len, chunks.end));
+        if at != len {
+            return Err(unsupported(&self.path, "this sealed file is cut between chunks only"));
+        }
+        let cut = self.inner.set_len(end);
+        chunks.failed = cut.is_err();
+        if cut.is_ok() {
+            // The sessions go on: no counter comes again.
+            chunks.starts.truncate(kept);
+            (chunks.len, chunks.end) = (len, end);
+        }
+        cut
     }
 }

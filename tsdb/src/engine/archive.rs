@@ -22,6 +22,8 @@ use crate::types::{TableId, TimeRange};
 use super::core::{Core, sort_parts};
 use super::files;
 use super::life::now;
+use super::outputs::Outputs;
+use super::scrub;
 use super::state::TableState;
 use super::version::{Edit, ObjectRef, PartEntry};
 
@@ -31,8 +33,6 @@ const COPY_BYTES: usize = 1 << 20;
 const TOMBSTONES_MANY: usize = if cfg!(test) { 8 } else { 1024 };
 /// How long it stays for that, ns.
 const RELIEF_NS: i64 = 3_600_000_000_000;
-/// Bytes of the disk that a part coming back leaves free.
-const FREE_BYTES_MIN: u64 = 64 << 20;
 
 /// Names of objects of parts whose upload has failed, by part.
 pub(crate) type Names = HashMap<u64, String>;
@@ -56,7 +56,7 @@ pub(crate) fn due(parts: &[Arc<PartHandle>], before: i64, now: i64) -> Vec<Arc<P
                 && overlaps
                 && other.entry.positions.0 <= entry.positions.1
         };
-        entry.object.is_none() && old && !parts.iter().any(under)
+        entry.object.is_none() && old && !part.is_bad() && !parts.iter().any(under)
     };
     let mut due: Vec<Arc<PartHandle>> = parts.iter().filter(ripe).cloned().collect();
     due.sort_by_key(|part| part.entry.span().min);
@@ -79,6 +79,11 @@ pub(crate) fn archive_table(core: &Core, names: &mut Names, id: TableId, now: i6
         let due = due(&table.parts, now.saturating_sub(age), now);
         let Some(part) = due.into_iter().next() else { return Ok(moved) };
         drop(state);
+        // What leaves is sound: the copy here goes, and with it what could repair the object.
+        scrub::check(core, &part, &mut |_| true)?;
+        if part.is_bad() {
+            continue;
+        }
         let object = upload(core, names, &url, &part.entry)?;
         let installed = install_archived(core, &part, object)?;
         names.remove(&part.entry.id);
@@ -164,10 +169,12 @@ fn install_archived(core: &Core, part: &Arc<PartHandle>, object: ObjectRef) -> R
         core.edit(&edit).inspect_err(|error| core.fail("archiving", error))?;
         return Ok(false);
     }
+    let mut outputs = Outputs::new(core);
+    outputs.add(entry.file());
     write_index(core, &entry)?;
     let handle = core.places.open(entry.clone())?;
     let edit = Edit { remove: vec![(table, id)], add: vec![entry], ..Edit::default() };
-    core.edit(&edit).inspect_err(|error| core.fail("archiving", error))?;
+    outputs.name(&edit).inspect_err(|error| core.fail("archiving", error))?;
     swap(core, id, handle)?;
     part.retire();
     Ok(true)
@@ -195,10 +202,6 @@ fn write_index(core: &Core, entry: &PartEntry) -> Result<()> {
         file.sync_data()?;
         core.storage.sync_dir(files::PARTS)
     });
-    if written.is_err() {
-        // The part stays where it is; a full disk must not be left fuller.
-        let _ = core.storage.remove(&path);
-    }
     written.map_err(io)
 }
 
@@ -270,10 +273,10 @@ fn restore(core: &Core, table: &TableState, wanted: Vec<u64>, hot_until: i64) ->
 
 fn restore_part(core: &Core, entry: &PartEntry, hot_until: i64) -> Result<bool> {
     let Some(object) = &entry.object else { return Ok(false) };
-    let free = core.storage.free_bytes().map_err(|e| Error::io("asking for free room", &e))?;
-    if free < object.bytes.saturating_add(FREE_BYTES_MIN) {
+    let (free, reserve) = core.room();
+    if free < object.bytes.saturating_add(reserve) {
         return Err(Error::Full(format!(
-            "object {object} has {} bytes, the disk {free}, of which {FREE_BYTES_MIN} stay free",
+            "object {object} has {} bytes, the disk {free}, of which {reserve} stay free",
             object.bytes
         )));
     }
@@ -281,28 +284,19 @@ fn restore_part(core: &Core, entry: &PartEntry, hot_until: i64) -> Result<bool> 
     let id = core.take_part_numbers(1);
     let path = files::part(entry.table, id);
     let restored = PartEntry { id, object: None, hot_until, ..entry.clone() };
-    let done = download(core, object, &path).and_then(|()| {
-        let handle = core.places.open(restored.clone())?;
-        handle.part.verify()?;
-        Ok(handle)
-    });
-    let handle = match done {
-        Ok(handle) => handle,
-        Err(error) => {
-            // What is left of it is not named: if it stays, the next open removes it.
-            let _ = core.storage.remove(&path);
-            return Err(error);
-        }
-    };
+    let mut outputs = Outputs::new(core);
+    outputs.add(path.clone());
+    download(core, object, &path)?;
+    let handle = core.places.open(restored.clone())?;
+    handle.part.verify()?;
     let _guard = core.merging.lock();
     core.check_writable()?;
     if !is_there(core, entry) {
-        handle.retire();
         return Ok(false);
     }
     let remove = vec![(entry.table, entry.id)];
     let edit = Edit { remove, add: vec![restored], time: now(), ..Edit::default() };
-    core.edit(&edit).inspect_err(|error| core.fail("restoring", error))?;
+    outputs.name(&edit).inspect_err(|error| core.fail("restoring", error))?;
     swap(core, entry.id, handle)?;
     Ok(true)
 }

@@ -11,6 +11,7 @@ use crate::types::TableSchema;
 use super::apply::{Context, Effects, apply};
 use super::command::Committed;
 use super::core::{Core, attach};
+use super::disk::LOGGING;
 use super::queue::Waiting;
 use super::record;
 use super::state::{State, TableState};
@@ -49,7 +50,7 @@ pub(crate) fn commit(core: &Core, mut group: Vec<Waiting>) {
     let first = match write(core, &group) {
         Ok(first) => first,
         Err(error) => {
-            core.fail("writing the log", &error);
+            let error = refused(core, error);
             for waiting in group {
                 waiting.promise.fulfil(Err(error.clone()));
             }
@@ -82,6 +83,21 @@ pub(crate) fn commit(core: &Core, mut group: Vec<Waiting>) {
     }
 }
 
+/// What writers are told whose group is not in the log.
+fn refused(core: &Core, error: Error) -> Error {
+    let Error::Full(why) = error else {
+        core.fail(LOGGING, &error);
+        return error;
+    };
+    let why = format!(
+        "{why}: the write was refused and nothing changed. Delete other files, drop tables or \
+         shorten retention; writes are taken again by themselves"
+    );
+    let error = Error::Full(why);
+    core.note_full(LOGGING, &error);
+    error
+}
+
 /// Gives each commit its time, 1 ns apart: the clock's, but never one that was given before, so
 /// that a time names one state. Returns the first. Only this thread commits.
 fn stamp(core: &Core, group: &mut [Waiting]) -> i64 {
@@ -106,6 +122,7 @@ fn write(core: &Core, group: &[Waiting]) -> Result<u64> {
     let mut log = core.log.lock();
     let log = log.as_mut().ok_or(Error::Closed)?;
     let positions = log.append_group(&records)?;
+    core.note_room(LOGGING);
     core.counters.syncs.fetch_add(1, Ordering::Relaxed);
     core.counters.commits.fetch_add(group.len() as u64, Ordering::Relaxed);
     Ok(*positions.start())
@@ -172,15 +189,33 @@ fn settle(core: &Core, effects: &Effects) -> Result<()> {
     Ok(())
 }
 
-/// Takes the files of dropped tables out of the version.
+/// Takes the files of dropped tables out of the version, or notes them for later where there is
+/// no room for that.
 pub(crate) fn drop_files(core: &Core, tables: &[u32]) -> Result<()> {
+    if !core.has_room_for_rows() {
+        core.undropped.lock().extend_from_slice(tables);
+        return Ok(());
+    }
     // A catalogue that still has the table must find its files: the log before them may be cut.
     core.rows.checkpoint()?;
     let edit = Edit { drop: tables.to_vec(), ..Edit::default() };
-    let gone = core.version.lock().append(&edit)?;
+    let edited = core.version.lock().append(&edit);
+    let gone = match edited {
+        Err(Error::Full(_)) => {
+            core.undropped.lock().extend_from_slice(tables);
+            return Ok(());
+        }
+        edited => edited?,
+    };
     // Readers of older snapshots hold the files open; their names may go.
     gone.iter().for_each(|path| core.remove(path));
     Ok(())
+}
+
+/// Tries again what [`drop_files`] had no room for.
+pub(crate) fn drop_again(core: &Core) -> Result<()> {
+    let tables = std::mem::take(&mut *core.undropped.lock());
+    if tables.is_empty() { Ok(()) } else { drop_files(core, &tables) }
 }
 
 /// Protects the last commit against being taken for a torn tail.
@@ -189,6 +224,6 @@ fn mark(core: &Core) {
     if let Some(log) = log.as_mut()
         && let Err(error) = log.write_mark()
     {
-        core.fail("writing the log", &error);
+        core.fail(LOGGING, &error);
     }
 }

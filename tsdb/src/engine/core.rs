@@ -1,7 +1,7 @@
 //! What all threads of an engine share, and the rules between them.
 //!
 //! Lock order: `tending` or `backing`, then `flushing` or `merging`, then `version`, then
-//! `publishing`, then a table's last rows. `log` and `queue` are leaves: nothing but `archive` and
+//! `publishing`, then a table's last rows; one scrub at a time, above `version`. `log` and `queue` are leaves: nothing but `archive` and
 //! `holds` is taken while one of them is held. Readers take no lock but the short one of a series
 //! index or last-row cache.
 
@@ -16,13 +16,14 @@ use crate::error::{Error, Result};
 use crate::head::{Head, LastRows, RunData};
 use crate::io::Storage;
 use crate::log::Log;
-use crate::part::Part;
+use crate::part::{BadBlock, Part};
 use crate::rows::RowStore;
 use crate::scan::{PartHandle, ScanStats, ScanStream, Source, StreamSpec};
 use crate::series::SeriesIndex;
-use crate::types::{ColumnId, MergeMode, PhysicalType, TableSchema, TimeRange};
+use crate::types::{ColumnId, MergeMode, PhysicalType, TableId, TableSchema, TimeRange};
 
 use super::command::{Committed, promise};
+use super::disk::{Disk, Use};
 use super::files;
 use super::holds::Holds;
 use super::life::Tending;
@@ -30,6 +31,7 @@ use super::options::Options;
 use super::place::Places;
 use super::queue::{Queue, Waiting};
 use super::record::{self, Prepared};
+use super::scrub::Scrubbing;
 use super::state::{Snapshot, State, TableState};
 use super::version::{Edit, TableFiles, VersionLog};
 
@@ -136,6 +138,10 @@ pub(crate) struct Core {
     pub backing: Mutex<()>,
     pub archive: Archive,
     pub jobs: Jobs,
+    pub scrubbing: Scrubbing,
+    pub disk: Disk,
+    /// Tables that are dropped and whose files there was no room to take out of the version.
+    pub undropped: Mutex<Vec<TableId>>,
     failure: RwLock<Option<String>>,
     pub stopping: AtomicBool,
     /// Signalled when heads shrink.
@@ -158,6 +164,7 @@ impl Core {
         let queue = Queue::new(options.queue_bytes_max);
         places.memory.note_heads(state.head_bytes);
         let archive = Archive::new(&options, &log);
+        let disk = Disk::new(options.disk_reserve_bytes);
         Core {
             storage: Arc::clone(&places.storage),
             places,
@@ -178,6 +185,9 @@ impl Core {
             backing: Mutex::new(()),
             archive,
             jobs: Jobs::default(),
+            scrubbing: Scrubbing::default(),
+            disk,
+            undropped: Mutex::default(),
             failure: RwLock::new(None),
             stopping: AtomicBool::new(false),
             room: (Mutex::new(()), Condvar::new()),
@@ -186,13 +196,14 @@ impl Core {
     }
 
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot { state: self.state.load_full() }
+        Snapshot { state: self.state.load_full(), left_out: None }
     }
 
     /// Turns read-only: after a failed write or sync what the disk holds is unknown until it is
-    /// read again at the next start. The first cause stands.
+    /// read again at the next start. The first cause stands. Want of room is no such failure:
+    /// [`Error::Full`] says that nothing has changed.
     pub fn fail(&self, doing: &str, error: &Error) {
-        if matches!(error, Error::Closed) {
+        if matches!(error, Error::Closed | Error::Full(_)) {
             return;
         }
         let mut failure = self.failure.write();
@@ -235,6 +246,7 @@ impl Core {
     /// [`Error::Closed`], or what keeps the commit from being durable.
     pub fn commit(&self, commands: Vec<Prepared>) -> Result<Committed> {
         let payload = record::encode(&commands);
+        self.check_room(Use::of(&commands), payload.len() as u64)?;
         let (promise, pending) = promise();
         let waiting = Waiting::new(commands, payload, promise);
         self.queue.push(waiting).map_err(|_| Error::Closed)?;
@@ -253,7 +265,8 @@ impl Core {
     /// their last reader.
     ///
     /// # Errors
-    /// Those of [`VersionLog::append`]; the database must then turn read-only.
+    /// Those of [`VersionLog::append`]; the database must then turn read-only, save on
+    /// [`Error::Full`].
     pub fn edit(&self, edit: &Edit) -> Result<()> {
         let gone = self.version.lock().append(edit)?;
         gone.iter().filter(|path| !path.ends_with(".part")).for_each(|path| self.remove(path));
@@ -279,19 +292,39 @@ pub(crate) fn attach(
     let mut series_bytes = 0;
     for (from, to, bytes) in &files.series {
         let path = files::series(schema.id, *from, *to);
-        series.load(&read_all(&**storage, &path)?)?;
+        series.load(&read_all(&**storage, &path)?).map_err(|error| match error {
+            Error::Corrupt(why) => Error::Corrupt(format!("{path}: {why}")),
+            other => other,
+        })?;
         series_bytes += bytes;
     }
     let mut parts = Vec::with_capacity(files.parts.len());
     for entry in files.parts.values() {
-        parts.push(places.open(entry.clone())?);
+        let bad = files.bad.get(&entry.id).map_or(&[][..], Vec::as_slice);
+        parts.push(places.attach(entry.clone(), bad)?);
     }
     sort_parts(&mut parts);
+    let mut bad_last = None;
     if let Some(id) = files.last {
-        load_last(storage, &schema, id, &mut last)?;
+        match load_last(storage, &schema, id, &mut last) {
+            // Those that were read are right; the others have to be looked up.
+            Err(Error::Corrupt(cause) | Error::Io(cause)) => {
+                tracing::error!(path = files::last(schema.id, id), cause, "last rows are damaged");
+                let recorded = files.bad.contains_key(&id);
+                let block = BadBlock::file(TimeRange::ALL, 0, cause, super::life::now());
+                bad_last = Some((id, block, recorded));
+            }
+            loaded => loaded?,
+        }
     }
-    doubt(&mut last, series.len(), &parts);
+    let scarred = files.scarred;
+    let is_bad = |part: &Arc<PartHandle>| part.is_bad() || part.entry.object.is_some();
+    if scarred || bad_last.is_some() || parts.iter().any(is_bad) {
+        doubt(&mut last, series.len(), &parts);
+    }
     Ok(TableState {
+        bad_last,
+        scarred,
         series_count: series.len(),
         series_stored: series.len(),
         series_bytes,
@@ -309,13 +342,12 @@ pub(crate) fn attach(
     })
 }
 
-/// A flush leaves last rows out that an archive out of reach kept from it: where there is an
-/// archive, a series without a last row has to be looked up.
+/// Takes every series without a last row as one whose last row has to be looked up: a flush leaves
+/// last rows out that an archive out of reach or a bad block kept from it.
 pub(crate) fn doubt(last: &mut LastRows, series: u32, parts: &[Arc<PartHandle>]) {
-    if parts.iter().any(|part| part.entry.object.is_some()) {
-        let bound = parts.iter().map(|part| part.entry.times.max).max().unwrap_or(i64::MIN);
-        last.doubt(series, bound);
-    }
+    let latest = parts.iter().map(|part| part.entry.times.max).max().unwrap_or(i64::MIN);
+    // A row of the latest time itself may have to be merged with the one in doubt.
+    last.doubt(series, latest.saturating_add(1));
 }
 
 /// Puts parts into the order of positions.

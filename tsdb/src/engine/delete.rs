@@ -147,23 +147,43 @@ pub fn selections(reader: &mut Reader<'_>) -> Result<Vec<Selection>> {
 
 /// A set as its runs of consecutive numbers: first numbers, then lengths less one.
 fn put_set(out: &mut Vec<u8>, set: &Bitmap) {
-    let mut runs: Vec<(u32, u32)> = Vec::new();
-    for number in set.iter() {
-        match runs.last_mut() {
-            Some((first, more)) if *first + *more + 1 == number => *more += 1,
-            _ => runs.push((number, 0)),
+    let (mut firsts, mut lengths) = (Vec::new(), Vec::new());
+    let mut cursor = set.cursor();
+    while let Some(first) = cursor.current() {
+        let last = run_end(set, first);
+        firsts.push(i64::from(first));
+        lengths.push(i64::from(last - first));
+        match last.checked_add(1) {
+            Some(after) => cursor.reset_at_or_after(after),
+            None => break,
         }
     }
-    out.extend_from_slice(&(runs.len() as u32).to_le_bytes());
-    let firsts: Vec<i64> = runs.iter().map(|run| i64::from(run.0)).collect();
-    let lengths: Vec<i64> = runs.iter().map(|run| i64::from(run.1)).collect();
+    out.extend_from_slice(&(firsts.len() as u32).to_le_bytes());
     narrow::put_ints(out, &firsts);
     narrow::put_ints(out, &lengths);
 }
 
+/// The last of the consecutive numbers of a set that begin with `first`, in steps that double: a
+/// run of a billion takes sixty looks, not a billion.
+fn run_end(set: &Bitmap, first: u32) -> u32 {
+    let (mut last, mut step) = (first, 1u32);
+    loop {
+        let next = last.saturating_add(step);
+        if next > last && set.contains_range(last..=next) {
+            last = next;
+            step = step.saturating_mul(2);
+        } else if step == 1 {
+            return last;
+        } else {
+            step /= 2;
+        }
+    }
+}
+
 fn set(reader: &mut Reader<'_>) -> Result<Bitmap> {
     let runs = reader.u32()? as usize;
-    if runs == 0 || runs > BATCH_ROWS_MAX {
+    // First numbers ascend, so that several take a byte each: nothing is allocated for more.
+    if runs == 0 || runs > BATCH_ROWS_MAX || (runs > 1 && runs > reader.left()) {
         return Err(reader.error("a set of series without runs, or with too many"));
     }
     let firsts = narrow::ints(reader, runs)?;
@@ -195,7 +215,9 @@ fn put_points(out: &mut Vec<u8>, series: &[u32], times: &[i64]) {
 fn points(reader: &mut Reader<'_>) -> Result<Selection> {
     let rows = reader.u32()? as usize;
     let groups = reader.u32()? as usize;
-    if rows == 0 || rows > BATCH_ROWS_MAX || groups > rows {
+    // No row is named twice, so that of several either series or times take a byte each.
+    let too_many = rows > BATCH_ROWS_MAX || (rows > 1 && rows > reader.left());
+    if rows == 0 || too_many || groups > rows {
         return Err(reader.error("no rows, or more rows or series than a record carries"));
     }
     let numbers = narrow::ints(reader, groups)?;
@@ -219,4 +241,52 @@ fn points(reader: &mut Reader<'_>) -> Result<Selection> {
         return Err(reader.error("rows do not ascend"));
     }
     Ok(Selection::Points { series, times })
+}
+
+#[cfg(test)]
+mod tests {
+    //! Sets as bytes.
+    use super::*;
+
+    fn comes_back(set: &Bitmap) {
+        let mut out = Vec::new();
+        put_set(&mut out, set);
+        let mut reader = Reader::new(&out, "test");
+        assert_eq!(&super::set(&mut reader).unwrap(), set);
+        reader.end().unwrap();
+        let twin: Vec<u32> = set.iter().filter(|n| *n == 0 || !set.contains(n - 1)).collect();
+        assert_eq!(out[..4], (twin.len() as u32).to_le_bytes(), "runs are not the longest");
+    }
+
+    #[test]
+    fn runs_of_any_length_come_back() {
+        let mut set = Bitmap::new();
+        let mut first = 0;
+        for length in (1..40).chain([63, 64, 65, 127, 1000, 65_535, 65_536, 70_000]) {
+            set.add_range(first..first + length);
+            comes_back(&set);
+            first += length + 1 + length % 3;
+        }
+        comes_back(&Bitmap::from_range(SERIES_MAX - 3..SERIES_MAX));
+    }
+
+    /// Integers of width 0 take no bytes: a count must not be believed for their sake.
+    #[test]
+    fn counts_that_cannot_be_are_refused() {
+        let most = (BATCH_ROWS_MAX as u32).to_le_bytes();
+        let zeros = [&most[..], &[0; 64]].concat();
+        assert!(super::set(&mut Reader::new(&zeros, "test")).is_err());
+        let points = [&most[..], &most, &[0; 64]].concat();
+        assert!(super::points(&mut Reader::new(&points, "test")).is_err());
+    }
+
+    /// A few bytes name a billion series: writing them must not take a step for each.
+    #[test]
+    fn a_billion_series_are_written_at_once() {
+        let set = Bitmap::from_range(5..1_500_000_000);
+        let mut out = Vec::new();
+        put_set(&mut out, &set);
+        assert!(out.len() < 40);
+        assert_eq!(super::set(&mut Reader::new(&out, "test")).unwrap(), set);
+    }
 }

@@ -14,6 +14,7 @@ use crate::types::{Rows, TableId, TimeRange};
 
 use super::core::{Core, doubt, each_batch, load_last, sort_parts, storage_columns};
 use super::files;
+use super::outputs::Outputs;
 use super::state::{State, TableState};
 use super::version::{Edit, PartEntry};
 
@@ -64,7 +65,11 @@ pub(crate) fn due(core: &Core) -> Vec<TableId> {
 /// Whether the log is so long that flushing should make it shorter: what a backup or the archiver
 /// holds would stay.
 fn is_log_long(core: &Core) -> bool {
-    let most = core.options.log_bytes_max;
+    let most = match core.is_short_of_room() {
+        // Flushed, most of it can go.
+        true => core.options.log_bytes_max.min(core.options.log_segment_bytes_max),
+        false => core.options.log_bytes_max,
+    };
     let bytes_from = |index| core.log.lock().as_ref().map_or(0, |log| log.bytes_from(index));
     if bytes_from(0) < most {
         return false;
@@ -81,14 +86,17 @@ fn is_log_long(core: &Core) -> bool {
 /// written or deleted since the last flush.
 ///
 /// # Errors
-/// What writing gives; the database must then turn read-only.
+/// [`Error::Full`] without room: nothing has changed, and it can be tried again. What writing
+/// gives; the database must then turn read-only.
 pub(crate) fn flush(core: &Core, id: TableId) -> Result<()> {
     let _guard = core.flushing.lock();
     core.check_writable()?;
     let Some((table, position)) = freeze(core, id) else { return Ok(()) };
     // The part's number and, behind it, that of its last-row part.
     let part_id = core.take_part_numbers(2);
+    let mut outputs = Outputs::new(core);
     let mut last = LastRows::default();
+    let mut left_out = false;
     // What was deleted since the last flush: the old last rows do not know of it.
     let fresh: Vec<Arc<Tombstone>> =
         table.tombstones.iter().filter(|t| t.position > table.flushed).cloned().collect();
@@ -101,25 +109,40 @@ pub(crate) fn flush(core: &Core, id: TableId) -> Result<()> {
         && let Err(error) = load_last(&core.storage, &table.schema, old, &mut last)
     {
         // A table dropped meanwhile has taken the file with it.
-        let there = core.state.load().tables.contains_key(&id);
-        return if there { Err(error) } else { Ok(()) };
+        if !core.state.load().tables.contains_key(&id) {
+            return Ok(());
+        }
+        if !matches!(error, Error::Corrupt(_) | Error::Io(_)) {
+            return Err(error);
+        }
+        // Writers must not wait for it: what it lacks is looked up when somebody asks.
+        tracing::warn!(%error, "the old last rows are damaged");
+        left_out = true;
     }
-    doubt(&mut last, table.series_stored, &table.parts);
+    if left_out || table.doubts_last() {
+        doubt(&mut last, table.series_stored, &table.parts);
+    }
     fresh.iter().for_each(|tombstone| last.delete(&tombstone.selections, tombstone.position));
+    outputs.add(files::part(id, part_id));
     let entry = write_part(core, &table, position, part_id, &mut last)?;
     last.leave_doubted();
     if let Some((stale, bound)) = last.stale(&Bitmap::from_range(0..table.series_count)) {
         match table.newest_rows(&stale, bound) {
             Ok(rows) => last.fill(&stale, &rows, u64::MAX),
             // Left out, they are in doubt from the next start on; writers must not wait for it.
-            Err(error @ (Error::Unavailable(_) | Error::Corrupt(_))) if table.is_archived() => {
+            Err(error @ (Error::Unavailable(_) | Error::Corrupt(_))) => {
                 tracing::warn!(%error, "last rows of some series are left to be looked up");
+                left_out = true;
             }
             Err(error) => return Err(error),
         }
     }
     let last_id = part_id + 1;
+    outputs.add(files::last(id, last_id));
     write_last(core, &table, last_id, position, &last)?;
+    if table.series_stored < table.series_count {
+        outputs.add(files::series(id, table.series_stored, table.series_count));
+    }
     let series = write_series(core, &table)?;
     sync_folders(core)?;
     let edit = Edit {
@@ -127,10 +150,11 @@ pub(crate) fn flush(core: &Core, id: TableId) -> Result<()> {
         flushed: vec![(id, position)],
         last: vec![(id, last_id)],
         series: series.into_iter().map(|(from, to, bytes)| (id, from, to, bytes)).collect(),
+        scarred: (left_out && !table.scarred).then_some(id).into_iter().collect(),
         cuts: (cut != table.cut).then_some((id, table.cut)).into_iter().collect(),
         ..Edit::default()
     };
-    install(core, id, position, entry, edit, &fresh)?;
+    install(core, outputs, id, position, entry, edit, &fresh)?;
     core.counters.flushes.fetch_add(1, Ordering::Relaxed);
     core.room.1.notify_all();
     core.wake.merge();
@@ -150,7 +174,7 @@ fn write_part(
         return Ok(None);
     }
     let id = table.schema.id;
-    let sources: Vec<Source> = runs.iter().cloned().map(Source::Run).collect();
+    let sources: Vec<Source> = runs.iter().map(|run| Source::Run(Arc::clone(run), None)).collect();
     let oldest = runs.iter().map(|run| *run.positions.start()).min().unwrap_or(position);
     let spec = PartSpec {
         id: part_id,
@@ -251,13 +275,14 @@ fn sync_folders(core: &Core) -> Result<()> {
     for folder in [files::PARTS, files::SERIES] {
         core.storage
             .sync_dir(folder)
-            .map_err(|e| Error::io(format_args!("syncing folder {folder}"), &e))?;
+            .map_err(|e| Error::io(format_args!("syncing folder {folder}"), &e).lasting())?;
     }
     Ok(())
 }
 
 fn install(
     core: &Core,
+    outputs: Outputs<'_>,
     id: TableId,
     position: u64,
     entry: Option<PartEntry>,
@@ -278,7 +303,7 @@ fn install(
     edit.hide.extend(fresh.iter().filter(needed).map(|t| (id, Arc::clone(t))));
     let is_fresh = |position: &u64| fresh.iter().any(|t| t.position == *position);
     edit.clear.extend(unneeded.iter().filter(|p| !is_fresh(p)).map(|p| (id, *p)));
-    core.edit(&edit)?;
+    outputs.name(&edit)?;
     let there = core.publish(|state| {
         let Some(table) = state.tables.get_mut(&id) else { return false };
         let table = Arc::make_mut(table);
@@ -286,6 +311,8 @@ fn install(
         table.head = table.head.without(position);
         state.head_bytes -= before - table.head.memory();
         table.flushed = position;
+        table.scarred |= !edit.scarred.is_empty();
+        table.bad_last = None;
         // What came behind it is not known one by one, only that it came.
         table.pending = match table.pending {
             Some((_, newest)) if newest > position => Some((position + 1, newest)),
@@ -316,7 +343,8 @@ fn install(
 pub(crate) fn shorten_log(core: &Core) -> Result<()> {
     let _guard = core.flushing.lock();
     core.check_writable()?;
-    cut_log(core)
+    // Whoever asks for it, an archiver too: a row store that has failed takes nothing any more.
+    cut_log(core).inspect_err(|error| core.fail("cutting the log", error))
 }
 
 /// Removes the log behind what parts and row store hold.
@@ -326,7 +354,10 @@ fn cut_log(core: &Core) -> Result<()> {
         let oldest = state.tables.values().filter_map(|table| Some(table.pending?.0)).min();
         (state.position, oldest)
     };
-    let durable = core.rows.checkpoint()?;
+    let durable = match core.has_room_for_rows() {
+        true => core.rows.checkpoint()?,
+        false => core.rows.durable_position(),
+    };
     let before = oldest.unwrap_or(applied + 1).min(durable + 1).min(core.holds.log_first());
     let before = match core.log.lock().as_ref() {
         Some(log) => core.archive.bound(&log.segments(), before),

@@ -10,9 +10,11 @@ use std::sync::atomic::Ordering;
 
 use crate::error::{Error, Result};
 use crate::types::TableId;
+pub use crate::types::now_ns as now;
 
 use super::archive;
 use super::command::{Command, Committed};
+use super::committer;
 use super::core::Core;
 use super::record::Prepared;
 use super::retain;
@@ -47,6 +49,7 @@ pub(crate) struct Tending {
 pub(crate) fn tend(core: &Core, now: i64) -> Result<Tended> {
     let mut tending = core.tending.lock();
     core.check_writable()?;
+    committer::drop_again(core).inspect_err(|error| core.fail("dropping tables", error))?;
     let tables: Vec<TableId> = core.state.load().tables.keys().copied().collect();
     let mut tended = Tended::default();
     for table in &tables {
@@ -118,10 +121,4 @@ pub(crate) fn run(core: &Arc<Core>) {
             Err(error) => tracing::error!(%error, "tending the life of data"),
         }
     }
-}
-
-/// The clock, ns since 1970.
-pub fn now() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }

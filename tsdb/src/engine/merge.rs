@@ -11,7 +11,7 @@ use crate::scan::{PartHandle, Source};
 use crate::types::{PhysicalType, TableId, TableSchema, TimeRange};
 
 use super::core::{Core, each_batch, sort_parts, storage_columns};
-use super::files;
+use super::outputs::Outputs;
 use super::plan::{self, Ageing, Histogram, Job, Situation};
 use super::state::TableState;
 use super::version::{Edit, PartEntry};
@@ -22,12 +22,17 @@ use super::version::{Edit, PartEntry};
 /// What reading or writing gives.
 pub(crate) fn merge_next(core: &Core) -> Result<bool> {
     let tables: Vec<TableId> = core.state.load().tables.keys().copied().collect();
+    let mut full = None;
     for table in tables {
-        if merge_table(core, table, plan::next)? {
-            return Ok(true);
+        match merge_table(core, table, plan::next) {
+            Ok(true) => return Ok(true),
+            Ok(false) => {}
+            // Smaller merges, and parts that go without one, must not wait for it.
+            Err(error @ Error::Full(_)) => full = Some(error),
+            Err(error) => return Err(error),
         }
     }
-    Ok(false)
+    full.map_or(Ok(false), Err)
 }
 
 /// Merges a table until every partition is one dense part.
@@ -56,8 +61,11 @@ fn merge_table(
     let newest = table.parts.iter().map(|p| p.entry.times.max).max().unwrap_or(i64::MIN);
     // What is archived stays as it is.
     let all = table.parts.iter().map(|part| part.entry.clone());
-    let (archived, entries): (Vec<PartEntry>, Vec<PartEntry>) =
+    let (mut archived, entries): (Vec<PartEntry>, Vec<PartEntry>) =
         all.partition(|entry| entry.object.is_some());
+    let bad: Vec<u64> = table.parts.iter().filter(|p| p.is_bad()).map(|p| p.entry.id).collect();
+    let (entries, held) = plan::free(entries, |entry| bad.contains(&entry.id));
+    archived.extend(held);
     let partition_ns = table.schema.options.partition_ns;
     let fan_in = core.options.merge_fan_in;
     let hides = |part: &&Arc<PartHandle>| table.hides(part).is_some();
@@ -66,6 +74,7 @@ fn merge_table(
     let ageing = Ageing::new(&table.schema.options, newest);
     let situation = Situation {
         parts: &entries,
+        archived: &archived,
         partition_ns,
         newest,
         fan_in,
@@ -80,13 +89,16 @@ fn merge_table(
         .filter(|part| job.inputs.contains(&part.entry.id))
         .map(|part| (Arc::clone(part), table.hides(part)))
         .collect();
+    core.check_room_to_merge(inputs.iter().map(|(part, _)| part.entry.bytes).sum())?;
     let schema = Arc::clone(&table.schema);
     // Every delete up to here is applied to the outputs.
     let position = state.position;
     drop(state);
-    let outputs = write(core, &schema, &inputs, &archived, ageing, job.dense, position)?;
+    let mut files = Outputs::new(core);
+    let outputs =
+        write(core, &mut files, &schema, &inputs, &archived, ageing, job.dense, position)?;
     let gone: Vec<Arc<PartHandle>> = inputs.into_iter().map(|(part, _)| part).collect();
-    install(core, id, &gone, outputs)?;
+    install(core, files, id, &gone, outputs)?;
     core.counters.merges.fetch_add(1, Ordering::Relaxed);
     Ok(true)
 }
@@ -117,13 +129,14 @@ fn drop_covered(core: &Core, table: &TableState) -> Result<bool> {
     if gone.is_empty() {
         return Ok(false);
     }
-    install(core, table.schema.id, &gone, Vec::new())?;
+    install(core, Outputs::new(core), table.schema.id, &gone, Vec::new())?;
     Ok(true)
 }
 
 /// Writes the merged parts; they are durable on return but not yet named.
 fn write(
     core: &Core,
+    files: &mut Outputs<'_>,
     schema: &TableSchema,
     inputs: &[Input],
     archived: &[PartEntry],
@@ -153,17 +166,18 @@ fn write(
         let positions = here().map(|p| p.positions.0).min().unwrap_or(0)
             ..=here().map(|p| p.positions.1).max().unwrap_or(0);
         let hot_until = here().map(|p| p.hot_until).max().unwrap_or(0);
-        let output = write_range(core, schema, &sources, range, &positions, dense)?;
+        let output = write_range(core, files, schema, &sources, range, &positions, dense)?;
         outputs.extend(output.map(|entry| PartEntry { deletes_applied, hot_until, ..entry }));
     }
     core.storage
-        .sync_dir(files::PARTS)
-        .map_err(|e| Error::io("syncing the folder of parts", &e))?;
+        .sync_dir(super::files::PARTS)
+        .map_err(|e| Error::io("syncing the folder of parts", &e).lasting())?;
     Ok(outputs)
 }
 
 fn write_range(
     core: &Core,
+    files: &mut Outputs<'_>,
     schema: &TableSchema,
     sources: &[Source],
     range: TimeRange,
@@ -174,7 +188,7 @@ fn write_range(
         return Ok(None);
     }
     let id = core.take_part_numbers(1);
-    let path = files::part(schema.id, id);
+    let path = super::files::part(schema.id, id);
     let columns: Vec<(u16, PhysicalType)> = storage_columns(schema);
     let spec = PartSpec {
         id,
@@ -184,12 +198,14 @@ fn write_range(
         partition: Some(range),
         columns,
     };
+    files.add(path.clone());
     let mut writer = PartWriter::create(&*core.storage, &path, spec)?;
     each_batch(sources, schema, range, |rows| writer.append(&rows))?;
     let meta = writer.finish()?;
     core.counters.merge_bytes.fetch_add(meta.bytes, Ordering::Relaxed);
     if meta.rows == 0 {
         core.storage.remove(&path).map_err(|e| Error::io(format_args!("removing {path}"), &e))?;
+        files.forget(&path);
         return Ok(None);
     }
     Ok(Some(PartEntry {
@@ -209,6 +225,7 @@ fn write_range(
 
 fn install(
     core: &Core,
+    files: Outputs<'_>,
     id: TableId,
     inputs: &[Arc<PartHandle>],
     outputs: Vec<PartEntry>,
@@ -229,7 +246,7 @@ fn install(
         None => Vec::new(),
     };
     let clear = unneeded.iter().map(|position| (id, *position)).collect();
-    core.edit(&Edit { add: outputs, remove, clear, ..Edit::default() })?;
+    files.name(&Edit { add: outputs, remove, clear, ..Edit::default() })?;
     let there = core.publish(|state| {
         let Some(table) = state.tables.get_mut(&id) else { return false };
         let table = Arc::make_mut(table);

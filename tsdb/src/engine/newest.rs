@@ -9,6 +9,7 @@ use crate::series::Bitmap;
 use crate::types::{Column, ColumnBuilder, ColumnId, PhysicalType, Rows, SeriesRows, TimeRange};
 
 use super::core::storage_columns;
+use super::quarantine::LeftOut;
 use super::state::TableState;
 
 /// The first window is this part of a partition; each further one is `WINDOW_GROWTH` times wider.
@@ -21,12 +22,24 @@ impl TableState {
     /// # Errors
     /// [`crate::Error::NotFound`] for a column that the table does not have, and what reading
     /// parts gives.
-    pub fn last_rows(&self, series: &Bitmap, columns: &[ColumnId]) -> Result<Rows> {
+    pub fn last_rows(
+        &self,
+        series: &Bitmap,
+        columns: &[ColumnId],
+        left_out: Option<&LeftOut>,
+    ) -> Result<Rows> {
         let wanted = self.physical(columns)?;
         let mut stale = {
             let last = self.last.read();
             match last.stale(series) {
                 None => return Ok(last.rows(series.iter(), &wanted)),
+                Some(stale) if left_out.is_some() => {
+                    // What is found past bad blocks is an answer, not what the cache may learn.
+                    let known = last.rows(series.iter(), &wanted);
+                    drop(last);
+                    let found = self.newest_of(&stale.0, stale.1, left_out)?;
+                    return Ok(join(known, pick(&found, &stale.0, &wanted)));
+                }
                 Some(stale) => stale,
             }
         };
@@ -55,6 +68,10 @@ impl TableState {
     /// # Errors
     /// What reading parts gives.
     pub fn newest_rows(&self, wanted: &Bitmap, upto: i64) -> Result<Rows> {
+        self.newest_of(wanted, upto, None)
+    }
+
+    fn newest_of(&self, wanted: &Bitmap, upto: i64, left_out: Option<&LeftOut>) -> Result<Rows> {
         let columns = storage_columns(&self.schema);
         let mut left = wanted.clone();
         left.remove_range(self.series_count..);
@@ -70,7 +87,7 @@ impl TableState {
                 times: TimeRange::new(from, most),
                 ..ScanRequest::all(columns.iter().map(|(id, _)| *id).collect())
             };
-            for stream in &mut self.scan(request)?.streams {
+            for stream in &mut self.scan(request, left_out)?.streams {
                 while let Some(rows) = stream.next_rows()? {
                     found.take(&rows);
                 }
@@ -93,9 +110,10 @@ impl TableState {
             ..ScanRequest::all(Vec::new())
         };
         let mut reach = TimeRange::EMPTY;
-        for source in self.sources(request.series.as_ref(), request.times, &ScanStats::default()) {
+        let stats = ScanStats::default();
+        for source in self.sources(request.series.as_ref(), request.times, None, &stats) {
             let times = match &source {
-                Source::Run(run) => run.times,
+                Source::Run(run, _) => run.times,
                 Source::Part(part, _) => part.entry.times,
             };
             reach = reach.cover(&times.intersect(&request.times));

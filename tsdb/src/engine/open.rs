@@ -135,6 +135,7 @@ pub(crate) fn open(storage: Arc<dyn Storage>, options: Options) -> Result<(Core,
         std::io::ErrorKind::WouldBlock => Error::Locked(e.to_string()),
         _ => Error::io("locking the data folder", &e),
     })?;
+    super::formats::refuse_newer(&*storage)?;
     let found = Identity::read(&*storage)?;
     crate::crypto::check(&*storage, found.map(|identity| identity.encrypted))?;
     for folder in [files::PARTS, files::SERIES, files::ROWS] {
@@ -165,6 +166,8 @@ pub(crate) fn open(storage: Arc<dyn Storage>, options: Options) -> Result<(Core,
     let mut state = load(&places, &rows, version, identity.shards)?;
     let dropped = replay(&places, identity.shards, &rows, version, &log, &mut state, &mut report)?;
     state.position = state.position.max(recovered.last_index);
+    // The next checkpoint keeps it: the records that say it may be cut off the log then.
+    rows.note_commit_time(state.time);
     // Only now, when everything was found sound, anything but the log's tail is changed.
     let version = VersionLog::begin(Arc::clone(&storage), found_version)?;
     let core = Core::new(places, options, identity.shards, state, version, rows, log, lock);

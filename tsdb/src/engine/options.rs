@@ -28,6 +28,10 @@ pub struct Options {
     /// Records and rows of commits that are not applied yet, bytes; writers wait above it.
     /// Default 128 MiB.
     pub queue_bytes_max: u64,
+    /// Bytes of the disk kept free: below, commits that bring data are refused until there is room
+    /// again, while reads, deletes, drops, retention, flushes and backups go on. 0 keeps none.
+    /// Default 64 MiB.
+    pub disk_reserve_bytes: u64,
     /// Decoded index pages kept, bytes. Default 256 MiB.
     pub cache_bytes_max: u64,
     /// Decoded columns of row groups kept for queries that come again, bytes; 0 for none.
@@ -60,6 +64,11 @@ pub struct Options {
     pub archive_grace_seconds: u64,
     /// How often retention and archive are looked after, s. Default 60.
     pub life_interval_seconds: u64,
+    /// How fast the scrub reads whatever has a checksum, bytes a second; 0 turns it off. Default
+    /// 8 MiB.
+    pub scrub_bytes_per_second: u64,
+    /// The scrub reads each file at most once in this time, s. Default 604,800 (a week).
+    pub scrub_interval_seconds: u64,
     /// Whether flush and merge run on a thread of their own (off in some tests).
     pub background: bool,
     /// When backups are taken by themselves, and where to. Default: never.
@@ -124,6 +133,7 @@ impl Default for Options {
             log_bytes_max: 1024 * MIB,
             log_segment_bytes_max: 64 * MIB,
             queue_bytes_max: 128 * MIB,
+            disk_reserve_bytes: 64 * MIB,
             cache_bytes_max: 256 * MIB,
             blocks_bytes_max: 256 * MIB,
             series_bytes_max: 4096 * MIB,
@@ -138,6 +148,8 @@ impl Default for Options {
             archive_cache_bytes_max: 64 * MIB,
             archive_grace_seconds: 604_800,
             life_interval_seconds: 60,
+            scrub_bytes_per_second: 8 * MIB,
+            scrub_interval_seconds: 604_800,
             background: true,
             backup_policy: None,
             log_archive: None,
@@ -175,6 +187,7 @@ impl Options {
                 (1..=86_400).contains(&self.life_interval_seconds),
                 "life_interval_seconds must be 1 to 86400",
             ),
+            (self.scrub_interval_seconds >= 1, "scrub_interval_seconds must be at least 1"),
             (
                 self.log_archive.as_ref().is_none_or(|to| to.seconds >= 1),
                 "the log must be archived at most once a second",

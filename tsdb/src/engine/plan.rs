@@ -2,7 +2,9 @@
 //!
 //! A job takes parts that are neighbours in position wherever they overlap in time, so that age
 //! stays a matter of position. Flush parts are always merged all together: they are newer than
-//! anything merged before. Parts of one partition are merged with all others there.
+//! anything merged before. Parts of one partition are merged with all others there. Small parts of
+//! old partitions are merged with their neighbours in time, so that a table with few rows a
+//! partition does not become thousands of files: of each size, fewer than `fan_in` stay side by side.
 
 use std::collections::BTreeMap;
 
@@ -12,6 +14,11 @@ use super::version::PartEntry;
 
 /// Rows that make a partition worth a part of its own.
 const PARTITION_ROWS_MIN: u64 = 32_768;
+/// Parts of closed partitions below this are small: enough of them side by side become one.
+const SMALL_ROWS_MAX: u64 = PARTITION_ROWS_MIN / 4;
+/// Partitions from the first to the last of small parts that become one: rows that are to expire or
+/// to be archived wait for the last of their part.
+const SMALL_SPAN_MAX: i64 = 1024;
 /// A closed partition is rewritten once late rows pass this part of it: one in ten.
 const LATE_ROWS_SHARE: u64 = 10;
 /// Partitions that one row group is counted into, at most.
@@ -73,6 +80,8 @@ pub(crate) struct Job {
 pub(crate) struct Situation<'a> {
     /// The parts in the order of positions.
     pub parts: &'a [PartEntry],
+    /// Those in the archive, which are no inputs.
+    pub archived: &'a [PartEntry],
     /// Length of a partition, ns.
     pub partition_ns: i64,
     /// Newest time of any row, ns: what ends before its partition is closed.
@@ -92,16 +101,114 @@ impl Situation<'_> {
     }
 }
 
+/// Splits parts into those that a merge may take and those that have to stay as they are: parts
+/// with bad blocks (`is_bad`), what overlaps one and is not newer, what overlaps such a one and is
+/// not newer, and so on. So whatever is merged is newer than everything beside it that it overlaps,
+/// as it is with archived parts, and `apart` sees to it that the outputs are.
+///
+/// A flush part that is older than a merged one counts as merged lightly: it waited for a repair,
+/// and the rule that flush parts are newer than all others does not hold for it.
+pub(crate) fn free(
+    parts: Vec<PartEntry>,
+    is_bad: impl Fn(&PartEntry) -> bool,
+) -> (Vec<PartEntry>, Vec<PartEntry>) {
+    let (mut held, mut free): (Vec<PartEntry>, Vec<PartEntry>) =
+        waited(parts).into_iter().partition(is_bad);
+    let mut next = 0;
+    while next < held.len() {
+        let (span, newest) = (held[next].span(), held[next].positions.1);
+        let stays =
+            |part: &mut PartEntry| part.span().overlaps(&span) && part.positions.0 <= newest;
+        held.extend(free.extract_if(.., stays));
+        next += 1;
+    }
+    (free, held)
+}
+
+/// Flush parts older than a merged one, as if merged lightly.
+fn waited(mut parts: Vec<PartEntry>) -> Vec<PartEntry> {
+    let merged = parts.iter().filter(|part| part.level > 0);
+    let newest = merged.map(|part| part.positions.1).max().unwrap_or(0);
+    let waited = |part: &&mut PartEntry| part.level == 0 && part.positions.1 < newest;
+    parts.iter_mut().filter(waited).for_each(|part| part.level = 1);
+    parts
+}
+
 /// The next job that keeps the table in order; `None` if there is nothing to do.
 pub(crate) fn next(situation: &Situation<'_>) -> Option<Job> {
     let flushed: Vec<&PartEntry> = situation.parts.iter().filter(|p| p.level == 0).collect();
     if flushed.len() >= situation.fan_in {
         return Some(Job { inputs: flushed.iter().map(|p| p.id).collect(), dense: false });
     }
-    clusters(situation.parts.iter().filter(|p| p.level > 0))
+    let merged = clusters(situation.parts.iter().filter(|p| p.level > 0));
+    merged
         .iter()
         .find_map(|cluster| cluster_job(cluster, situation))
         .or_else(|| cleaning_job(situation, &flushed))
+        .or_else(|| small_job(&merged, situation))
+}
+
+/// Makes one part of small neighbours, as soon as `few` of them are of one size, counted in powers
+/// of `few`: what comes of them is of the next size, so that a row is written anew at most once for
+/// each. At most two parts come of a job (`Histogram::ranges` closes one at 32,768 rows), which is
+/// fewer than go in: it ends.
+fn small_job(merged: &[Vec<&PartEntry>], situation: &Situation<'_>) -> Option<Job> {
+    let few = situation.fan_in.max(4);
+    let sizes = std::iter::successors(Some(SMALL_ROWS_MAX), |rows| Some(rows / few as u64));
+    let mut sizes: Vec<u64> = sizes.take_while(|rows| *rows > 0).collect();
+    sizes.reverse();
+    let ripe = |below: u64| {
+        let of_size = move |part: &&&PartEntry| part.rows >= below / few as u64;
+        let runs = small_runs(merged, situation, below);
+        runs.into_iter().find(|run| run.iter().filter(of_size).count() >= few)
+    };
+    let run = sizes.into_iter().find_map(ripe)?;
+    Some(Job { inputs: run.iter().map(|part| part.id).collect(), dense: true })
+}
+
+/// Runs of parts that follow each other in time, each alone in its partitions, closed and with
+/// fewer rows than `below`; together no more than a partition is worth. No archived part lies
+/// between them.
+fn small_runs<'a>(
+    merged: &[Vec<&'a PartEntry>],
+    situation: &Situation<'_>,
+    below: u64,
+) -> Vec<Vec<&'a PartEntry>> {
+    let closed = |part: &PartEntry| {
+        situation.newest > span(part).max.saturating_add(situation.partition_ns / 8)
+    };
+    let mut runs: Vec<Vec<&PartEntry>> = vec![Vec::new()];
+    for cluster in merged {
+        let small = match cluster.as_slice() {
+            [part] if part.level >= 2 && part.hot_until == 0 => {
+                (part.rows < below && closed(part)).then_some(*part)
+            }
+            _ => None,
+        };
+        let Some(part) = small else {
+            runs.push(Vec::new());
+            continue;
+        };
+        match runs.last_mut() {
+            Some(run) if run.is_empty() || goes_with(run, part, situation) => run.push(part),
+            _ => runs.push(vec![part]),
+        }
+    }
+    runs
+}
+
+/// Whether a part may follow those of a run.
+fn goes_with(run: &[&PartEntry], part: &PartEntry, situation: &Situation<'_>) -> bool {
+    let rows: u64 = run.iter().map(|part| part.rows).sum();
+    let Some(first) = run.first() else { return true };
+    let all = TimeRange::new(span(first).min, span(part).max);
+    let length = i128::from(all.max) - i128::from(all.min);
+    // A merge cuts at the ends of blocks: parts of several would come out as they went in.
+    let of_block = |ageing: Ageing| span(part).min < ageing.end_of_block(span(first).min);
+    situation.ageing.is_none_or(of_block)
+        && rows + part.rows <= PARTITION_ROWS_MIN
+        && length <= i128::from(situation.partition_ns) * i128::from(SMALL_SPAN_MAX)
+        && !situation.archived.iter().any(|archived| span(archived).overlaps(&all))
 }
 
 /// Writes parts anew for the sake of deletes that hide rows of them.
@@ -295,8 +402,16 @@ mod tests {
     }
 
     fn situation(parts: &[PartEntry]) -> Situation<'_> {
-        let (hidden, weighty, ageing) = (&[][..], false, None);
-        Situation { parts, partition_ns: 80, newest: 0, fan_in: 3, hidden, weighty, ageing }
+        Situation {
+            parts,
+            archived: &[],
+            partition_ns: 80,
+            newest: 0,
+            fan_in: 3,
+            hidden: &[],
+            weighty: false,
+            ageing: None,
+        }
     }
 
     fn check(parts: &[PartEntry], newest: i64, expect: Option<(&[u64], bool)>) {
@@ -326,6 +441,86 @@ mod tests {
         check(&[dense.clone(), part(2, 1, 0, 79, 200)], 500, Some((&[1, 2], true)));
     }
 
+    /// Parts of ten rows in the partitions from `first` on, dense.
+    fn tiny(first: u64, count: u64) -> Vec<PartEntry> {
+        let one = |n: u64| part(n + 1, 2, n as i64 * 80, n as i64 * 80 + 79, 10);
+        (first..first + count).map(one).collect()
+    }
+
+    #[test]
+    fn small_old_neighbours_become_one_part() {
+        check(&tiny(0, 3), 10_000, None);
+        check(&tiny(0, 4), 10_000, Some((&[1, 2, 3, 4], true)));
+        // The newest one is open still.
+        check(&tiny(0, 4), 319, None);
+        let between = |middle: PartEntry| [tiny(0, 3), vec![middle], tiny(4, 3)].concat();
+        check(&between(part(9, 2, 240, 319, SMALL_ROWS_MAX)), 10_000, None);
+        check(&between(part(9, 2, 240, 319, 200)), 10_000, None);
+        check(&between(part(9, 2, 240, 319, 20)), 10_000, Some((&[1, 2, 3, 9, 5, 6, 7], true)));
+        check(&between(PartEntry { hot_until: 5, ..part(9, 2, 240, 319, 10) }), 10_000, None);
+        let parts = [tiny(0, 2), tiny(3, 2)].concat();
+        let archived = [part(9, 2, 160, 239, 10)];
+        let there = Situation { newest: 10_000, archived: &archived, ..situation(&parts) };
+        assert_eq!(next(&there), None);
+        assert!(next(&Situation { archived: &[], ..there }).is_some());
+        let apart = [tiny(0, 2), tiny(2_000, 2)].concat();
+        check(&apart, 1_000_000, None);
+    }
+
+    #[test]
+    fn the_smallest_are_merged_first() {
+        let large = |id, n: i64| part(id, 2, n * 80, n * 80 + 79, 5_000);
+        let last = vec![large(91, 5), large(92, 6), large(93, 7)];
+        let parts = [vec![large(90, 0)], tiny(1, 4), last.clone()].concat();
+        check(&parts, 10_000, Some((&[2, 3, 4, 5], true)));
+        let once = [vec![large(90, 0), part(99, 2, 80, 399, 40)], last].concat();
+        check(&once, 10_000, Some((&[90, 99, 91, 92, 93], true)));
+        check(&once[..4], 10_000, None);
+    }
+
+    /// A row a partition for years: the number of parts stays small, and every row is written anew
+    /// a few times only.
+    #[test]
+    fn a_partition_a_day_does_not_become_a_file_a_day() {
+        let options = |retention_ns| TableOptions {
+            partition_ns: 80,
+            retention_ns,
+            ..TableOptions::default()
+        };
+        years_of_few_rows(|_| None);
+        years_of_few_rows(|newest| Ageing::new(&options(Some(80 * 400)), newest));
+    }
+
+    fn years_of_few_rows(ageing: impl Fn(i64) -> Option<Ageing>) {
+        let (mut parts, mut written, days) = (Vec::new(), 0, 3_000u64);
+        for day in 0..days {
+            parts.extend(tiny(day, 1));
+            let newest = (day as i64 + 2) * 80;
+            let ageing = ageing(newest);
+            while let Some(job) = next(&Situation { newest, ageing, ..situation(&parts) }) {
+                let (gone, mut left): (Vec<_>, Vec<_>) =
+                    parts.into_iter().partition(|part| job.inputs.contains(&part.id));
+                let mut histogram = Histogram::default();
+                for part in &gone {
+                    histogram.add(part.times, part.rows, 80);
+                    written += part.rows;
+                }
+                let ranges = histogram.ranges(80, ageing);
+                let divided =
+                    gone.iter().any(|part| ageing.is_some_and(|ageing| ageing.divides(part)));
+                assert!(divided || ranges.len() < gone.len(), "a merge makes no progress");
+                let rows = gone.iter().map(|part| part.rows).sum::<u64>() / ranges.len() as u64;
+                let made = |(at, range): (usize, &TimeRange)| {
+                    part(gone[0].id + at as u64 * 100_000, 2, range.min, range.max, rows)
+                };
+                left.extend(ranges.iter().enumerate().map(made));
+                parts = left;
+            }
+            assert!(parts.len() <= 100, "{} parts on day {day}", parts.len());
+        }
+        assert!(written <= days * 10 * 10, "{written} rows written for {}", days * 10);
+    }
+
     #[test]
     fn a_full_merge_ends() {
         let parts = [part(1, 2, 0, 79, 10), part(2, 0, 40, 120, 10), part(3, 2, 160, 239, 9)];
@@ -348,6 +543,31 @@ mod tests {
         assert_eq!(next(&flushed), Some(Job { inputs: vec![3], dense: false }));
         let none = Situation { hidden: &[], ..flushed };
         assert_eq!(next(&none), None);
+    }
+
+    #[test]
+    fn what_is_not_newer_than_a_bad_part_stays() {
+        let check = |parts: &[PartEntry], bad: &[u64], free_ids: &[u64]| {
+            let (free, held) = free(parts.to_vec(), |part| bad.contains(&part.id));
+            assert_eq!(free.iter().map(|part| part.id).collect::<Vec<_>>(), free_ids);
+            assert_eq!(free.len() + held.len(), parts.len());
+            free
+        };
+        let merged = [part(1, 2, 0, 79, 9), part(2, 1, 10, 20, 9), part(4, 1, 30, 40, 9)];
+        check(&merged, &[], &[1, 2, 4]);
+        check(&merged, &[2], &[4]);
+        // What does not overlap has nothing to do with it, nor have newer flush parts.
+        let others = [part(3, 2, 100, 150, 9), part(5, 0, 0, 200, 9), part(6, 0, 0, 9, 9)];
+        check(&[&merged[..], &others].concat(), &[4], &[2, 3, 5, 6]);
+        // A bad flush part keeps what is before it; once those behind it were merged, it waits among
+        // the merged ones.
+        check(&[&merged[..], &others].concat(), &[5], &[6]);
+        let passed = [part(1, 2, 0, 79, 9), part(2, 0, 10, 20, 9), part(3, 1, 5, 60, 9)];
+        check(&passed, &[2], &[3]);
+        let repaired = check(&passed, &[], &[1, 2, 3]);
+        assert_eq!(repaired[1].level, 1);
+        let situation = Situation { newest: 300, ..situation(&repaired) };
+        assert_eq!(next(&situation).unwrap().inputs, [1, 3, 2]);
     }
 
     #[test]

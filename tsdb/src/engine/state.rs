@@ -11,6 +11,7 @@ use parking_lot::RwLock;
 use crate::deletes::{Hides, Tombstone};
 use crate::error::Result;
 use crate::head::{Head, LastRows};
+use crate::part::BadBlock;
 use crate::rows::RowSnapshot;
 use crate::scan::aggregate::{AggregateRequest, AggregateStream, Aggregates, Aggregation, Shared};
 use crate::scan::{
@@ -19,6 +20,7 @@ use crate::scan::{
 use crate::series::{Bitmap, SeriesIndex};
 use crate::types::{ColumnId, PhysicalType, Rows, TableId, TableSchema, TimeRange};
 
+use super::quarantine::{LeftOut, Quarantined, hides_all, with};
 use super::stats::{PartInfo, TableStats};
 
 /// Rows merged at a time where an aggregation meets overlapping sources.
@@ -66,6 +68,10 @@ pub(crate) struct TableState {
     /// Deletes that hide rows of parts, and all above `flushed`; in the order of positions.
     pub tombstones: Arc<Vec<Arc<Tombstone>>>,
     pub last: Arc<RwLock<LastRows>>,
+    /// A last-row part that could not be read, and whether the version log says so.
+    pub bad_last: Option<(u64, BadBlock, bool)>,
+    /// Last rows may have been left out of last-row parts for want of bad blocks.
+    pub scarred: bool,
     /// Series files: how many series they hold, and their bytes.
     pub series_stored: u32,
     pub series_bytes: u64,
@@ -75,6 +81,8 @@ pub(crate) struct TableState {
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     pub(crate) state: Arc<State>,
+    /// As that of a table.
+    pub(crate) left_out: Option<Arc<LeftOut>>,
 }
 
 impl Snapshot {
@@ -106,7 +114,14 @@ impl Snapshot {
 
     /// The table of this number.
     pub fn table_by_id(&self, id: TableId) -> Option<Table> {
-        self.state.tables.get(&id).map(|state| Table { state: Arc::clone(state) })
+        let left_out = self.left_out.clone();
+        self.state.tables.get(&id).map(|state| Table { state: Arc::clone(state), left_out })
+    }
+
+    /// The snapshot with all tables as [`Table::without_quarantined`] gives them.
+    #[must_use]
+    pub fn without_quarantined(self, left_out: Arc<LeftOut>) -> Snapshot {
+        Snapshot { left_out: Some(left_out), ..self }
     }
 
     /// Management rows. Spaces 0 to 15 belong to the engine, 16 to 255 to query, 256 and above
@@ -120,11 +135,28 @@ impl Snapshot {
 #[derive(Clone, Debug)]
 pub struct Table {
     state: Arc<TableState>,
+    /// Where it is noted which rows are left out since bad blocks keep them; `None` where such a
+    /// block fails the reader.
+    left_out: Option<Arc<LeftOut>>,
 }
 
 impl Table {
     pub(super) fn table_state(&self) -> &TableState {
         &self.state
+    }
+
+    /// The table without the rows that bad blocks in quarantine keep from its readers: all rows of
+    /// the series and times of such a block, wherever they lie, where a column is read that the
+    /// block is needed for. A block that turns out bad only now still fails the reader, who may
+    /// have been given rows of it before. The blocks are noted in `left_out` when a reader begins.
+    #[must_use]
+    pub fn without_quarantined(self, left_out: Arc<LeftOut>) -> Table {
+        Table { left_out: Some(left_out), ..self }
+    }
+
+    /// The bad blocks of the table.
+    pub fn quarantined(&self) -> Vec<Quarantined> {
+        self.state.quarantined()
     }
 
     /// Columns and settings.
@@ -148,7 +180,7 @@ impl Table {
     /// [`crate::Error::NotFound`] for a column that the table does not have, and what reading
     /// part indexes gives.
     pub fn scan(&self, request: ScanRequest) -> Result<Scan> {
-        self.state.scan(request)
+        self.state.scan(request, self.left_out.as_deref())
     }
 
     /// Plans an aggregation; nothing but indexes is read yet.
@@ -156,7 +188,7 @@ impl Table {
     /// # Errors
     /// As [`Table::scan`].
     pub fn aggregate(&self, request: AggregateRequest) -> Result<Aggregation> {
-        self.state.aggregate(request)
+        self.state.aggregate(request, self.left_out.as_deref())
     }
 
     /// What [`Table::aggregate`] would give over no rows.
@@ -177,7 +209,7 @@ impl Table {
     /// # Errors
     /// [`crate::Error::NotFound`] for a column that the table does not have.
     pub fn last_rows(&self, series: &Bitmap, columns: &[ColumnId]) -> Result<Rows> {
-        self.state.last_rows(series, columns)
+        self.state.last_rows(series, columns, self.left_out.as_deref())
     }
 
     /// Whether a delete may hide rows of these series and times in a part whose commits end at
@@ -199,7 +231,9 @@ impl Table {
 
     /// Rows and bytes.
     pub fn stats(&self) -> TableStats {
-        self.state.stats()
+        let stats = self.state.stats();
+        let bad = self.left_out.is_some() && self.state.parts.iter().any(|part| part.is_bad());
+        TableStats { exact: stats.exact && !bad, hidden: stats.hidden || bad, ..stats }
     }
 
     /// The parts in the order of positions.
@@ -277,11 +311,15 @@ impl TableState {
             .collect()
     }
 
-    pub(super) fn scan(&self, request: ScanRequest) -> Result<Scan> {
+    pub(super) fn scan(&self, request: ScanRequest, left_out: Option<&LeftOut>) -> Result<Scan> {
         let mut columns = self.physical(&request.columns)?;
         let filters = self.placed(&mut columns, request.filters)?;
         let stats = Arc::new(ScanStats::default());
-        let sources = self.sources(request.series.as_ref(), request.times, &stats);
+        let bounded = request.bounds.iter().map(|bound| bound.column);
+        let ids: Vec<ColumnId> = columns.iter().map(|(id, _)| *id).chain(bounded).collect();
+        let (wanted, times) = (request.series.as_ref(), request.times);
+        let bad = left_out.and_then(|to| self.hides_of_bad(&ids, wanted, times, to));
+        let sources = self.sources(request.series.as_ref(), request.times, bad, &stats);
         let set = self.bounded(request.series);
         let mut streams = Vec::new();
         for series in self.split(set.as_deref(), request.streams) {
@@ -301,7 +339,11 @@ impl TableState {
         Ok(Scan { streams, stats })
     }
 
-    fn aggregate(&self, request: AggregateRequest) -> Result<Aggregation> {
+    fn aggregate(
+        &self,
+        request: AggregateRequest,
+        left_out: Option<&LeftOut>,
+    ) -> Result<Aggregation> {
         let wanted: Vec<ColumnId> = request.columns.iter().map(|c| c.column).collect();
         let mut columns = self.physical(&wanted)?;
         let filters = self.placed(&mut columns, request.filters)?;
@@ -311,7 +353,10 @@ impl TableState {
             Some(column) => Some(self.place(&mut columns, column)?),
         };
         let stats = Arc::new(ScanStats::default());
-        let sources = self.sources(request.series.as_ref(), request.times, &stats);
+        let ids: Vec<ColumnId> = columns.iter().map(|(id, _)| *id).collect();
+        let (wanted, times) = (request.series.as_ref(), request.times);
+        let bad = left_out.and_then(|to| self.hides_of_bad(&ids, wanted, times, to));
+        let sources = self.sources(request.series.as_ref(), request.times, bad, &stats);
         let set = self.bounded(request.series);
         let shared = Arc::new(Shared {
             buckets: request.buckets,
@@ -372,11 +417,12 @@ impl TableState {
         })
     }
 
-    /// The sources that can have rows wanted, counted in `stats`.
+    /// The sources that can have rows wanted, counted in `stats`; `bad` is hidden of all of them.
     pub(super) fn sources(
         &self,
         series: Option<&Bitmap>,
         times: TimeRange,
+        bad: Option<Arc<Tombstone>>,
         stats: &ScanStats,
     ) -> Vec<Source> {
         let length = self.schema.options.partition_ns;
@@ -385,7 +431,13 @@ impl TableState {
         for part in self.parts.iter() {
             ScanStats::add(&stats.parts, 1);
             seen.add(part.entry.times, length);
-            let hides = self.hides(part);
+            let hides = match &bad {
+                None => self.hides(part),
+                Some(bad) => {
+                    let (all, applied) = (with(&self.tombstones, bad), part.entry.deletes_applied);
+                    Hides::of(&all, applied, part.series(), part.entry.times)
+                }
+            };
             let all = |hides: &Arc<Hides>| hides.covers(&part.series(), part.entry.times);
             let left = !hides.as_ref().is_some_and(all);
             if left && part.meets(series, times) {
@@ -400,7 +452,9 @@ impl TableState {
         ScanStats::add(&stats.partitions, seen.count());
         let pruned = seen.count().saturating_sub(kept.count());
         ScanStats::add(&stats.partitions_pruned, pruned);
-        sources.extend(self.head.runs().map(|run| Source::Run(Arc::clone(run))));
+        let hides = bad.as_ref().and_then(hides_all);
+        let runs = self.head.runs();
+        sources.extend(runs.map(|run| Source::Run(Arc::clone(run), hides.clone())));
         sources
     }
 

@@ -15,6 +15,10 @@ pub struct DbStats {
     pub log_bytes: u64,
     /// Segments of the log.
     pub log_segments: u64,
+    /// Bytes free on the disk of the data folder.
+    pub disk_free_bytes: u64,
+    /// Bytes of it that are kept for what makes room.
+    pub disk_reserve_bytes: u64,
     /// Bytes of the row store.
     pub row_store_bytes: u64,
     /// Bytes of all heads, in memory.
@@ -61,6 +65,14 @@ pub struct DbStats {
     pub archive_cache_bytes: u64,
     /// Objects that no part needs any more and that are not deleted yet.
     pub archive_dead_objects: u64,
+    /// Bad blocks in quarantine.
+    pub quarantined_blocks: u64,
+    /// Bytes that the scrub has read since the start.
+    pub scrub_bytes: u64,
+    /// Files that it has read to their end since the start.
+    pub scrub_files: u64,
+    /// Bad blocks and files that it has found since the start.
+    pub scrub_found: u64,
     /// Decoded part indexes held, bytes.
     pub cache_bytes: u64,
     /// What is held in memory under which limit.

@@ -6,14 +6,18 @@ mod crash;
 mod damage;
 mod deletes;
 mod faults;
+mod formats;
+mod full;
 mod golden;
 pub(crate) mod hook;
 mod life;
 mod memory;
 pub(crate) mod model;
+mod quarantine;
 mod races;
 pub(crate) mod random;
 mod sealed;
+mod simulation;
 mod twin;
 pub(crate) mod workload;
 

@@ -1,4 +1,5 @@
-//! Verify: reads every byte that has a checksum, and changes nothing.
+//! Verify: reads every byte that has a checksum, and changes nothing. Objects of archived parts are
+//! read only where that is asked for.
 
 use crate::error::{Error, Result};
 use crate::io::Storage;
@@ -65,6 +66,36 @@ pub fn verify(
     if identity.encrypted {
         let rows = verify_rows(&**storage);
         note(files::ROW_STORE, len(&**storage, files::ROW_STORE), rows);
+    }
+    Ok(findings)
+}
+
+/// Reads the objects that archived parts lie in, out of their stores. `progress` is called with
+/// each finding as it is made and the bytes of all objects. One that cannot be reached is a
+/// finding, too.
+///
+/// # Errors
+/// As [`verify`], and [`Error::Corrupt`] for a damaged version log.
+pub fn verify_archive(
+    storage: &std::sync::Arc<dyn Storage>,
+    options: &super::Options,
+    mut progress: impl FnMut(&Finding, u64),
+) -> Result<Vec<Finding>> {
+    let Some(identity) = Identity::read(&**storage)? else {
+        return Err(Error::NotFound("the folder holds no database".into()));
+    };
+    crate::crypto::check(&**storage, Some(identity.encrypted))?;
+    let places = super::place::Places::new(std::sync::Arc::clone(storage), options);
+    let version = newest_version(storage).1?;
+    let bytes_all = version.objects().map(|object| object.bytes).sum();
+    let mut findings = Vec::new();
+    for entry in version.tables.values().flat_map(|named| named.parts.values()) {
+        let Some(object) = &entry.object else { continue };
+        let read = places.archived_alone(entry).and_then(|part| part.verify());
+        let damage = read.err().map(|error| error.to_string());
+        let finding = Finding { path: object.to_string(), bytes: object.bytes, damage };
+        progress(&finding, bytes_all);
+        findings.push(finding);
     }
     Ok(findings)
 }

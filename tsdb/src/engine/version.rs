@@ -4,22 +4,25 @@
 //! Invariants: an edit is durable before its effect is published; files that an edit names are
 //! durable before the edit; files that no version names are removed at open.
 
+mod edits;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::checksum;
 use crate::deletes::Tombstone;
 use crate::error::{Error, Result};
 use crate::io::{File, Storage};
+use crate::part::BadBlock;
 use crate::types::{TableId, TimeRange};
 
-use super::bytes::{Reader, option_i64, put_bytes, put_option_i64};
-use super::delete;
+use super::bytes::put_bytes;
 use super::files;
 
 /// The last byte is the version of the format.
 const MAGIC: &[u8; 7] = b"MRVERS\x00";
 /// The version that is written; readers take it and those before.
-const FORMAT: u8 = 3;
+pub(crate) const FORMAT: u8 = 4;
 /// Tests see many snapshots.
 const EDITS_BYTES_MAX: u64 = if cfg!(test) { 1 << 10 } else { 4 << 20 };
 const EDIT_BYTES_MAX: usize = 256 << 20;
@@ -84,6 +87,11 @@ pub struct TableFiles {
     pub tombstones: BTreeMap<u64, Arc<Tombstone>>,
     /// Rows before this time are refused, as of `flushed` (retention).
     pub cut: Option<i64>,
+    /// Blocks that could not be read, by number of the part or last-row part.
+    pub bad: BTreeMap<u64, Vec<BadBlock>>,
+    /// Last rows may have been left out for want of bad blocks: a series without one has to be
+    /// looked up.
+    pub scarred: bool,
 }
 
 /// One step of the edit log. All lists of an edit take effect together.
@@ -112,6 +120,12 @@ pub struct Edit {
     pub dead: Vec<(ObjectRef, i64)>,
     /// Dead objects that were deleted.
     pub collected: Vec<ObjectRef>,
+    /// Blocks of parts and last-row parts that could not be read: `(table, part, block)`.
+    pub bad: Vec<(TableId, u64, BadBlock)>,
+    /// Parts and last-row parts that are sound again: `(table, part)`.
+    pub sound: Vec<(TableId, u64)>,
+    /// Tables whose last rows may lack some.
+    pub scarred: Vec<TableId>,
     /// When the edit was made, ns since 1970; the death of the objects of parts that go.
     pub time: i64,
     /// Part numbers below this one were used; 0 says nothing.
@@ -141,13 +155,15 @@ impl Version {
         self.log_first = self.log_first.max(edit.log_first);
         let mut dying: Vec<ObjectRef> = Vec::new();
         for (table, id) in &edit.remove {
-            if let Some(part) = self.tables.get_mut(table).and_then(|t| t.parts.remove(id)) {
+            let Some(files) = self.tables.get_mut(table) else { continue };
+            files.bad.remove(id);
+            if let Some(part) = files.parts.remove(id) {
                 gone.push(part.file());
                 dying.extend(part.object);
             }
         }
         for part in &edit.add {
-            self.next_part = self.next_part.max(part.id + 1);
+            self.next_part = self.next_part.max(part.id.saturating_add(1));
             self.tables.entry(part.table).or_default().parts.insert(part.id, part.clone());
         }
         for (table, position) in &edit.flushed {
@@ -157,9 +173,12 @@ impl Version {
             self.tables.entry(*table).or_default().series.push((*from, *to, *bytes));
         }
         for (table, id) in &edit.last {
-            self.next_part = self.next_part.max(id + 1);
-            let old = self.tables.entry(*table).or_default().last.replace(*id);
-            gone.extend(old.map(|old| files::last(*table, old)));
+            self.next_part = self.next_part.max(id.saturating_add(1));
+            let files = self.tables.entry(*table).or_default();
+            if let Some(old) = files.last.replace(*id) {
+                files.bad.remove(&old);
+                gone.push(files::last(*table, old));
+            }
         }
         for (table, tombstone) in &edit.hide {
             let tombstones = &mut self.tables.entry(*table).or_default().tombstones;
@@ -171,6 +190,7 @@ impl Version {
         for (table, cut) in &edit.cuts {
             self.tables.entry(*table).or_default().cut = *cut;
         }
+        self.quarantine(edit);
         for table in &edit.drop {
             if let Some(files) = self.tables.remove(table) {
                 gone.extend(names(*table, &files));
@@ -183,6 +203,30 @@ impl Version {
             self.dead.remove(object);
         }
         gone
+    }
+
+    /// Takes in what an edit says of bad blocks. What has gone meanwhile is passed over.
+    fn quarantine(&mut self, edit: &Edit) {
+        for (table, id) in &edit.sound {
+            if let Some(files) = self.tables.get_mut(table) {
+                files.bad.remove(id);
+            }
+        }
+        for (table, id, block) in &edit.bad {
+            let Some(files) = self.tables.get_mut(table) else { continue };
+            if !files.parts.contains_key(id) && files.last != Some(*id) {
+                continue;
+            }
+            let blocks = files.bad.entry(*id).or_default();
+            if !blocks.iter().any(|known| known.same_place(block)) {
+                blocks.push(block.clone());
+            }
+        }
+        for table in &edit.scarred {
+            if let Some(files) = self.tables.get_mut(table) {
+                files.scarred = true;
+            }
+        }
     }
 
     /// The objects that parts lie in.
@@ -198,9 +242,19 @@ impl Version {
 
     /// A version log of this version alone.
     pub(crate) fn snapshot_bytes(&self) -> Vec<u8> {
+        self.snapshot_of(FORMAT)
+    }
+
+    /// The same in an older format, as far as that can say it.
+    #[cfg(test)]
+    pub(crate) fn snapshot_of_format(&self, format: u8) -> Vec<u8> {
+        self.snapshot_of(format)
+    }
+
+    fn snapshot_of(&self, format: u8) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
-        bytes.push(FORMAT);
-        bytes.extend_from_slice(&frame(&self.as_edit().encode()));
+        bytes.push(format);
+        bytes.extend_from_slice(&frame(&self.as_edit().encode_as(format)));
         bytes
     }
 
@@ -237,6 +291,10 @@ impl Version {
             edit.last.extend(files.last.map(|id| (*table, id)));
             edit.hide.extend(files.tombstones.values().map(|t| (*table, Arc::clone(t))));
             edit.cuts.extend(files.cut.map(|cut| (*table, Some(cut))));
+            for (id, blocks) in &files.bad {
+                edit.bad.extend(blocks.iter().map(|block| (*table, *id, block.clone())));
+            }
+            edit.scarred.extend(files.scarred.then_some(*table));
         }
         edit.dead.extend(self.dead.iter().map(|(object, since)| (object.clone(), *since)));
         edit
@@ -263,172 +321,6 @@ impl PartEntry {
     pub fn span(&self) -> TimeRange {
         self.partition.unwrap_or(self.times)
     }
-}
-
-impl Edit {
-    /// Encodes the edit in the newest format.
-    pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        put_list(&mut out, &self.add, put_part);
-        put_list(&mut out, &self.remove, |out, (table, id)| {
-            out.extend_from_slice(&table.to_le_bytes());
-            out.extend_from_slice(&id.to_le_bytes());
-        });
-        put_list(&mut out, &self.flushed, |out, (table, position)| {
-            out.extend_from_slice(&table.to_le_bytes());
-            out.extend_from_slice(&position.to_le_bytes());
-        });
-        put_list(&mut out, &self.series, |out, (table, from, to, bytes)| {
-            out.extend_from_slice(&table.to_le_bytes());
-            out.extend_from_slice(&from.to_le_bytes());
-            out.extend_from_slice(&to.to_le_bytes());
-            out.extend_from_slice(&bytes.to_le_bytes());
-        });
-        put_list(&mut out, &self.last, |out, (table, id)| {
-            out.extend_from_slice(&table.to_le_bytes());
-            out.extend_from_slice(&id.to_le_bytes());
-        });
-        put_list(&mut out, &self.drop, |out, table| out.extend_from_slice(&table.to_le_bytes()));
-        put_list(&mut out, &self.hide, |out, (table, tombstone)| {
-            out.extend_from_slice(&table.to_le_bytes());
-            out.extend_from_slice(&tombstone.position.to_le_bytes());
-            delete::put_selections(out, &tombstone.selections);
-        });
-        put_list(&mut out, &self.clear, |out, (table, position)| {
-            out.extend_from_slice(&table.to_le_bytes());
-            out.extend_from_slice(&position.to_le_bytes());
-        });
-        put_list(&mut out, &self.cuts, |out, (table, cut)| {
-            out.extend_from_slice(&table.to_le_bytes());
-            put_option_i64(out, *cut);
-        });
-        put_list(&mut out, &self.dead, |out, (object, since)| {
-            put_object(out, object);
-            out.extend_from_slice(&since.to_le_bytes());
-        });
-        put_list(&mut out, &self.collected, put_object);
-        out.extend_from_slice(&self.time.to_le_bytes());
-        out.extend_from_slice(&self.next_part.to_le_bytes());
-        out.extend_from_slice(&self.log_first.to_le_bytes());
-        out
-    }
-
-    /// Decodes what [`Edit::encode`] wrote, or did in an older `format`.
-    ///
-    /// # Errors
-    /// [`Error::Corrupt`] for anything else.
-    pub fn decode(bytes: &[u8], format: u8) -> Result<Edit> {
-        let mut reader = Reader::new(bytes, "version edit");
-        let deletes = format >= 2;
-        let life = format >= 3;
-        let edit = Edit {
-            add: list(&mut reader, 78, |r| part(r, format))?,
-            remove: list(&mut reader, 12, |r| Ok((r.u32()?, r.u64()?)))?,
-            flushed: list(&mut reader, 12, |r| Ok((r.u32()?, r.u64()?)))?,
-            series: list(&mut reader, 20, |r| Ok((r.u32()?, r.u32()?, r.u32()?, r.u64()?)))?,
-            last: list(&mut reader, 12, |r| Ok((r.u32()?, r.u64()?)))?,
-            drop: list(&mut reader, 4, |r| r.u32())?,
-            hide: if deletes { list(&mut reader, 16, tombstone)? } else { Vec::new() },
-            clear: match deletes {
-                true => list(&mut reader, 12, |r| Ok((r.u32()?, r.u64()?)))?,
-                false => Vec::new(),
-            },
-            cuts: match life {
-                true => list(&mut reader, 13, |r| Ok((r.u32()?, option_i64(r)?)))?,
-                false => Vec::new(),
-            },
-            dead: match life {
-                true => list(&mut reader, 24, |r| Ok((object(r)?, r.i64()?)))?,
-                false => Vec::new(),
-            },
-            collected: if life { list(&mut reader, 16, object)? } else { Vec::new() },
-            time: if life { reader.i64()? } else { 0 },
-            next_part: reader.u64()?,
-            log_first: reader.u64()?,
-        };
-        reader.end()?;
-        Ok(edit)
-    }
-}
-
-fn put_list<T>(out: &mut Vec<u8>, list: &[T], put: impl Fn(&mut Vec<u8>, &T)) {
-    out.extend_from_slice(&(list.len() as u32).to_le_bytes());
-    list.iter().for_each(|item| put(out, item));
-}
-
-fn list<T>(
-    reader: &mut Reader<'_>,
-    each: usize,
-    read: impl Fn(&mut Reader<'_>) -> Result<T>,
-) -> Result<Vec<T>> {
-    let count = reader.count(each)?;
-    (0..count).map(|_| read(reader)).collect()
-}
-
-fn put_part(out: &mut Vec<u8>, part: &PartEntry) {
-    out.extend_from_slice(&part.id.to_le_bytes());
-    out.extend_from_slice(&part.table.to_le_bytes());
-    out.push(part.level);
-    out.extend_from_slice(&part.positions.0.to_le_bytes());
-    out.extend_from_slice(&part.positions.1.to_le_bytes());
-    out.push(u8::from(part.partition.is_some()));
-    let partition = part.partition.unwrap_or(TimeRange::ALL);
-    for number in [partition.min, partition.max, part.times.min, part.times.max] {
-        out.extend_from_slice(&number.to_le_bytes());
-    }
-    out.extend_from_slice(&part.rows.to_le_bytes());
-    out.extend_from_slice(&part.bytes.to_le_bytes());
-    out.extend_from_slice(&part.deletes_applied.to_le_bytes());
-    out.push(u8::from(part.object.is_some()));
-    part.object.iter().for_each(|object| put_object(out, object));
-    out.extend_from_slice(&part.hot_until.to_le_bytes());
-}
-
-fn put_object(out: &mut Vec<u8>, object: &ObjectRef) {
-    put_bytes(out, object.store.as_bytes());
-    put_bytes(out, object.name.as_bytes());
-    out.extend_from_slice(&object.bytes.to_le_bytes());
-}
-
-fn object(reader: &mut Reader<'_>) -> Result<ObjectRef> {
-    Ok(ObjectRef { store: reader.text()?, name: reader.text()?, bytes: reader.u64()? })
-}
-
-fn tombstone(reader: &mut Reader<'_>) -> Result<(TableId, Arc<Tombstone>)> {
-    let (table, position) = (reader.u32()?, reader.u64()?);
-    Ok((table, Arc::new(Tombstone::new(position, delete::selections(reader)?))))
-}
-
-fn part(reader: &mut Reader<'_>, format: u8) -> Result<PartEntry> {
-    let id = reader.u64()?;
-    let table = reader.u32()?;
-    let level = reader.u8()?;
-    let positions = (reader.u64()?, reader.u64()?);
-    let confined = reader.u8()? != 0;
-    let span = TimeRange::new(reader.i64()?, reader.i64()?);
-    let times = TimeRange::new(reader.i64()?, reader.i64()?);
-    let (rows, bytes) = (reader.u64()?, reader.u64()?);
-    let partition = confined.then_some(span);
-    let deletes_applied = if format >= 2 { reader.u64()? } else { positions.1 };
-    let object = match if format >= 3 { reader.u8()? } else { 0 } {
-        0 => None,
-        1 => Some(object(reader)?),
-        flag => return Err(reader.error(format_args!("{flag} says neither file nor object"))),
-    };
-    let hot_until = if format >= 3 { reader.i64()? } else { 0 };
-    Ok(PartEntry {
-        id,
-        table,
-        level,
-        positions,
-        partition,
-        rows,
-        times,
-        bytes,
-        deletes_applied,
-        object,
-        hot_until,
-    })
 }
 
 /// The open edit log.
@@ -502,8 +394,9 @@ impl VersionLog {
     /// may be removed once no reader holds them.
     ///
     /// # Errors
-    /// [`Error::Io`] or [`Error::Full`]; whether the edit is on disk is then unknown, and every
-    /// later one is refused with [`Error::ReadOnly`].
+    /// [`Error::Full`] without room: the edit is not on disk and can be tried again.
+    /// [`Error::Io`]; whether the edit is on disk is then unknown, and every later one is refused
+    /// with [`Error::ReadOnly`].
     pub fn append(&mut self, edit: &Edit) -> Result<Vec<String>> {
         if self.failed {
             return Err(Error::ReadOnly("the version log has failed before".into()));
@@ -518,25 +411,51 @@ impl VersionLog {
             true => self.write(&Edit { time: super::life::now(), ..edit.clone() }),
             false => self.write(edit),
         };
-        self.failed = done.is_err();
+        self.failed = matches!(&done, Err(error) if !matches!(error, Error::Full(_)));
         done
     }
 
     fn write(&mut self, edit: &Edit) -> Result<Vec<String>> {
         let bytes = frame(&edit.encode());
-        let io = |e: std::io::Error| Error::io("writing the version log", &e);
-        self.file.write_at(self.end, &bytes).map_err(io)?;
-        self.file.sync_data().map_err(io)?;
+        let written = self.file.write_at(self.end, &bytes).and_then(|()| self.file.sync_data());
+        match written.map_err(|e| Error::io("writing the version log", &e)) {
+            Err(full @ Error::Full(_)) => return Err(self.take_back(full)),
+            written => written?,
+        }
         self.end += bytes.len() as u64;
         let gone = self.version.apply(edit);
         if self.end > self.end_max {
-            let (file, end) = write_snapshot(&*self.storage, self.number + 1, &self.version)?;
-            let old = files::version(self.number);
-            (self.file, self.end, self.number) = (file, end, self.number + 1);
-            self.end_max = end_max(end);
-            self.storage.remove(&old).map_err(io)?;
+            match self.snapshot() {
+                // The edits stand where they are; the snapshot has time.
+                Err(Error::Full(_)) => self.end_max = self.end + EDITS_BYTES_MAX / 4,
+                done => done?,
+            }
         }
         Ok(gone)
+    }
+
+    /// Cuts off what there was no room for, durably: no later start may find it. Gives what to
+    /// answer.
+    fn take_back(&self, full: Error) -> Error {
+        match self.file.set_len(self.end).and_then(|()| self.file.sync_data()) {
+            Ok(()) => full,
+            Err(error) => {
+                Error::Io(format!("{full}, and the edit could not be taken back: {error}"))
+            }
+        }
+    }
+
+    /// Goes over to a new file that begins with the version as it is.
+    ///
+    /// # Errors
+    /// [`Error::Full`] without room, when nothing has changed; [`Error::Io`].
+    fn snapshot(&mut self) -> Result<()> {
+        let (file, end) = write_snapshot(&*self.storage, self.number + 1, &self.version)?;
+        let old = files::version(self.number);
+        (self.file, self.end, self.number) = (file, end, self.number + 1);
+        self.end_max = end_max(end);
+        let removed = self.storage.remove(&old);
+        removed.map_err(|e| Error::io("removing the old version log", &e).lasting())
     }
 }
 
@@ -560,11 +479,18 @@ fn write_snapshot(
     let io = |e: std::io::Error| Error::io("writing a version snapshot", &e);
     let name = files::version(number);
     let unfinished = format!("{name}{}", files::UNFINISHED);
-    let file = storage.create(&unfinished).map_err(io)?;
     let bytes = version.snapshot_bytes();
-    file.write_at(0, &bytes).map_err(io)?;
-    file.sync_data().map_err(io)?;
-    drop(file);
+    let written = storage.create(&unfinished).and_then(|file| {
+        file.write_at(0, &bytes)?;
+        file.sync_data()
+    });
+    if let Err(error) = written {
+        // It names nothing yet, and must not stand in the way of the next one.
+        let _ = storage.remove(&unfinished);
+        return Err(io(error));
+    }
+    // From here on the newest file may be this one: it is, or nobody knows.
+    let io = |e: std::io::Error| io(e).lasting();
     storage.rename(&unfinished, &name).map_err(io)?;
     storage.sync_dir(files::VERSIONS).map_err(io)?;
     let file = storage.open(&name).map_err(io)?;
@@ -617,7 +543,7 @@ fn read_frame(body: &[u8], at: usize) -> Option<(&[u8], usize)> {
         return None;
     }
     let framed = body.get(at..at + 4 + len)?;
-    let sum = body.get(at + 4 + len..at + 8 + len)?;
-    let holds = crc32fast::hash(framed) == u32::from_le_bytes(sum.try_into().ok()?);
-    holds.then_some((&framed[4..], at + 8 + len))
+    let stored = body.get(at + 4 + len..at + 8 + len)?;
+    let stored = u32::from_le_bytes(stored.try_into().ok()?);
+    checksum::fits(crc32fast::hash(framed), stored).then_some((&framed[4..], at + 8 + len))
 }

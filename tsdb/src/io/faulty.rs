@@ -41,6 +41,9 @@ pub enum FaultPlan {
     FailOnce { at: u64, error: FaultKind },
     /// Operation `at` and every later one fail without effect; reads go on.
     FailFrom { at: u64, error: FaultKind },
+    /// Operations from `at` on, before `until`, fail without effect; with no space as the error
+    /// only those that need some. A disk that is full until somebody makes room.
+    FailBetween { at: u64, until: u64, error: FaultKind },
     /// The power goes while operation `n` runs: it is handed to the storage below, except a sync,
     /// but reported as failed; from then on every operation and read fails. The storage below can
     /// then be crashed by seed.
@@ -59,7 +62,11 @@ struct Control {
     operations: u64,
     reads: u64,
     struck: bool,
+    slow: bool,
 }
+
+/// A slow device takes so long for one operation of eight, and lets others go first at the rest.
+const SLOW: std::time::Duration = std::time::Duration::from_micros(300);
 
 /// What to do with one operation.
 enum Verdict {
@@ -91,6 +98,11 @@ impl FaultyStorage {
         control.struck = false;
     }
 
+    /// From now on operations are slow or not: threads get in each other's way.
+    pub fn set_slow(&self, slow: bool) {
+        self.control.lock().slow = slow;
+    }
+
     /// Operations that changed something, so far: the number the next one gets.
     #[must_use]
     pub fn operations(&self) -> u64 {
@@ -114,13 +126,34 @@ fn power_cut() -> io::Error {
     io::Error::other("the power is gone (planned fault)")
 }
 
+/// The verdict on the next operation, after the wait of a slow device. It is taken apart from the
+/// run, so that the lock is not held over real I/O.
+fn next(control: &Mutex<Control>, needs_room: bool) -> Verdict {
+    let (verdict, slow, number) = {
+        let mut control = control.lock();
+        (control.operation(needs_room), control.slow, control.operations)
+    };
+    match slow {
+        true if number.is_multiple_of(8) => std::thread::sleep(SLOW),
+        true => std::thread::yield_now(),
+        false => {}
+    }
+    verdict
+}
+
 impl Control {
-    fn operation(&mut self) -> Verdict {
+    /// The verdict on an operation; `needs_room` if it asks the device for bytes.
+    fn operation(&mut self, needs_room: bool) -> Verdict {
         let number = self.operations;
         self.operations += 1;
         let verdict = match self.plan {
             FaultPlan::FailOnce { at, error } if number == at => Verdict::Fail(error.error()),
             FaultPlan::FailFrom { at, error } if number >= at => Verdict::Fail(error.error()),
+            FaultPlan::FailBetween { at, until, error }
+                if (at..until).contains(&number) && (needs_room || error == FaultKind::Io) =>
+            {
+                Verdict::Fail(error.error())
+            }
             FaultPlan::CrashAt(at) if number == at => Verdict::RunThenFail(power_cut()),
             FaultPlan::CrashAt(at) if number > at => Verdict::Fail(power_cut()),
             FaultPlan::ShortWrite { at, error } if number == at => Verdict::Half(error.error()),
@@ -157,9 +190,12 @@ impl Control {
 }
 
 /// Runs a change of names or lengths under the plan; a half of one is all of it.
-fn change<T>(control: &Mutex<Control>, run: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    // The verdict is taken apart from the run, so that the lock is not held over real I/O.
-    let verdict = control.lock().operation();
+fn change<T>(
+    control: &Mutex<Control>,
+    needs_room: bool,
+    run: impl FnOnce() -> io::Result<T>,
+) -> io::Result<T> {
+    let verdict = next(control, needs_room);
     match verdict {
         Verdict::Run => run(),
         Verdict::RunThenFail(error) => run().and(Err(error)),
@@ -168,8 +204,12 @@ fn change<T>(control: &Mutex<Control>, run: impl FnOnce() -> io::Result<T>) -> i
 }
 
 /// Runs a sync under the plan: one that fails has made nothing durable.
-fn sync(control: &Mutex<Control>, run: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-    let verdict = control.lock().operation();
+fn sync(
+    control: &Mutex<Control>,
+    needs_room: bool,
+    run: impl FnOnce() -> io::Result<()>,
+) -> io::Result<()> {
+    let verdict = next(control, needs_room);
     match verdict {
         Verdict::Run => run(),
         Verdict::RunThenFail(error) | Verdict::Half(error) | Verdict::Fail(error) => Err(error),
@@ -184,7 +224,7 @@ impl FaultyStorage {
 
 impl Storage for FaultyStorage {
     fn create(&self, path: &str) -> io::Result<Arc<dyn File>> {
-        change(&self.control, || self.inner.create(path)).map(|file| self.wrap(file))
+        change(&self.control, true, || self.inner.create(path)).map(|file| self.wrap(file))
     }
 
     fn open(&self, path: &str) -> io::Result<Arc<dyn File>> {
@@ -193,11 +233,11 @@ impl Storage for FaultyStorage {
     }
 
     fn remove(&self, path: &str) -> io::Result<()> {
-        change(&self.control, || self.inner.remove(path))
+        change(&self.control, false, || self.inner.remove(path))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        change(&self.control, || self.inner.rename(from, to))
+        change(&self.control, false, || self.inner.rename(from, to))
     }
 
     fn list(&self, folder: &str) -> io::Result<Vec<String>> {
@@ -206,11 +246,11 @@ impl Storage for FaultyStorage {
     }
 
     fn create_dir(&self, folder: &str) -> io::Result<()> {
-        change(&self.control, || self.inner.create_dir(folder))
+        change(&self.control, true, || self.inner.create_dir(folder))
     }
 
     fn sync_dir(&self, folder: &str) -> io::Result<()> {
-        sync(&self.control, || self.inner.sync_dir(folder))
+        sync(&self.control, false, || self.inner.sync_dir(folder))
     }
 
     fn exists(&self, path: &str) -> io::Result<bool> {
@@ -258,7 +298,7 @@ impl File for FaultyFile {
     }
 
     fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let verdict = self.control.lock().operation();
+        let verdict = next(&self.control, true);
         match verdict {
             Verdict::Run => self.inner.write_at(offset, data),
             Verdict::RunThenFail(error) => self.inner.write_at(offset, data).and(Err(error)),
@@ -271,7 +311,7 @@ impl File for FaultyFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        sync(&self.control, || self.inner.sync_data())
+        sync(&self.control, false, || self.inner.sync_data())
     }
 
     fn len(&self) -> io::Result<u64> {
@@ -280,6 +320,7 @@ impl File for FaultyFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        change(&self.control, || self.inner.set_len(len))
+        let grows = len > self.inner.len()?;
+        change(&self.control, grows, || self.inner.set_len(len))
     }
 }

@@ -23,17 +23,31 @@ const SECTOR_BYTES: u64 = 512;
 /// Keeps a wild offset from asking for the machine's whole memory.
 const FILE_BYTES_MAX: u64 = 1 << 36;
 
-/// Storage in memory with crash images. Clones share the same files.
+/// Storage in memory with crash images, and with an end if it is given one
+/// ([`MemoryStorage::set_capacity`]). Clones share the same files.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStorage {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     names: RwLock<Names>,
     locked: AtomicBool,
     next_id: AtomicU64,
+    /// Bytes that all files together may have.
+    capacity: AtomicU64,
+}
+
+impl Default for Shared {
+    fn default() -> Shared {
+        Shared {
+            names: RwLock::default(),
+            locked: AtomicBool::default(),
+            next_id: AtomicU64::default(),
+            capacity: AtomicU64::new(FILE_BYTES_MAX),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -79,6 +93,8 @@ impl NameChange {
 #[derive(Debug)]
 struct Node {
     id: u64,
+    /// Bytes of the sectors that were written, to be read without the lock.
+    bytes: AtomicU64,
     content: Mutex<Content>,
 }
 
@@ -87,6 +103,39 @@ struct Content {
     live: Vec<u8>,
     durable: Vec<u8>,
     pending: Vec<Change>,
+    /// Which sectors of the live bytes were written: others are holes, which take no room.
+    sectors: Vec<bool>,
+}
+
+impl Content {
+    fn durable(bytes: Vec<u8>) -> Content {
+        let sectors = vec![true; bytes.len().div_ceil(SECTOR_BYTES as usize)];
+        Content { live: bytes.clone(), durable: bytes, pending: Vec::new(), sectors }
+    }
+
+    fn used(&self) -> u64 {
+        self.sectors.iter().filter(|written| **written).count() as u64 * SECTOR_BYTES
+    }
+
+    /// How much of a write finds room, bytes, if so many are free; its sectors are taken.
+    fn take_sectors(&mut self, offset: u64, len: u64, mut free: u64) -> u64 {
+        let mut at = offset;
+        while at < offset + len {
+            let number = (at / SECTOR_BYTES) as usize;
+            if self.sectors.len() <= number {
+                self.sectors.resize(number + 1, false);
+            }
+            if !self.sectors[number] {
+                if free < SECTOR_BYTES {
+                    return at - offset;
+                }
+                free -= SECTOR_BYTES;
+                self.sectors[number] = true;
+            }
+            at = (number as u64 + 1) * SECTOR_BYTES;
+        }
+        len
+    }
 }
 
 #[derive(Debug)]
@@ -156,11 +205,44 @@ impl MemoryStorage {
         Ok(())
     }
 
+    /// Ends the storage at so many bytes, as [`MemoryStorage::used_bytes`] counts: what needs more fails with
+    /// "no space left", a write after as much of it as fits. `None` is no end. Files that are
+    /// longer already stay. Images of a crash have no end.
+    pub fn set_capacity(&self, bytes: Option<u64>) {
+        self.shared.capacity.store(bytes.unwrap_or(FILE_BYTES_MAX), Ordering::SeqCst);
+    }
+
+    /// Bytes that all files together take of the device, in whole sectors; holes take none.
+    #[must_use]
+    pub fn used_bytes(&self) -> u64 {
+        self.shared.names.read().used()
+    }
+
+    /// Flips one bit of a file's live and durable bytes, as a medium that rots: number `bit`
+    /// modulo the file's length in bits. Nothing happens to an empty file.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such file.
+    pub fn flip(&self, path: &str, bit: u64) -> io::Result<()> {
+        let names = self.shared.names.read();
+        let node = names.live.get(path).ok_or_else(|| not_found(path))?;
+        let mut content = node.content.lock();
+        let Content { live, durable, .. } = &mut *content;
+        if !live.is_empty() {
+            let bit = bit % (live.len() as u64 * 8);
+            for bytes in [live, durable] {
+                if let Some(byte) = bytes.get_mut((bit / 8) as usize) {
+                    *byte ^= 1 << (bit % 8);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Makes a file hold `bytes`, durable at once: for building damaged files in tests.
     pub fn put(&self, path: &str, bytes: Vec<u8>) {
         let mut names = self.shared.names.write();
-        let content = Content { live: bytes.clone(), durable: bytes, pending: Vec::new() };
-        let node = self.shared.node(content);
+        let node = self.shared.node(Content::durable(bytes));
         names.live.insert(path.to_owned(), Arc::clone(&node));
         names.durable.insert(path.to_owned(), node);
     }
@@ -169,8 +251,24 @@ impl MemoryStorage {
 impl Shared {
     fn node(&self, content: Content) -> Arc<Node> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Node { id, content: Mutex::new(content) })
+        let bytes = AtomicU64::new(content.used());
+        Arc::new(Node { id, bytes, content: Mutex::new(content) })
     }
+
+    /// Bytes that may still be written, with the names held.
+    fn free(&self, names: &Names) -> u64 {
+        self.capacity.load(Ordering::SeqCst).saturating_sub(names.used())
+    }
+}
+
+impl Names {
+    fn used(&self) -> u64 {
+        self.live.values().map(|node| node.bytes.load(Ordering::Relaxed)).sum()
+    }
+}
+
+fn no_space() -> io::Error {
+    io::Error::from_raw_os_error(rustix::io::Errno::NOSPC.raw_os_error())
 }
 
 /// A fresh storage holding `kept` with each file's bytes chosen by `survive`.
@@ -185,7 +283,7 @@ fn image(
     for (path, node) in kept {
         let new_node = seen.entry(node.id).or_insert_with(|| {
             let bytes = survive(&node.content.lock());
-            shared.node(Content { live: bytes.clone(), durable: bytes, pending: Vec::new() })
+            shared.node(Content::durable(bytes))
         });
         new_names.live.insert(path.clone(), Arc::clone(new_node));
         new_names.durable.insert(path.clone(), Arc::clone(new_node));
@@ -270,6 +368,9 @@ impl Storage for MemoryStorage {
             let why = format!("file {path} exists");
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, why));
         }
+        if self.shared.free(&names) == 0 {
+            return Err(no_space());
+        }
         let node = self.shared.node(Content::default());
         names.live.insert(path.to_owned(), Arc::clone(&node));
         names.pending.push(NameChange::Create { path: path.to_owned(), node: Arc::clone(&node) });
@@ -353,7 +454,7 @@ impl Storage for MemoryStorage {
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
-        Ok(FILE_BYTES_MAX)
+        Ok(self.shared.free(&self.shared.names.read()))
     }
 }
 
@@ -387,11 +488,19 @@ impl File for MemoryFile {
         if offset.saturating_add(data.len() as u64) > FILE_BYTES_MAX {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        let _names = self.shared.names.read();
+        let names = self.shared.names.read();
         let mut content = self.node.content.lock();
-        write(&mut content.live, offset, data);
-        content.pending.push(Change::Write { offset, data: data.to_vec() });
-        Ok(())
+        let free = self.shared.free(&names);
+        let len = data.len() as u64;
+        let fits = content.take_sectors(offset, len, free);
+        // Of a write that meets the end of the device, what fits arrives.
+        let data = &data[..fits as usize];
+        if fits > 0 || len == 0 {
+            write(&mut content.live, offset, data);
+            content.pending.push(Change::Write { offset, data: data.to_vec() });
+        }
+        self.node.bytes.store(content.used(), Ordering::Relaxed);
+        if fits == len { Ok(()) } else { Err(no_space()) }
     }
 
     fn sync_data(&self) -> io::Result<()> {
@@ -419,6 +528,8 @@ impl File for MemoryFile {
         let mut content = self.node.content.lock();
         resize(&mut content.live, len);
         content.pending.push(Change::SetLen(len));
+        content.sectors.resize(len.div_ceil(SECTOR_BYTES) as usize, false);
+        self.node.bytes.store(content.used(), Ordering::Relaxed);
         Ok(())
     }
 }

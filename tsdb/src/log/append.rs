@@ -26,6 +26,11 @@ pub struct Log {
     pub(super) told_index: u64,
     /// Whether the active segment has bytes that are not synced.
     pub(super) dirty: bool,
+    /// Length of the active segment that is durable, up to the record of `durable_index`.
+    pub(super) durable_bytes: u64,
+    /// Whether the active segment was cut back for want of room. Nothing is appended to it any
+    /// more: what was sealed under its key does not come again.
+    pub(super) cut_back: bool,
     pub(super) vote: Option<Vote>,
     buffer: Vec<u8>,
     poison: Option<String>,
@@ -39,7 +44,7 @@ impl Log {
         active: Active,
         vote: Option<Vote>,
     ) -> Log {
-        let last_index = active.first_index - 1;
+        let (last_index, durable_bytes) = (active.first_index - 1, active.bytes);
         Log {
             storage,
             options,
@@ -49,6 +54,8 @@ impl Log {
             durable_index: last_index,
             told_index: last_index,
             dirty: false,
+            durable_bytes,
+            cut_back: false,
             vote,
             buffer: Vec::new(),
             poison: None,
@@ -60,9 +67,10 @@ impl Log {
     ///
     /// # Errors
     /// [`Error::Invalid`] for a group that is empty, a payload that is too long, or a kind that
-    /// takes no position: nothing happened. [`Error::Io`] or [`Error::Full`] if the storage failed:
-    /// the log is read-only from then on, and whether the records are in it is only known after
-    /// opening it again. [`Error::ReadOnly`] after that.
+    /// takes no position, [`Error::Full`] if there was no room: none of the group is in the log, now
+    /// or after a crash, and appending can be tried again. [`Error::Io`] if the storage failed: the
+    /// log is read-only from then on, and whether the records are in it is only known after opening
+    /// it again. [`Error::ReadOnly`] after that.
     pub fn append_group(&mut self, records: &[RecordIn<'_>]) -> Result<RangeInclusive<u64>> {
         let range = self.write_group(records)?;
         self.sync()?;
@@ -76,9 +84,8 @@ impl Log {
     pub fn write_group(&mut self, records: &[RecordIn<'_>]) -> Result<RangeInclusive<u64>> {
         self.check_writable()?;
         let group_bytes = self.check_group(records)?;
-        let has_records = self.last_index >= self.active.first_index;
-        if has_records && self.active.record_bytes() + group_bytes > self.options.segment_bytes_max
-        {
+        let long = self.active.record_bytes() + group_bytes > self.options.segment_bytes_max;
+        if self.cut_back || (self.has_records() && long) {
             self.roll()?;
         }
         let (group, durable, first) = (self.options.group, self.durable_index, self.last_index + 1);
@@ -99,14 +106,20 @@ impl Log {
     /// The second half of [`Log::append_group`]: makes everything written durable.
     ///
     /// # Errors
-    /// As [`Log::append_group`].
+    /// As [`Log::append_group`]; on [`Error::Full`] all that was not durable is taken back.
     pub fn sync(&mut self) -> Result<()> {
         self.check_writable()?;
         if self.dirty {
             let synced = self.active.file.sync_data();
             let doing = format!("cannot sync {}", self.active.path);
-            self.guard(synced.map_err(|e| Error::io(doing, &e)))?;
+            match synced.map_err(|e| Error::io(doing, &e)) {
+                Err(full @ Error::Full(_)) => {
+                    return Err(self.take_back(self.durable_bytes, self.durable_index, full));
+                }
+                synced => self.guard(synced)?,
+            }
             self.dirty = false;
+            self.durable_bytes = self.active.bytes;
         }
         self.durable_index = self.last_index;
         Ok(())
@@ -119,7 +132,8 @@ impl Log {
     /// [`Error::Io`], [`Error::Full`], [`Error::ReadOnly`] as [`Log::append_group`].
     pub fn write_mark(&mut self) -> Result<()> {
         self.check_writable()?;
-        if self.told_index == self.durable_index {
+        // The segment that follows one that was cut back says it.
+        if self.told_index == self.durable_index || self.cut_back {
             return Ok(());
         }
         let (group, last, durable) = (self.options.group, self.last_index, self.durable_index);
@@ -138,7 +152,7 @@ impl Log {
     /// As [`Log::append_group`].
     pub fn close_segment(&mut self) -> Result<()> {
         self.check_writable()?;
-        if self.last_index >= self.active.first_index { self.roll() } else { Ok(()) }
+        if self.has_records() { self.roll() } else { Ok(()) }
     }
 
     /// Saves a vote durably.
@@ -153,6 +167,9 @@ impl Log {
         if let Some(held) = self.vote.filter(|held| back(*held)) {
             return Err(Error::Invalid(format!("{vote:?} would take back {held:?}")));
         }
+        if self.cut_back {
+            self.roll()?;
+        }
         let (group, last, durable) = (self.options.group, self.last_index, self.durable_index);
         self.buffer.clear();
         encode_vote(&mut self.buffer, group, vote, last, durable, self.active.salt)?;
@@ -163,14 +180,17 @@ impl Log {
         Ok(())
     }
 
-    /// Closes the log with a durable mark behind the last record.
+    /// Closes the log with a durable mark behind the last record, if there is room for it: nothing
+    /// is lost without.
     ///
     /// # Errors
     /// As [`Log::append_group`].
     pub fn close(mut self) -> Result<()> {
         self.sync()?;
-        self.write_mark()?;
-        self.sync()
+        match self.write_mark().and_then(|()| self.sync()) {
+            Err(Error::Full(_)) => Ok(()),
+            marked => marked,
+        }
     }
 
     /// The last vote saved.
@@ -248,24 +268,48 @@ impl Log {
         Ok(group_bytes)
     }
 
-    /// Closes the active segment and begins the next. All bytes of the old one, marks too, must be
-    /// durable first: recovery takes a later segment as proof of that.
+    fn has_records(&self) -> bool {
+        self.last_index >= self.active.first_index
+    }
+
+    /// Closes the active segment and begins the next; one without records is replaced. All bytes
+    /// of the old one, marks too, must be durable first: recovery takes a later segment as proof
+    /// of that.
     fn roll(&mut self) -> Result<()> {
         self.sync()?;
-        let made = Prepared::make(&*self.storage, &self.options, self.last_index + 1, self.vote)
-            .and_then(|prepared| prepared.install(&*self.storage));
-        let active = self.guard(made)?;
-        self.closed.push(self.active.info(self.last_index));
+        let made = Prepared::make(&*self.storage, &self.options, self.last_index + 1, self.vote);
+        let prepared = match made {
+            // Nothing has its name yet: the log is as it was.
+            Err(full @ Error::Full(_)) => return Err(full),
+            made => self.guard(made)?,
+        };
+        let installed = prepared.install(&*self.storage);
+        let active = self.guard(installed)?;
+        if self.has_records() {
+            self.closed.push(self.active.info(self.last_index));
+        }
+        self.go_over_to(active);
+        Ok(())
+    }
+
+    /// From now on `active` is written to, a segment without records.
+    pub(super) fn go_over_to(&mut self, active: Active) {
+        self.durable_bytes = active.bytes;
         self.active = active;
         self.told_index = self.last_index;
-        Ok(())
+        self.dirty = false;
+        self.cut_back = false;
     }
 
     fn write_buffer(&mut self) -> Result<()> {
         let written = self.active.file.write_at(self.active.bytes, &self.buffer);
         let doing = || format!("cannot write to {}", self.active.path);
-        let written = written.map_err(|e| Error::io(doing(), &e));
-        self.guard(written)?;
+        match written.map_err(|e| Error::io(doing(), &e)) {
+            Err(full @ Error::Full(_)) => {
+                return Err(self.take_back(self.active.bytes, self.last_index, full));
+            }
+            written => self.guard(written)?,
+        }
         self.active.bytes += self.buffer.len() as u64;
         self.dirty = true;
         if self.buffer.capacity() > BUFFER_KEPT_BYTES {
@@ -273,6 +317,23 @@ impl Log {
             self.buffer.shrink_to(BUFFER_KEPT_BYTES);
         }
         Ok(())
+    }
+
+    /// Cuts the active segment back to `bytes`, the end of record `last_index`, durably: what did
+    /// not find room must not come back after a crash. Gives what to answer.
+    fn take_back(&mut self, bytes: u64, last_index: u64, full: Error) -> Error {
+        let file = &self.active.file;
+        if let Err(error) = file.set_len(bytes).and_then(|()| file.sync_data()) {
+            let why = format!("{full}, and {} could not be cut back: {error}", self.active.path);
+            return self.poisoned(Error::Io(why));
+        }
+        self.active.bytes = bytes;
+        self.durable_bytes = bytes;
+        self.last_index = last_index;
+        self.durable_index = last_index;
+        self.dirty = false;
+        self.cut_back = true;
+        full
     }
 
     pub(super) fn check_writable(&self) -> Result<()> {
@@ -284,9 +345,12 @@ impl Log {
 
     /// Passes a result on; an error makes the log read-only.
     pub(super) fn guard<T>(&mut self, result: Result<T>) -> Result<T> {
-        if let Err(error) = &result {
-            self.poison = Some(error.to_string());
-        }
-        result
+        result.map_err(|error| self.poisoned(error))
+    }
+
+    fn poisoned(&mut self, error: Error) -> Error {
+        let error = error.lasting();
+        self.poison = Some(error.to_string());
+        error
     }
 }

@@ -1,6 +1,7 @@
 //! Headers and names of the log, byte for byte as `FORMAT.md` has them under "Log".
 
 use super::{LOG_FOLDER, LogOptions};
+use crate::checksum;
 use crate::crypto::RECORDS_START;
 
 /// Length of a segment's header.
@@ -135,7 +136,7 @@ impl SegmentHeader {
         bytes: &[u8; SEGMENT_HEADER_BYTES as usize],
     ) -> Result<SegmentHeader, HeaderFault> {
         let crc = u32::from_le_bytes(take(bytes, SEGMENT_SUMMED));
-        if crc32fast::hash(&bytes[..SEGMENT_SUMMED]) != crc {
+        if !checksum::fits(crc32fast::hash(&bytes[..SEGMENT_SUMMED]), crc) {
             return Err(HeaderFault::Damaged("the segment header's checksum does not fit"));
         }
         let refuse = |why: String| Err(HeaderFault::Refused(why));
@@ -246,7 +247,8 @@ impl RecordHeader {
         if bytes.iter().all(|byte| *byte == 0) {
             return Err(HeaderFault::Damaged("zeros where a record is due"));
         }
-        if u32::from_le_bytes(take(bytes, RECORD_SUMMED)) != header_crc(bytes, salt) {
+        if !checksum::fits(header_crc(bytes, salt), u32::from_le_bytes(take(bytes, RECORD_SUMMED)))
+        {
             return Err(HeaderFault::Damaged("the record header's checksum does not fit"));
         }
         let refuse = |why: String| Err(HeaderFault::Refused(why));

@@ -183,8 +183,27 @@ fn walk(
                     let why = format!("{why} (index {} is due, and {proof})", chain.due);
                     return Err(Error::corrupt(path, offset, why));
                 }
+                look_again(storage, options, path, offset)?;
                 let cut = Cut { segment: path.to_owned(), offset, bytes: len - offset, why };
                 return Ok((offset, Some(cut)));
+            }
+        }
+    }
+}
+
+/// Reads a segment once more before its tail is cut: a bit that flipped on the way from the disk
+/// would take the last commit with it.
+fn look_again(storage: &dyn Storage, options: &LogOptions, path: &str, bad: u64) -> Result<()> {
+    let Sound { file, header, .. } = open_sound(storage, path, options)?;
+    let len = file.len().map_err(|e| Error::io(format!("cannot measure {path}"), &e))?;
+    let mut scanner = Scanner::new(file, path.to_owned(), &header, len);
+    loop {
+        match scanner.step(|_| Want::Check)? {
+            Step::Record { .. } => {}
+            Step::Bad { offset, .. } if offset == bad => return Ok(()),
+            Step::Bad { .. } | Step::End => {
+                let why = "reading it twice gave different bytes: the disk or its memory fails";
+                return Err(Error::corrupt(path, bad, why));
             }
         }
     }
@@ -299,10 +318,17 @@ fn settle_tail(storage: &dyn Storage, options: &LogOptions, tail: &Tail) -> Resu
             at = scanner.offset();
         }
     }
-    let mut bytes = Vec::new();
+    let (mut bytes, mut again) = (Vec::new(), Vec::new());
     while at < tail.bytes {
         bytes.resize((tail.bytes - at).min(1 << 20) as usize, 0);
         file.read_at(at, &mut bytes).map_err(|e| Error::io(doing(), &e))?;
+        // A bit that flips on the way from the disk must not be written to it.
+        again.resize(bytes.len(), 0);
+        file.read_at(at, &mut again).map_err(|e| Error::io(doing(), &e))?;
+        if again != bytes {
+            let why = "reading it twice gave different bytes: the disk or its memory fails";
+            return Err(Error::corrupt(path, at, why));
+        }
         file.write_at(at, &bytes).map_err(|e| Error::io(doing(), &e))?;
         at += bytes.len() as u64;
     }

@@ -7,6 +7,7 @@ use super::format::{
     ALIGN_BYTES, HeaderFault, RECORD_HEADER_BYTES, RecordHeader, SEALED, SEGMENT_HEADER_BYTES,
     SegmentHeader, take,
 };
+use crate::checksum;
 use crate::crypto::RecordKey;
 use crate::io::{File, Storage};
 use crate::{Error, Result};
@@ -242,20 +243,20 @@ impl Scanner {
             // The caller has compared the length with the file's.
             self.payload.reserve_exact(header.payload_bytes as usize);
         }
-        let mut sum = crc32fast::Hasher::new();
+        let mut crc = crc32fast::Hasher::new();
         let mut at = self.offset + RECORD_HEADER_BYTES;
         let payload_end = at + u64::from(header.payload_bytes);
         while at < payload_end {
             let some = (payload_end - at).min(WINDOW_BYTES);
             self.bytes(at, some)?;
             let bytes = window_slice(&self.window, self.window_start, at, some);
-            sum.update(bytes);
+            crc.update(bytes);
             if want == Want::Keep {
                 self.payload.extend_from_slice(bytes);
             }
             at += some;
         }
-        if sum.finalize() != header.payload_crc {
+        if !checksum::fits(crc.finalize(), header.payload_crc) {
             return Ok(Some("the payload's checksum does not fit"));
         }
         let padding = self.offset + header.record_bytes() - payload_end;

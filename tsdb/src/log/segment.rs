@@ -86,8 +86,12 @@ impl Prepared {
             encode_vote(&mut bytes, options.group, vote, before, before, salt)?;
         }
         let file = storage.create(&unfinished_path).map_err(|e| Error::io(doing(), &e))?;
-        file.write_at(0, &bytes).map_err(|e| Error::io(doing(), &e))?;
-        file.sync_data().map_err(|e| Error::io(doing(), &e))?;
+        let written = file.write_at(0, &bytes).and_then(|()| file.sync_data());
+        if let Err(error) = written {
+            // It has no name yet; if it stays, recovery removes it.
+            let _ = storage.remove(&unfinished_path);
+            return Err(Error::io(doing(), &error));
+        }
         let path = segment_path(first_index);
         let (key, bytes) = (fresh.map(|fresh| fresh.key), bytes.len() as u64);
         let active = Active { file, path, first_index, salt, key, bytes };

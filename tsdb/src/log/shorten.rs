@@ -12,7 +12,7 @@ impl Log {
     /// there is none.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if `index + 1` is purged already. [`Error::Io`], [`Error::Full`] or
+    /// [`Error::Invalid`] if `index + 1` is purged already. [`Error::Io`] or
     /// [`Error::Corrupt`] if it fails half-way: the log is read-only then; opened again it is sound
     /// and ends somewhere between `index` and the old end.
     pub fn truncate_after(&mut self, index: u64) -> Result<()> {
@@ -47,12 +47,11 @@ impl Log {
         {
             cut(storage, &self.options, segment, index)?;
         }
-        self.active = prepared.install(storage)?;
+        let active = prepared.install(storage)?;
         self.closed = kept;
         self.last_index = index;
         self.durable_index = index;
-        self.told_index = index;
-        self.dirty = false;
+        self.go_over_to(active);
         Ok(())
     }
 

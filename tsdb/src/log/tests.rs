@@ -10,6 +10,7 @@ use crate::{Error, Result};
 mod append;
 mod crash;
 mod damage;
+mod full;
 mod golden;
 
 fn options(segment_bytes_max: u64) -> LogOptions {
@@ -53,6 +54,14 @@ fn sealed_logs_recover_as_others_do() {
         append::a_failed_log_is_read_only();
         append::what_a_failed_sync_left_is_written_again();
         append::an_empty_log_keeps_its_place();
+    });
+}
+
+#[test]
+fn sealed_logs_survive_full_disks() {
+    sealed(|| {
+        full::nothing_of_a_group_without_room_stays();
+        full::a_device_that_fills_up_is_written_on_when_there_is_room();
     });
 }
 

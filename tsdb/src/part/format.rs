@@ -1,6 +1,7 @@
 //! Header, footer and trailer of a part (FORMAT.md, "Parts").
 
 use super::{ColumnRange, Level, PartColumn, PartMeta, PartSpec, TextRange};
+use crate::checksum;
 use crate::codec::bytes::{Reader, put_nested, put_varint};
 use crate::codec::corrupt;
 use crate::error::Result;
@@ -61,13 +62,21 @@ impl Header {
         header
     }
 
+    /// The version of a sound header whose format is newer than any known here.
+    pub fn newer(bytes: &[u8; HEADER_BYTES]) -> Option<u16> {
+        let (body, crc) = bytes.split_last_chunk::<4>()?;
+        let sound = bytes.starts_with(&MAGIC) && crc32fast::hash(body) == u32::from_le_bytes(*crc);
+        let version = Reader::new(bytes.get(MAGIC.len()..)?).u16().ok()?;
+        (sound && version > VERSION).then_some(version)
+    }
+
     pub fn decode(bytes: &[u8; HEADER_BYTES]) -> Result<Header> {
         let mut r = Reader::new(bytes);
         if r.array::<8>()? != MAGIC {
             return Err(corrupt("not a part: other first bytes"));
         }
         let (body, crc) = bytes.split_at(HEADER_BYTES - 4);
-        if Reader::new(crc).u32()? != crc32fast::hash(body) {
+        if !checksum::fits(crc32fast::hash(body), Reader::new(crc).u32()?) {
             return Err(corrupt("the header's crc differs"));
         }
         let (version, flags) = (r.u16()?, r.u16()?);
@@ -290,7 +299,7 @@ impl Trailer {
         if r.array::<8>()? != MAGIC_END {
             return Err(corrupt("not a finished part: other last bytes"));
         }
-        if crc != crc32fast::hash(&bytes[..TRAILER_BYTES - 12]) {
+        if !checksum::fits(crc32fast::hash(&bytes[..TRAILER_BYTES - 12]), crc) {
             return Err(corrupt("the trailer's crc differs"));
         }
         if version != VERSION || reserved != 0 {

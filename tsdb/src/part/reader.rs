@@ -1,5 +1,6 @@
 //! Reading a part: opening it, its index. Its rows are read in `rows`.
 
+mod bad;
 mod rows;
 
 use std::ops::{Range, RangeInclusive};
@@ -8,13 +9,15 @@ use std::sync::{Arc, OnceLock};
 
 use super::blocks::Blocks;
 use super::cache::{Cache, CacheBudget, Decoded, SectionKey};
-use super::format::{Footer, HEADER_BYTES, Header, PageEntry, TRAILER_BYTES, Trailer};
+use super::damage::Damage;
+use super::format::{Footer, HEADER_BYTES, Header, PageEntry, TRAILER_BYTES, Trailer, VERSION};
 use super::index::{
     BlockEntry, ColumnStats, GroupEntry, Lead, Section, decode_blocks, decode_column_stats,
     decode_lead,
 };
 use super::zones::{ZoneRows, ZoneStats};
 use super::{PartMeta, TextRange};
+use crate::checksum;
 use crate::error::{Error, Result};
 use crate::io::{File, Storage};
 use crate::types::{ColumnId, PhysicalType, SeriesRows, TimeRange};
@@ -34,6 +37,10 @@ pub struct Part {
     number: u64,
     /// Where decoded columns are kept, if they are.
     blocks: OnceLock<Arc<Blocks>>,
+    /// What could not be read.
+    damage: Damage,
+    /// Why nothing of the file can be read, if it could not even be opened.
+    unopened: Option<String>,
 }
 
 /// Numbers of open parts.
@@ -141,6 +148,9 @@ impl Part {
         }
         let mut header = [0; HEADER_BYTES];
         file.read_at(0, &mut header).map_err(io)?;
+        if let Some(version) = Header::newer(&header) {
+            return Err(Error::newer(path, "part", u32::from(version), u32::from(VERSION)));
+        }
         let header = Header::decode(&header).map_err(|e| at(path, 0, e))?;
         let trailer_offset = len - TRAILER_BYTES as u64;
         let mut trailer = [0; TRAILER_BYTES];
@@ -152,7 +162,7 @@ impl Part {
         }
         let mut bytes = vec![0; trailer.footer_len as usize];
         file.read_at(trailer.footer_offset, &mut bytes).map_err(io)?;
-        if crc32fast::hash(&bytes) != trailer.footer_crc {
+        if !checksum::fits(crc32fast::hash(&bytes), trailer.footer_crc) {
             return Err(Error::corrupt(path, trailer.footer_offset, "the footer's crc differs"));
         }
         let footer =
@@ -177,6 +187,8 @@ impl Part {
             cache: Arc::default(),
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             blocks: OnceLock::new(),
+            damage: Damage::default(),
+            unopened: None,
         })
     }
 
@@ -197,6 +209,12 @@ impl Part {
     /// What the part is.
     pub fn meta(&self) -> &PartMeta {
         &self.meta
+    }
+
+    /// Fields and what the part holds of each.
+    #[cfg(any(test, fuzzing))]
+    pub fn column_types(&self) -> Vec<(ColumnId, PhysicalType)> {
+        self.footer.columns.iter().map(|column| (column.id, column.physical)).collect()
     }
 
     /// Path that it was opened by.
@@ -247,18 +265,41 @@ impl Part {
         series: RangeInclusive<u32>,
         times: TimeRange,
     ) -> Result<Vec<GroupRef>> {
+        self.groups_beside(series, times, |_, _, _| false)
+    }
+
+    /// As [`Part::groups_for`] without groups of which `hidden` says that all rows of their series
+    /// and times are hidden. It is asked for each index page first (a group is then not named),
+    /// which is not read if all of it is hidden.
+    ///
+    /// # Errors
+    /// As [`Part::groups_for`].
+    pub fn groups_beside(
+        &self,
+        series: RangeInclusive<u32>,
+        times: TimeRange,
+        mut hidden: impl FnMut(RangeInclusive<u32>, TimeRange, Option<u32>) -> bool,
+    ) -> Result<Vec<GroupRef>> {
+        if let Some(cause) = &self.unopened {
+            return self.guard(Err(Error::Corrupt(cause.clone())), |cause| self.whole(&cause));
+        }
         let mut found = Vec::new();
         let meets = |first: u32, last: u32, range: &TimeRange| {
             first <= *series.end() && *series.start() <= last && range.overlaps(&times)
         };
         for (number, page) in self.footer.pages.iter().enumerate() {
-            if !meets(page.series_first, page.series_last, &page.times) {
+            let (first, last) = (page.series_first, page.series_last);
+            if !meets(first, last, &page.times) || hidden(first..=last, page.times, None) {
                 continue;
             }
             let lead = self.lead(number)?;
             for (index, group) in lead.groups.iter().enumerate() {
-                if meets(group.series_first, group.series_last, &group.times) {
-                    found.push(group_ref(self.page_starts[number] + index as u32, group));
+                let index = self.page_starts[number] + index as u32;
+                let (first, last) = (group.series_first, group.series_last);
+                if meets(first, last, &group.times)
+                    && !hidden(first..=last, group.times, Some(index))
+                {
+                    found.push(group_ref(index, group));
                 }
             }
         }
@@ -372,6 +413,11 @@ impl Part {
         self.footer.columns.binary_search_by_key(&column, |c| c.id).ok()
     }
 
+    pub(super) fn group_at(&self, number: usize, at_page: usize, entry: &GroupEntry) -> GroupRef {
+        let first = self.page_starts.get(number).copied().unwrap_or(0);
+        group_ref(first + at_page as u32, entry)
+    }
+
     /// Page of a group and its place there.
     pub(crate) fn locate(&self, group: &GroupRef) -> Result<(usize, usize)> {
         let page = self.page_starts.partition_point(|start| *start <= group.index);
@@ -396,21 +442,23 @@ impl Part {
             return Ok(lead);
         }
         let page = self.page(number)?;
-        let bytes = self.read_checked(page.offset, page.lead_len, page.lead_crc)?;
-        let lead = decode_lead(&bytes, page.groups as usize, self.footer.columns.len())
-            .map_err(|e| at(&self.path, page.offset, e))?;
+        let read = self.read_checked(page.offset, page.lead_len, page.lead_crc);
+        let lead = read
+            .and_then(|bytes| decode_lead(&bytes, page.groups as usize, self.footer.columns.len()));
+        let place = (page.offset, page.lead_len);
+        let lead = self.guard(lead, |cause| self.page_block(number, None, place, cause))?;
         let lead = Arc::new(lead);
         self.cache.put(number as u32, SectionKey::Lead, Decoded::Lead(lead.clone()));
         Ok(lead)
     }
 
-    fn section(&self, number: usize, section: Section) -> Result<(u64, Vec<u8>)> {
+    fn section(&self, number: usize, section: Section) -> Result<Vec<u8>> {
         let page = self.page(number)?;
         if u64::from(section.offset) + u64::from(section.len) > u64::from(page.len) {
-            return Err(Error::corrupt(&self.path, page.offset, "a section out of bounds"));
+            return Err(Error::Corrupt("a section out of bounds".into()));
         }
         let offset = page.offset + u64::from(section.offset);
-        Ok((offset, self.read_checked(offset, section.len, section.crc)?))
+        self.read_checked(offset, section.len, section.crc)
     }
 
     pub(super) fn blocks(
@@ -427,8 +475,9 @@ impl Part {
         let blocks = if section.len == 0 {
             vec![BlockEntry::default(); lead.groups.len()]
         } else {
-            let (offset, bytes) = self.section(number, section)?;
-            decode_blocks(&bytes, lead.groups.len()).map_err(|e| at(&self.path, offset, e))?
+            let read = self.section(number, section);
+            let blocks = read.and_then(|bytes| decode_blocks(&bytes, lead.groups.len()));
+            self.guard_section(number, index, section, blocks)?
         };
         let blocks = Arc::new(blocks);
         self.cache.put(number as u32, key, Decoded::Blocks(blocks.clone()));
@@ -457,10 +506,10 @@ impl Part {
             return Ok(stats);
         }
         let [_, section] = lead.sections[index];
-        let (offset, bytes) = self.section(number, section)?;
         let kind = self.footer.columns[index].physical;
-        let stats = decode_column_stats(kind, &bytes, lead, blocks)
-            .map_err(|e| at(&self.path, offset, e))?;
+        let read = self.section(number, section);
+        let stats = read.and_then(|bytes| decode_column_stats(kind, &bytes, lead, blocks));
+        let stats = self.guard_section(number, index, section, stats)?;
         let stats = Arc::new(stats);
         self.cache.put(number as u32, key, Decoded::Stats(stats.clone()));
         Ok(stats)
@@ -468,27 +517,26 @@ impl Part {
 
     fn read(&self, offset: u64, len: u64) -> Result<Vec<u8>> {
         if offset.checked_add(len).is_none_or(|end| end > self.meta.bytes) {
-            return Err(Error::corrupt(&self.path, offset, "a block beyond the end"));
+            return Err(Error::Corrupt("a block beyond the end".into()));
         }
         let mut bytes = vec![0; len as usize];
-        self.file.read_at(offset, &mut bytes).map_err(|e| {
-            Error::io(format_args!("reading {} bytes at {offset} of {}", len, self.path), &e)
-        })?;
+        let read = self.file.read_at(offset, &mut bytes);
+        read.map_err(|e| Error::io("it cannot be read", &e))?;
         Ok(bytes)
     }
 
     fn read_checked(&self, offset: u64, len: u32, crc: u32) -> Result<Vec<u8>> {
         let bytes = self.read(offset, u64::from(len))?;
-        self.check(offset, &bytes, crc)?;
+        check(&bytes, crc)?;
         Ok(bytes)
     }
+}
 
-    fn check(&self, offset: u64, bytes: &[u8], crc: u32) -> Result<()> {
-        if crc32fast::hash(bytes) != crc {
-            return Err(Error::corrupt(&self.path, offset, "the crc differs"));
-        }
-        Ok(())
+pub(super) fn check(bytes: &[u8], crc: u32) -> Result<()> {
+    if !checksum::fits(crc32fast::hash(bytes), crc) {
+        return Err(Error::Corrupt("the crc differs".into()));
     }
+    Ok(())
 }
 
 fn group_ref(index: u32, entry: &GroupEntry) -> GroupRef {

@@ -1,6 +1,6 @@
 //! Parts against a naive model, their statistics, their size and their damage.
 
-mod damage;
+pub(crate) mod damage;
 mod figures;
 mod golden;
 mod memory;

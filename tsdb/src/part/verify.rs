@@ -240,3 +240,60 @@ impl Part {
         Ok(())
     }
 }
+
+impl Part {
+    /// Reads and decodes every block, past those that are bad: they are noted in
+    /// [`Part::damage`]. What is decoded already is not read again, so this is for a part that was
+    /// just opened. `read` is told the bytes of each block before it is read, and ends it by saying
+    /// false; whether all was read is the answer.
+    ///
+    /// # Errors
+    /// Where a store cannot be reached, or others that are no fault of the part.
+    pub fn check_blocks(&self, read: &mut dyn FnMut(u64) -> bool) -> Result<bool> {
+        for number in 0..self.footer.pages.len() {
+            if !self.check_page(number, read)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn check_page(&self, number: usize, read: &mut dyn FnMut(u64) -> bool) -> Result<bool> {
+        if !read(u64::from(self.page(number)?.len)) {
+            return Ok(false);
+        }
+        let Some(lead) = passed(self.lead(number))? else { return Ok(true) };
+        let mut columns = Vec::with_capacity(self.footer.columns.len());
+        for (index, column) in self.footer.columns.iter().enumerate() {
+            let Some(blocks) = passed(self.blocks(number, &lead, index))? else { continue };
+            if blocks.iter().any(|block| block.len > 0) {
+                passed(self.stats(number, &lead, index, &blocks))?;
+            }
+            columns.push((column, blocks));
+        }
+        for (at_page, entry) in lead.groups.iter().enumerate() {
+            let group = self.group_at(number, at_page, entry);
+            if !read(u64::from(entry.keys_len)) {
+                return Ok(false);
+            }
+            passed(self.read_keys(&group))?;
+            for (column, blocks) in &columns {
+                let Some(block) = blocks.get(at_page).filter(|b| b.len > 0) else { continue };
+                if !read(u64::from(block.len)) {
+                    return Ok(false);
+                }
+                passed(self.read_column(&group, column.id, column.physical))?;
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// What was read, or nothing where the block is bad, which was noted.
+fn passed<T>(read: Result<T>) -> Result<Option<T>> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(Error::Corrupt(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

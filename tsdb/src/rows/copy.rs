@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::backend::RedbError;
 use super::command::{ROW_KEY_BYTES_MAX, ROW_VALUE_BYTES_MAX};
 use super::{ROWS, RowSnapshot, RowStore, put_commit_time, put_position};
+use crate::checksum;
 use crate::error::{Error, Result};
 use crate::io::{File, Storage};
 use crate::series::bytes::{Reader, put_varint};
@@ -124,8 +125,8 @@ fn fill(store: &RowStore, copy: &Arc<dyn File>) -> Result<()> {
 }
 
 fn decode_header(header: &[u8; HEADER_BYTES]) -> Option<(u64, i64)> {
-    let (body, sum) = header.split_last_chunk::<4>()?;
-    if crc32fast::hash(body) != u32::from_le_bytes(*sum) {
+    let (body, stored) = header.split_last_chunk::<4>()?;
+    if !checksum::fits(crc32fast::hash(body), u32::from_le_bytes(*stored)) {
         return None;
     }
     let (position, time) = body.strip_prefix(MAGIC)?.split_first_chunk::<8>()?;
@@ -154,8 +155,8 @@ fn read_chunk(copy: &Arc<dyn File>, at: u64, len: u64) -> Result<Vec<u8>> {
     }
     let mut chunk = vec![0; bytes + 8];
     copy.read_at(at, &mut chunk).map_err(io)?;
-    let Some((body, sum)) = chunk.split_last_chunk::<4>() else { return Err(damaged()) };
-    if crc32fast::hash(body) != u32::from_le_bytes(*sum) {
+    let Some((body, stored)) = chunk.split_last_chunk::<4>() else { return Err(damaged()) };
+    if !checksum::fits(crc32fast::hash(body), u32::from_le_bytes(*stored)) {
         return Err(damaged());
     }
     Ok(body.get(4..).ok_or_else(damaged)?.to_vec())

@@ -60,6 +60,11 @@ impl Piece {
         Piece::new(Place::Run(Arc::clone(&run.data)), span, Some(rows), age, times)
     }
 
+    /// The piece without what is hidden.
+    pub fn hidden_by(self, hides: Option<&Arc<Hides>>) -> Piece {
+        Piece { hides: hides.cloned(), ..self }
+    }
+
     pub fn of_shared(group: &Arc<Group>, nth: usize, age: u64, times: TimeRange) -> Option<Piece> {
         let keys = group.known_keys()?;
         let rows = *keys.series.get(nth)?;

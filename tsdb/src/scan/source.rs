@@ -1,5 +1,6 @@
 //! Sources of a scan: parts and head runs, each a walk over series in ascending order.
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -70,8 +71,8 @@ impl Drop for PartHandle {
 /// Something that has sorted rows.
 #[derive(Clone, Debug)]
 pub enum Source {
-    /// A run of a head.
-    Run(Arc<Run>),
+    /// A run of a head, and what is left out of it.
+    Run(Arc<Run>, Option<Arc<Hides>>),
     /// A part, and what deletes hide of it.
     Part(Arc<PartHandle>, Option<Arc<Hides>>),
 }
@@ -80,7 +81,7 @@ impl Source {
     /// Last position of its rows: the greater, the newer.
     pub fn age(&self) -> u64 {
         match self {
-            Source::Run(run) => *run.positions.end(),
+            Source::Run(run, _) => *run.positions.end(),
             Source::Part(part, _) => part.entry.positions.1,
         }
     }
@@ -89,7 +90,7 @@ impl Source {
 /// The walk over one source.
 #[derive(Debug)]
 pub(super) enum Walk {
-    Run { run: Arc<Run>, at: usize, age: u64 },
+    Run { run: Arc<Run>, hides: Option<Arc<Hides>>, at: usize, age: u64 },
     Part(PartWalk),
 }
 
@@ -138,23 +139,17 @@ const LOOKUPS_MAX: u64 = 32;
 impl Walk {
     pub fn new(source: &Source, filter: &Filter, stats: &ScanStats) -> Result<Option<Walk>> {
         match source {
-            Source::Run(run) => {
+            Source::Run(run, hides) => {
                 if !run.times.overlaps(&filter.times) {
                     return Ok(None);
                 }
                 ScanStats::add(&stats.head_runs, 1);
                 let at = run.series.partition_point(|rows| rows.series < filter.first);
-                Ok(Some(Walk::Run { run: Arc::clone(run), at, age: source.age() }))
+                let (run, hides) = (Arc::clone(run), hides.clone());
+                Ok(Some(Walk::Run { run, hides, at, age: source.age() }))
             }
             Source::Part(handle, hides) => {
-                let mut groups = groups(handle, filter)?;
-                let found = groups.len();
-                if let Some(hides) = hides {
-                    let all =
-                        |g: &GroupRef| hides.covers(&(g.series_first..=g.series_last), g.times);
-                    groups.retain(|group| !all(group));
-                    ScanStats::add(&stats.groups_pruned, (found - groups.len()) as u64);
-                }
+                let groups = groups(handle, filter, hides.as_deref(), stats)?;
                 let (handle, hides) = (Arc::clone(handle), hides.clone());
                 let walk = PartWalk { handle, hides, groups, at: 0, current: None };
                 Ok((!walk.groups.is_empty()).then_some(Walk::Part(walk)))
@@ -193,10 +188,11 @@ impl Walk {
     /// Appends the pieces of `series`, which [`Walk::peek`] gave, and goes on to the next one.
     pub fn take(&mut self, series: u32, filter: &Filter, out: &mut Vec<Piece>) -> Result<()> {
         match self {
-            Walk::Run { run, at, age } => {
+            Walk::Run { run, hides, at, age } => {
                 let rows = run.series[*at];
                 *at += 1;
-                out.extend(Piece::of_run(run, rows, *age, filter.times));
+                let piece = Piece::of_run(run, rows, *age, filter.times);
+                out.extend(piece.map(|piece| piece.hidden_by(hides.as_ref())));
                 Ok(())
             }
             Walk::Part(walk) => {
@@ -209,25 +205,40 @@ impl Walk {
     }
 }
 
-/// The row groups of a part that a filter may want, in order.
-fn groups(handle: &PartHandle, filter: &Filter) -> Result<Vec<GroupRef>> {
+/// The row groups of a part that a filter may want, in order, without those that are hidden whole.
+fn groups(
+    handle: &PartHandle,
+    filter: &Filter,
+    hides: Option<&Hides>,
+    stats: &ScanStats,
+) -> Result<Vec<GroupRef>> {
     let part = &handle.part;
     let (first, last) = (filter.first, filter.last);
-    if let Some(set) = &filter.set
-        && set.range_cardinality(first..=last) <= LOOKUPS_MAX
-    {
-        let mut groups: Vec<GroupRef> = Vec::new();
-        let mut iter = set.iter();
-        iter.reset_at_or_after(first);
-        for series in iter.take_while(|series| *series <= last) {
-            groups.extend(part.groups_for(series..=series, filter.times)?);
+    let mut hidden = BTreeSet::new();
+    let mut find = |series: RangeInclusive<u32>| {
+        part.groups_beside(series, filter.times, |series, times, group| {
+            let all = hides.is_some_and(|hides| hides.covers(&series, times));
+            hidden.extend(group.filter(|_| all));
+            all
+        })
+    };
+    let mut groups: Vec<GroupRef> = Vec::new();
+    match &filter.set {
+        Some(set) if set.range_cardinality(first..=last) <= LOOKUPS_MAX => {
+            let mut iter = set.iter();
+            iter.reset_at_or_after(first);
+            for series in iter.take_while(|series| *series <= last) {
+                groups.extend(find(series..=series)?);
+            }
+            groups.sort_by_key(|group| group.index);
+            groups.dedup_by_key(|group| group.index);
         }
-        groups.sort_by_key(|group| group.index);
-        groups.dedup_by_key(|group| group.index);
-        return Ok(groups);
+        _ => {
+            groups = find(first..=last)?;
+            groups.retain(|group| filter.takes_some(group.series_first, group.series_last));
+        }
     }
-    let mut groups = part.groups_for(first..=last, filter.times)?;
-    groups.retain(|group| filter.takes_some(group.series_first, group.series_last));
+    ScanStats::add(&stats.groups_pruned, hidden.len() as u64);
     Ok(groups)
 }
 

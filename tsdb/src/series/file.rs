@@ -8,11 +8,13 @@ use std::hash::BuildHasher;
 
 use super::bytes::{Reader, packed_len, put_packed, put_varint, unpack};
 use super::{Inner, SERIES_MAX, SeriesIndex};
+use crate::checksum;
 use crate::error::{Error, Result};
-use crate::types::ColumnId;
+use crate::types::{ColumnId, TableId};
 
 const MAGIC: [u8; 4] = *b"MLSR";
-const VERSION: u16 = 1;
+/// The version that is written; readers take no other.
+pub(crate) const VERSION: u16 = 1;
 const CHECKSUM_BYTES: usize = 4;
 /// Dictionaries are written once and read at each start: a level that packs well and still
 /// reaches tens of MB/s.
@@ -115,11 +117,24 @@ impl SeriesIndex {
         inner.load(&columns, series).inspect_err(|_| inner.truncate(from))
     }
 
+    /// Checks the checksum and the header of a series file, and takes nothing of it.
+    ///
+    /// # Errors
+    /// As [`SeriesIndex::load`].
+    pub fn check(table: TableId, bytes: &[u8]) -> Result<()> {
+        let mut reader = Reader::new("series file", checked_body(bytes)?);
+        SeriesIndex::new(table).read_header(&mut reader, bytes.len()).map(|_| ())
+    }
+
     fn read_header(&self, reader: &mut Reader<'_>, len: usize) -> Result<(u32, u32, u16)> {
         if reader.array::<4>()? != MAGIC {
             return Err(reader.corrupt("not a series file"));
         }
         let version = reader.u16()?;
+        if version > VERSION {
+            let (version, newest) = (u32::from(version), u32::from(VERSION));
+            return Err(Error::newer("the file", "series file", version, newest));
+        }
         if version != VERSION {
             return Err(reader.corrupt(&format!("version {version} is not known")));
         }
@@ -243,7 +258,7 @@ fn checked_body(bytes: &[u8]) -> Result<&[u8]> {
     let Some((body, stored)) = bytes.split_last_chunk::<CHECKSUM_BYTES>() else {
         return Err(Error::corrupt("series file", 0, "too short for its checksum"));
     };
-    if crc32fast::hash(body) != u32::from_le_bytes(*stored) {
+    if !checksum::fits(crc32fast::hash(body), u32::from_le_bytes(*stored)) {
         return Err(Error::corrupt("series file", body.len() as u64, "checksum does not match"));
     }
     Ok(body)

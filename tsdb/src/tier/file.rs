@@ -15,10 +15,13 @@ use parking_lot::Mutex;
 
 use super::Objects;
 use super::blocks::{BlockCache, Bytes};
+use crate::checksum;
 use crate::io::File;
 
 /// Bytes of a block. Tests see many.
 pub const BLOCK_BYTES: u32 = if cfg!(test) { 256 } else { 16 << 10 };
+/// Sizes that readers take; nothing is allocated by any other.
+const BLOCK_BYTES_KNOWN: std::ops::RangeInclusive<u32> = 256..=1 << 20;
 const MAGIC: &[u8; 8] = b"MRINDX\x00\x01";
 const LEAD_BYTES: usize = 24;
 const ENTRY_BYTES: usize = 8;
@@ -206,20 +209,26 @@ impl Kept {
         if magic != MAGIC {
             return Err(damaged("not an index file of a format known here"));
         }
-        let most = if block_bytes == 0 { 0 } else { len.div_ceil(u64::from(block_bytes)) };
+        if !BLOCK_BYTES_KNOWN.contains(&block_bytes) {
+            return Err(damaged("blocks of a size that no writer takes"));
+        }
+        let most = len.div_ceil(u64::from(block_bytes));
         if len != object_len || count as u64 > most {
             return Err(damaged("the index of another object"));
         }
+        if (LEAD_BYTES + count * ENTRY_BYTES + 4) as u64 > file.len()? {
+            return Err(damaged("the index file is cut"));
+        }
         let mut table = vec![0; count * ENTRY_BYTES + 4];
         file.read_at(LEAD_BYTES as u64, &mut table)?;
-        let (table, sum) = table.split_at(count * ENTRY_BYTES);
+        let (table, stored) = table.split_at(count * ENTRY_BYTES);
+        let word = |bytes: &[u8]| bytes.try_into().map_or(0, u32::from_le_bytes);
         let mut hasher = crc32fast::Hasher::new();
         hasher.update(&lead);
         hasher.update(table);
-        if hasher.finalize().to_le_bytes() != *sum {
+        if !checksum::fits(hasher.finalize(), word(stored)) {
             return Err(damaged("the index file's checksum differs"));
         }
-        let word = |bytes: &[u8]| bytes.try_into().map_or(0, u32::from_le_bytes);
         let entries = table.chunks_exact(ENTRY_BYTES);
         let blocks: Vec<(u32, u32)> =
             entries.map(|entry| (word(&entry[..4]), word(&entry[4..]))).collect();
@@ -238,7 +247,7 @@ impl Kept {
         // Blocks before the last of the object are full.
         let offset = self.start + at as u64 * u64::from(block_bytes);
         self.file.read_at(offset, &mut bytes).ok()?;
-        (crc32fast::hash(&bytes) == self.blocks[at].1).then(|| Bytes::from(bytes))
+        checksum::fits(crc32fast::hash(&bytes), self.blocks[at].1).then(|| Bytes::from(bytes))
     }
 }
 

@@ -60,6 +60,7 @@ pub(super) async fn metrics(State(state): State<HttpState>, request: Request) ->
             memory(&backend.pools(&stats), &mut text);
             gauge("queries_running", backend.queries_running() as u64, &mut text);
             gauge("read_only", u64::from(backend.read_only().is_some()), &mut text);
+            gauge("disk_full", u64::from(backend.full().is_some()), &mut text);
         }
     }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
@@ -121,6 +122,8 @@ fn engine(stats: &DbStats, out: &mut String) {
         ("durable_position", stats.durable_position),
         ("log_bytes", stats.log_bytes),
         ("log_segments", stats.log_segments),
+        ("disk_free_bytes", stats.disk_free_bytes),
+        ("disk_reserve_bytes", stats.disk_reserve_bytes),
         ("row_store_bytes", stats.row_store_bytes),
         ("head_bytes", stats.head_bytes),
         ("head_rows", stats.head_rows),
@@ -134,6 +137,7 @@ fn engine(stats: &DbStats, out: &mut String) {
         ("log_archive_position", stats.log_archive_position),
         ("log_archive_held_bytes", stats.log_archive_held_bytes),
         ("log_archive_failing_seconds", stats.log_archive_failing_seconds),
+        ("quarantined_blocks", stats.quarantined_blocks),
     ];
     let counters = [
         ("commits", stats.commits),
@@ -145,6 +149,9 @@ fn engine(stats: &DbStats, out: &mut String) {
         ("merge_bytes", stats.merge_bytes),
         ("last_bytes", stats.last_bytes),
         ("log_archive_given_up", stats.log_archive_given_up),
+        ("scrub_bytes", stats.scrub_bytes),
+        ("scrub_files", stats.scrub_files),
+        ("scrub_found", stats.scrub_found),
     ];
     gauges.iter().for_each(|(name, value)| gauge(name, *value, out));
     counters.iter().for_each(|(name, value)| counter(name, *value, out));

@@ -84,7 +84,7 @@ impl Refusal {
             E::Full(_) | E::ReadOnly(_) | E::Closed | E::Locked(_) | E::Unavailable(_) => {
                 Refusal::unavailable(error.to_string())
             }
-            E::Corrupt(_) | E::Io(_) => Refusal::internal(doing, error),
+            E::Corrupt(_) | E::Newer(_) | E::Io(_) => Refusal::internal(doing, error),
         }
     }
 

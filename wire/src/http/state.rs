@@ -34,6 +34,8 @@ pub(super) trait Backend: Send + Sync + 'static {
     fn write_lines(&self, body: &[u8], precision: Precision, now_ns: i64) -> tsdb::Result<Report>;
     fn session(&self, identity: Identity, settings: &[(String, String)]) -> Arc<dyn SqlSession>;
     fn read_only(&self) -> Option<String>;
+    /// Why writes are refused until there is room on the disk, if they are.
+    fn full(&self) -> Option<String>;
     /// What somebody should look after although everything is served.
     fn alarm(&self) -> Option<String>;
     fn stats(&self) -> DbStats;
@@ -138,7 +140,10 @@ impl HttpState {
         match self.inner.backend.get() {
             None => Some("the database is recovering".to_owned()),
             Some(backend) => {
-                backend.read_only().map(|cause| format!("the database is read-only: {cause}"))
+                let read_only = backend.read_only();
+                read_only
+                    .map(|cause| format!("the database is read-only: {cause}"))
+                    .or_else(|| backend.full().map(|cause| format!("no room: {cause}")))
             }
         }
     }
@@ -193,6 +198,10 @@ impl Backend for House {
 
     fn read_only(&self) -> Option<String> {
         self.db.read_only()
+    }
+
+    fn full(&self) -> Option<String> {
+        self.db.full()
     }
 
     fn alarm(&self) -> Option<String> {

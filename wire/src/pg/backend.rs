@@ -74,6 +74,8 @@ pub trait BackendSession: Send + Sync + 'static {
     fn idle_timeout(&self) -> Option<Duration>;
     fn cancel(&self);
     fn setting(&self, name: &str) -> Option<String>;
+    /// What the client is to be warned of at the end of a statement.
+    fn take_warnings(&self) -> Vec<QueryError>;
     fn reported(&self) -> Vec<(String, String)>;
 }
 
@@ -191,6 +193,10 @@ impl BackendSession for Session {
 
     fn setting(&self, name: &str) -> Option<String> {
         Session::setting(self, name)
+    }
+
+    fn take_warnings(&self) -> Vec<QueryError> {
+        Session::take_warnings(self)
     }
 
     fn reported(&self) -> Vec<(String, String)> {

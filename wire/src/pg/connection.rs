@@ -280,6 +280,7 @@ where
                 if last {
                     self.session.end_implicit().await?;
                 }
+                self.warn();
                 out::command_complete(&mut self.socket.out, &cursor.tag(sent.rows));
             }
             other => {
@@ -287,6 +288,7 @@ where
                 if last {
                     self.session.end_implicit().await?;
                 }
+                self.warn();
                 match done {
                     Ok(tag) => out::command_complete(&mut self.socket.out, &tag),
                     Err(other) => self.finish(&other, before),
@@ -294,6 +296,13 @@ where
             }
         }
         Ok(())
+    }
+
+    /// Tells what a statement has to warn of, before its end.
+    pub(super) fn warn(&mut self) {
+        for warning in self.session.take_warnings() {
+            out::report(&mut self.socket.out, Severity::Warning, &warning);
+        }
     }
 
     /// Tells the end of a statement without rows. `before`: state of the transaction before it.

@@ -250,6 +250,7 @@ where
         };
         let sent = rows::send(self.socket, &mut cursor, rows_max).await?;
         if sent.finished {
+            self.warn();
             out::command_complete(&mut self.socket.out, &cursor.tag(sent.rows));
             portal.progress = Progress::Exhausted(cursor.verb());
         } else {
@@ -275,7 +276,9 @@ where
         let running = self.session.execute(&statement, &params);
         let outcome = self.socket.watch(running).await??;
         let Outcome::Rows { schema, stream, verb } = outcome else {
-            match self.copy(outcome).await? {
+            let copied = self.copy(outcome).await?;
+            self.warn();
+            match copied {
                 Ok(tag) => out::command_complete(&mut self.socket.out, &tag),
                 Err(outcome) => self.finish(&outcome, before),
             }

@@ -1,16 +1,15 @@
 //! Whole conversations over an in-memory stream, against a session that needs no engine. The
 //! client's side is pgwire's codec, which shares no code with this door.
 
-mod client;
+pub mod client;
 mod copies;
-mod fake;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::fake::Fake;
 use bytes::Bytes;
 use client::{Client, bind, execute, parse, plain};
-use fake::Fake;
 use pgwire::messages::PgWireFrontendMessage as Front;
 use pgwire::messages::extendedquery as ext;
 use pgwire::messages::simplequery::Query;

@@ -134,6 +134,72 @@ fn a_disk_that_fails_during_a_backup_gives_an_error_and_no_wrong_backup() {
     }
 }
 
+/// The log that an archiver lets go of is cut with what a cut takes: a checkpoint of the row store,
+/// an edit. Where one of them fails the database is read-only and says so.
+#[test]
+fn a_disk_that_fails_while_the_archived_log_is_cut_is_told() {
+    let store = MemoryObjects::default();
+    let (storage, options, _, model, _) = begin(9, &store);
+    let mut told = 0;
+    for at in 0.. {
+        let own = store_copy(&store);
+        let connector = Arc::new(MemoryConnector(own.clone()));
+        let faulty = FaultyStorage::new(Arc::new(storage.copy()));
+        let options = archiving(Options { connector, ..options.clone() });
+        let db = Db::open(Arc::new(faulty.clone()), options).unwrap();
+        own.fail_after(Some(0));
+        db.execute(crate::Command::Rows(Default::default())).unwrap();
+        db.archive_log().unwrap_err();
+        db.checkpoint().unwrap();
+        own.fail_after(None);
+        let at = faulty.operations() + at;
+        faulty.set_plan(FaultPlan::FailOnce { at, error: FaultKind::Io });
+        let passed = db.archive_log();
+        let context = format!("operation {at}");
+        check(&db, &model, &context);
+        assert_eq!(passed.is_err(), faulty.struck(), "{context}: {passed:?}");
+        assert_eq!(db.read_only().is_some(), faulty.struck(), "{context}: {passed:?}");
+        told += u64::from(passed.is_err());
+        if !faulty.struck() {
+            break;
+        }
+    }
+    assert!(told > 4, "{told}");
+}
+
+/// A bit that flips on its way from the disk gives an error or a sound backup, and the next one
+/// takes nothing of it over.
+#[test]
+fn a_bit_that_flips_while_it_is_copied_is_in_no_backup() {
+    let store = MemoryObjects::default();
+    let (storage, options, _, model, mut random) = begin(8, &store);
+    let mut told = 0;
+    for at in 0.. {
+        let own = store_copy(&store);
+        let connector = Arc::new(MemoryConnector(own.clone()));
+        let faulty = FaultyStorage::new(Arc::new(storage.copy()));
+        let options = Options { connector, ..options.clone() };
+        let db = Db::open(Arc::new(faulty.clone()), options).unwrap();
+        let at = faulty.reads() + at;
+        faulty.set_plan(FaultPlan::FlipOnRead { at, bit: random.next() });
+        let taken = back_up(&db, true);
+        let struck = faulty.struck();
+        faulty.set_plan(FaultPlan::None);
+        let context = format!("read {at}");
+        match &taken {
+            Ok(_) => drop(restored(&own, None, None, &model, &context)),
+            Err(error) => assert!(matches!(error, Error::Corrupt(_)), "{context}: {error}"),
+        }
+        told += u64::from(taken.is_err());
+        back_up(&db, false).unwrap();
+        restored(&own, None, None, &model, &context);
+        if !struck {
+            break;
+        }
+    }
+    assert!(told > 8, "{told}");
+}
+
 #[test]
 fn a_restore_that_is_cut_off_starts_again() {
     let store = MemoryObjects::default();

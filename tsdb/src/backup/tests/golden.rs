@@ -50,6 +50,11 @@ fn manifests() {
     let bytes = manifest().encode();
     golden(&bytes, "manifest-v1");
     assert_eq!(Manifest::decode(&bytes).unwrap(), manifest());
+    let mut newer = bytes[..bytes.len() - 4].to_vec();
+    newer[7] = 2;
+    newer.extend_from_slice(&crc32fast::hash(&newer).to_le_bytes());
+    let error = Manifest::decode(&newer).unwrap_err();
+    assert!(matches!(&error, crate::Error::Newer(why) if why.contains("use a newer millrace")));
 }
 
 #[test]

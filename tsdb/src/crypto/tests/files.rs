@@ -178,7 +178,43 @@ fn growing_files_read_as_plain_ones() {
         }
         assert_eq!(read_all(&storage, LOG).unwrap(), model);
         assert!(file.write_at(model.len() as u64 + 1, b"x").is_err());
-        assert!(file.set_len(0).is_err());
+        assert!(file.set_len(model.len() as u64 + 1).is_err());
+    }
+}
+
+/// What found no room is cut off again, and the file goes on with what comes next.
+#[test]
+fn growing_files_take_back_what_found_no_room() {
+    let mut random = Random::new(78);
+    for round in 0..30 {
+        let memory = folders();
+        let storage = sealed(&memory, 1);
+        let file = storage.create(LOG).unwrap();
+        let mut model: Vec<u8> = Vec::new();
+        for _ in 0..12 {
+            let len = 1 + random.below(400);
+            let piece = bytes(&mut random, len);
+            let end = model.len() as u64;
+            memory.set_capacity(Some(memory.used_bytes() + random.below(600)));
+            let written = file.write_at(end, &piece);
+            memory.set_capacity(None);
+            match written {
+                // Also what was written, but not made durable, can be taken back.
+                Ok(()) if random.below(3) == 0 => file.set_len(end).unwrap(),
+                Ok(()) => model.extend_from_slice(&piece),
+                Err(error) => {
+                    assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+                    assert!(file.write_at(end, &piece).is_err(), "before it is taken back");
+                    file.set_len(end).unwrap();
+                }
+            }
+            file.sync_data().unwrap();
+            assert_eq!(file.len().unwrap(), model.len() as u64);
+            assert_eq!(read_all(&storage, LOG).unwrap(), model, "round {round}");
+        }
+        if model.len() > 1 {
+            assert!(file.set_len(1).is_err(), "no end of a chunk");
+        }
     }
 }
 

@@ -124,3 +124,25 @@ fn a_dropped_table_is_gone_with_its_files() {
     let db = Db::open(storage, options()).unwrap();
     assert_eq!(dump(&db), []);
 }
+
+/// The time of the newest commit outlives the record that says it, also where that was only
+/// replayed: no later commit may get a time that was given before.
+#[test]
+fn times_of_replayed_commits_are_kept() {
+    let storage = MemoryStorage::new();
+    let options = Options { background: false, ..Options::default() };
+    let db = Db::open(Arc::new(storage.clone()), options.clone()).unwrap();
+    let id = super::life::table(&db, None);
+    super::life::write(&db, id, "a", &[1, 2, 3]);
+    let time = db.snapshot().time();
+    assert!(time.is_some());
+    let storage = storage.crash_hard();
+    let db = Db::open(Arc::new(storage.clone()), options.clone()).unwrap();
+    assert_eq!(db.snapshot().time(), time, "replayed");
+    db.checkpoint().unwrap();
+    assert_eq!(db.core.log.lock().as_ref().unwrap().first_index(), 3, "the records are gone");
+    db.close().unwrap();
+    drop(db);
+    let db = Db::open(Arc::new(storage), options).unwrap();
+    assert_eq!(db.snapshot().time(), time, "kept");
+}

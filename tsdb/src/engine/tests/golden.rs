@@ -10,6 +10,7 @@ use crate::engine::prepare::SortedWrite;
 use crate::engine::record::{self, Prepared};
 use crate::engine::version::{Edit, FoundVersion, ObjectRef, PartEntry, VersionLog};
 use crate::io::{MemoryStorage, Storage};
+use crate::part::BadBlock;
 use crate::rows::{RowChange, RowCommand, RowExpect};
 use crate::types::*;
 
@@ -121,9 +122,27 @@ fn object(name: &str) -> ObjectRef {
     ObjectRef { store: "s3://plant/archive".into(), name: name.into(), bytes: 512 }
 }
 
+fn bad_block(column: Option<ColumnId>, group: Option<u32>) -> BadBlock {
+    BadBlock {
+        group,
+        column,
+        offset: 700,
+        len: 55,
+        series: (2, 900),
+        times: TimeRange::new(-7, 1_000_000_000),
+        cause: "the crc differs".into(),
+        since: 1_700_000_000_000_000_000,
+    }
+}
+
+/// What format 3 could say of [`edit`].
+fn edit_of_format_3() -> Edit {
+    Edit { bad: vec![], sound: vec![], scarred: vec![], ..edit() }
+}
+
 /// What format 2 could say of [`edit`].
 fn edit_of_format_2() -> Edit {
-    let mut edit = edit();
+    let mut edit = edit_of_format_3();
     edit.add.retain(|part| part.object.is_none());
     Edit { cuts: vec![], dead: vec![], collected: vec![], time: 0, ..edit }
 }
@@ -157,6 +176,9 @@ fn edit() -> Edit {
         cuts: vec![(3, Some(-5)), (4, None)],
         dead: vec![(object("5.part"), 77)],
         collected: vec![object("4.part")],
+        sound: vec![(3, 8)],
+        bad: vec![(3, 9, bad_block(Some(2), Some(1))), (3, 10, bad_block(None, None))],
+        scarred: vec![3],
         time: 1_700_000_000_000_000_000,
         next_part: 12,
         log_first: 38,
@@ -267,15 +289,26 @@ fn retain_commands() {
 #[test]
 fn version_edits() {
     let bytes = edit().encode();
-    check(&bytes, "edit-v3");
-    assert_eq!(Edit::decode(&bytes, 3).unwrap(), edit());
+    check(&bytes, "edit-v4");
+    assert_eq!(Edit::decode(&bytes, 4).unwrap(), edit());
     for cut in 0..bytes.len() {
-        assert!(Edit::decode(&bytes[..cut], 3).is_err(), "cut at {cut}");
+        assert!(Edit::decode(&bytes[..cut], 4).is_err(), "cut at {cut}");
     }
     for bit in 0..bytes.len() * 8 {
         let mut bad = bytes.clone();
         bad[bit / 8] ^= 1 << (bit % 8);
-        let _ = Edit::decode(&bad, 3);
+        let _ = Edit::decode(&bad, 4);
+    }
+}
+
+/// The format before there was a quarantine.
+#[test]
+fn version_edits_of_format_3() {
+    let bytes = golden("edit-v3");
+    assert_eq!(Edit::decode(&bytes, 3).unwrap(), edit_of_format_3());
+    assert_eq!(edit().encode_as(3), bytes);
+    for cut in 0..bytes.len() {
+        assert!(Edit::decode(&bytes[..cut], 3).is_err(), "cut at {cut}");
     }
 }
 
@@ -284,6 +317,7 @@ fn version_edits() {
 fn version_edits_of_format_2() {
     let bytes = golden("edit-v2");
     assert_eq!(Edit::decode(&bytes, 2).unwrap(), edit_of_format_2());
+    assert_eq!(edit_of_format_2().encode_as(2), bytes);
     for cut in 0..bytes.len() {
         assert!(Edit::decode(&bytes[..cut], 2).is_err(), "cut at {cut}");
     }
@@ -296,6 +330,7 @@ fn version_edits_of_format_1() {
     let mut expect = Edit { hide: Vec::new(), clear: Vec::new(), ..edit_of_format_2() };
     expect.add.iter_mut().for_each(|part| part.deletes_applied = part.positions.1);
     assert_eq!(Edit::decode(&bytes, 1).unwrap(), expect);
+    assert_eq!(edit_of_format_2().encode_as(1), bytes);
     for cut in 0..bytes.len() {
         assert!(Edit::decode(&bytes[..cut], 1).is_err(), "cut at {cut}");
     }
@@ -320,9 +355,9 @@ fn version_logs_of_format_1() {
     assert_eq!(version.tables[&3].parts[&9].deletes_applied, 40);
     VersionLog::begin(Arc::new(storage.clone()), found).unwrap();
     let next = storage.bytes("version/0000000000000005.version").unwrap();
-    assert_eq!(&next[..8], b"MRVERS\x00\x03");
+    assert_eq!(&next[..8], b"MRVERS\x00\x04");
     assert_eq!(FoundVersion::read(&storage).unwrap().version, version);
-    for format in [0, 4] {
+    for format in [0, 5] {
         file[7] = format;
         storage.put("version/0000000000000006.version", file.clone());
         assert!(FoundVersion::read(&storage).is_err(), "format {format}");

@@ -23,15 +23,22 @@ pub fn settings(retention_ns: Option<i64>) -> TableOptions {
 
 /// A table with one field and one series a key.
 pub fn table(db: &Db, retention_ns: Option<i64>) -> TableId {
+    create(db, new_table("press", retention_ns))
+}
+
+pub fn new_table(name: &str, retention_ns: Option<i64>) -> NewTable {
     let column =
         |name: &str, kind, key| NewColumn { name: name.into(), kind, key, not_null: false };
-    let new = NewTable {
-        name: "press".into(),
+    NewTable {
+        name: name.into(),
         time_name: "time".into(),
         columns: vec![column("k", ColumnType::Text, true), column("v", ColumnType::Int64, false)],
         options: settings(retention_ns),
         if_not_exists: false,
-    };
+    }
+}
+
+pub fn create(db: &Db, new: NewTable) -> TableId {
     match db.execute(Command::CreateTable(new)).unwrap() {
         Outcome::Table(id) => id,
         other => panic!("{other:?}"),

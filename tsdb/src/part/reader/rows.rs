@@ -1,12 +1,14 @@
 //! Reading rows of a part: keys and columns of a group, all of them or a range.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{GroupKeys, GroupRef, Part, at};
+use super::{GroupKeys, GroupRef, Part, check};
 use crate::error::{Error, Result};
 use crate::part::block::{decode_column_range, decode_keys, decode_times_range};
 use crate::part::blocks::BlockKey;
+use crate::part::damage::cause;
 use crate::part::index::{BlockEntry, GroupEntry};
 use crate::types::{Column, ColumnId, PhysicalType};
 
@@ -24,14 +26,21 @@ impl Part {
         let (number, at_page) = self.locate(group)?;
         let lead = self.lead(number)?;
         let entry = self.entry(&lead, at_page)?;
-        let block = self.read_checked(entry.offset, entry.keys_len, entry.keys_crc)?;
-        let (series, times) = decode_keys(&block, entry.rows as usize)
-            .map_err(|e| at(&self.path, entry.offset, e))?;
-        let ends = (series.first().map(|r| r.series), series.last().map(|r| r.series));
-        if ends != (Some(entry.series_first), Some(entry.series_last)) {
-            return Err(Error::corrupt(&self.path, entry.offset, "series of another group"));
-        }
-        Ok(GroupKeys { series, times })
+        let read = self.read_checked(entry.offset, entry.keys_len, entry.keys_crc);
+        let keys = read.and_then(|block| {
+            let (series, times) = decode_keys(&block, entry.rows as usize)?;
+            let ends = (series.first().map(|r| r.series), series.last().map(|r| r.series));
+            if ends != (Some(entry.series_first), Some(entry.series_last)) {
+                return Err(Error::Corrupt("series of another group".into()));
+            }
+            Ok(GroupKeys { series, times })
+        });
+        self.guard_keys(group, entry, keys)
+    }
+
+    fn guard_keys<T>(&self, group: &GroupRef, entry: &GroupEntry, read: Result<T>) -> Result<T> {
+        let place = (entry.offset, entry.keys_len);
+        self.guard(read, |cause| self.group_block(group, None, place, cause))
     }
 
     /// Times (ns) of rows `rows` of a group, whose rows are all of one series.
@@ -48,9 +57,11 @@ impl Part {
         if entry.series_first != entry.series_last {
             return Err(Error::Invalid(format!("{}: a group of several series", self.path)));
         }
-        let block = self.read_checked(entry.offset, entry.keys_len, entry.keys_crc)?;
-        decode_times_range(&block, entry.rows as usize, entry.series_first, rows)
-            .map_err(|e| at(&self.path, entry.offset, e))
+        let read = self.read_checked(entry.offset, entry.keys_len, entry.keys_crc);
+        let times = read.and_then(|block| {
+            decode_times_range(&block, entry.rows as usize, entry.series_first, rows)
+        });
+        self.guard_keys(group, entry, times)
     }
 
     fn check_rows(&self, entry: &GroupEntry, rows: Range<u32>) -> Result<Range<usize>> {
@@ -161,19 +172,30 @@ impl Part {
         }
         wanted.sort_unstable_by_key(|(offset, ..)| *offset);
         for run in runs(&wanted) {
-            let Some((from, bytes)) = self.read_run(run)? else {
-                continue;
+            // Where a read over several blocks fails, each is read alone: one of them is bad.
+            let read = match self.read_run(run) {
+                Ok(read) => read,
+                Err(error) if cause(&error).is_none() => return Err(error),
+                Err(_) => None,
             };
             for (offset, block, slot) in run {
-                let start = (offset - from) as usize;
-                let bytes = &bytes[start..start + block.len as usize];
-                self.check(*offset, bytes, block.crc)?;
                 let (id, expected) = columns[*slot];
+                let bytes = match &read {
+                    Some((from, bytes)) => {
+                        let start = (offset - from) as usize;
+                        let bytes = &bytes[start..start + block.len as usize];
+                        check(bytes, block.crc).map(|()| Cow::Borrowed(bytes))
+                    }
+                    None => self.read_checked(*offset, block.len, block.crc).map(Cow::Owned),
+                };
                 let kind = self.column_index(id).map(|i| self.footer.columns[i].physical);
                 let kind = kind.unwrap_or(expected);
                 let all = entry.rows as usize;
-                let column = decode_column_range(bytes, all, rows.clone(), kind)
-                    .map_err(|e| at(&self.path, *offset, e))?;
+                let column =
+                    bytes.and_then(|bytes| decode_column_range(&bytes, all, rows.clone(), kind));
+                let place = (*offset, block.len);
+                let column =
+                    self.guard(column, |cause| self.group_block(group, Some(id), place, cause))?;
                 let values = column.values.widen_to(expected);
                 let column = Arc::new(Column { values, ..column });
                 if let Some(blocks) = blocks {

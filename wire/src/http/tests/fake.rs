@@ -28,6 +28,7 @@ pub struct House {
     /// What the next writes answer.
     pub write_error: Mutex<Option<tsdb::Error>>,
     pub read_only: Mutex<Option<String>>,
+    pub full: Mutex<Option<String>>,
     pub alarm: Mutex<Option<String>>,
     /// Sessions: user and settings.
     pub sessions: Mutex<Vec<Started>>,
@@ -101,6 +102,10 @@ impl Backend for House {
 
     fn read_only(&self) -> Option<String> {
         self.read_only.lock().clone()
+    }
+
+    fn full(&self) -> Option<String> {
+        self.full.lock().clone()
     }
 
     fn alarm(&self) -> Option<String> {

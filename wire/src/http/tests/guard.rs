@@ -99,6 +99,12 @@ async fn readiness_tells_its_cause() {
     assert_eq!(broken.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(cause(&broken).contains("disk broke"));
     *house.read_only.lock() = None;
+    *house.full.lock() = Some("7 bytes free".to_owned());
+    let full = send(&state, get("/ready")).await;
+    assert_eq!(full.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(cause(&full), "no room: 7 bytes free");
+    assert_eq!(send(&state, get("/health")).await.status, StatusCode::OK);
+    *house.full.lock() = None;
     // What only needs looking after turns no balancer away.
     *house.alarm.lock() = Some("the log could not be archived".to_owned());
     let alarmed = send(&state, get("/ready")).await;

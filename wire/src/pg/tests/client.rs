@@ -51,7 +51,7 @@ pub fn plain(kind: u8, body: &[u8]) -> Front {
     Front::PasswordMessageFamily(PasswordMessageFamily::Raw(BytesMut::from(bytes.as_slice())))
 }
 
-fn bytes_of(message: &Front) -> Vec<u8> {
+pub fn bytes_of(message: &Front) -> Vec<u8> {
     if let Front::PasswordMessageFamily(PasswordMessageFamily::Raw(bytes)) = message {
         return bytes.to_vec();
     }

@@ -21,7 +21,7 @@ use query::{
 };
 use tokio::sync::Notify;
 
-use super::super::backend::{Backend, BackendSession, Exchange, error};
+use super::backend::{Backend, BackendSession, Exchange, error};
 
 /// Rows of a batch.
 const BATCH_ROWS: usize = 1000;
@@ -66,7 +66,9 @@ impl Exchange for FakeExchange {
         if self.user == "broken" {
             return Err(LoginFailed { reason_for_log: "malformed".into() });
         }
-        assert_eq!(client_first, b"hello");
+        if client_first != b"hello" {
+            return Err(LoginFailed { reason_for_log: "unheard of".into() });
+        }
         Ok(b"challenge".to_vec())
     }
 
@@ -229,7 +231,10 @@ impl BackendSession for FakeSession {
         Ok(match verb {
             "SELECT" => self.counted(words.next().and_then(|n| n.parse().ok()).unwrap_or(0)),
             "ECHO" => {
-                let column = params[0].to_array().map_err(QueryError::from)?;
+                let Some(param) = params.first() else {
+                    return Err(error("42P02", "there is no parameter $1".into()));
+                };
+                let column = param.to_array().map_err(QueryError::from)?;
                 let schema = schema("x", column.data_type().clone());
                 let batch = RecordBatch::try_new(Arc::clone(&schema), vec![column]);
                 rows(schema, futures::stream::iter([batch.map_err(Into::into)]))
@@ -343,6 +348,10 @@ impl BackendSession for FakeSession {
 
     fn setting(&self, _: &str) -> Option<String> {
         None
+    }
+
+    fn take_warnings(&self) -> Vec<QueryError> {
+        Vec::new()
     }
 
     fn reported(&self) -> Vec<(String, String)> {

@@ -11,6 +11,7 @@ mod expand;
 mod rows;
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -19,7 +20,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableSourc
 use datafusion::sql::sqlparser::ast;
 use parking_lot::Mutex;
 use tsdb::Snapshot;
-use tsdb::types::{ColumnId, TableId};
+use tsdb::types::{ColumnId, TableId, TableSchema};
 
 use crate::error::{QueryError, QueryResult};
 use crate::plan::PlanContext;
@@ -39,6 +40,38 @@ pub(crate) struct ViewColumn {
     pub(crate) kind: i64,
 }
 
+/// A table as it was when a view over it was made: later columns are none that the view knows.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ViewTable {
+    table: TableId,
+    /// Name of its time.
+    time: String,
+    columns: Vec<(ColumnId, String)>,
+}
+
+impl ViewTable {
+    fn of(table: &TableSchema) -> ViewTable {
+        ViewTable {
+            table: table.id,
+            time: table.time_name.clone(),
+            columns: table.columns.iter().map(|c| (c.id, c.name.clone())).collect(),
+        }
+    }
+
+    /// Columns of the table as it is now that are unknown by id or name; `None` is its time.
+    fn unknown<'a>(
+        &'a self,
+        table: &'a TableSchema,
+    ) -> impl Iterator<Item = Option<ColumnId>> + 'a {
+        let known: HashMap<ColumnId, &str> =
+            self.columns.iter().map(|(id, name)| (*id, name.as_str())).collect();
+        let new = table.columns.iter().filter(move |c| known.get(&c.id) != Some(&c.name.as_str()));
+        let time = (self.time != table.time_name).then_some(None);
+        time.into_iter().chain(new.map(|column| Some(column.id)))
+    }
+}
+
 /// One view.
 #[derive(Debug)]
 pub(crate) struct View {
@@ -46,6 +79,8 @@ pub(crate) struct View {
     pub(crate) number: u32,
     pub(crate) name: String,
     pub(crate) columns: Vec<ViewColumn>,
+    /// The tables that its own text names.
+    tables: Vec<ViewTable>,
     /// Text of the query.
     pub(crate) text: String,
     query: ast::Query,
@@ -97,11 +132,21 @@ impl ViewCache {
 #[derive(Debug, Default)]
 pub(crate) struct Scope {
     /// Views whose queries are being bound, from the outside in.
-    open: Mutex<Vec<String>>,
+    open: Mutex<Vec<Open>>,
+    /// Tables that a view under definition names.
+    tables: Mutex<Vec<ViewTable>>,
     /// Revision of the views that were looked into, if any was used.
     used: Mutex<Option<u64>>,
     /// What is treated as if it were not there.
     pub(crate) hidden: Vec<Hidden>,
+}
+
+/// A view whose query is being bound.
+#[derive(Debug)]
+struct Open {
+    name: String,
+    /// `None` while it is being defined.
+    view: Option<Arc<View>>,
 }
 
 impl Scope {
@@ -111,7 +156,8 @@ impl Scope {
 
     /// A view that is being defined under this name: it cannot be part of itself.
     fn defining(name: &str) -> Scope {
-        Scope { open: Mutex::new(vec![name.to_string()]), ..Scope::default() }
+        let open = Open { name: name.to_string(), view: None };
+        Scope { open: Mutex::new(vec![open]), ..Scope::default() }
     }
 
     /// Revision of the views, if the statement uses one.
@@ -123,13 +169,28 @@ impl Scope {
         self.hidden.iter().any(|hidden| *hidden == Hidden::Table(table))
     }
 
-    /// Columns of a table that are hidden; `None` is its time.
-    pub(crate) fn hidden_columns(&self, table: TableId) -> Vec<Option<ColumnId>> {
+    /// Columns of a table that are hidden where it is named now; `None` is its time.
+    pub(crate) fn hidden_columns(&self, table: &TableSchema) -> Vec<Option<ColumnId>> {
         let column = |hidden: &Hidden| match hidden {
-            Hidden::Column(of, column) if *of == table => Some(*column),
+            Hidden::Column(of, column) if *of == table.id => Some(*column),
             _ => None,
         };
-        self.hidden.iter().filter_map(column).collect()
+        let mut out: Vec<_> = self.hidden.iter().filter_map(column).collect();
+        match self.open.lock().last() {
+            Some(Open { view: Some(view), .. }) => {
+                if let Some(known) = view.tables.iter().find(|known| known.table == table.id) {
+                    out.extend(known.unknown(table));
+                }
+            }
+            Some(Open { view: None, .. }) => {
+                let mut tables = self.tables.lock();
+                if !tables.iter().any(|known| known.table == table.id) {
+                    tables.push(ViewTable::of(table));
+                }
+            }
+            None => {}
+        }
+        out
     }
 }
 
@@ -164,7 +225,7 @@ impl PlanContext {
         *self.scope.used.lock() = Some(views.revision);
         {
             let mut open = self.scope.open.lock();
-            if open.iter().any(|open| open == name) {
+            if open.iter().any(|open| open.name == name) {
                 let message = format!("infinite recursion detected in view \"{name}\"");
                 return Err(QueryError::new("42P17", message));
             }
@@ -172,23 +233,28 @@ impl PlanContext {
                 let message = format!("views are nested more than {DEPTH_MAX} deep");
                 return Err(QueryError::new("54001", message));
             }
-            open.push(name.to_string());
+            open.push(Open { name: name.to_string(), view: Some(view.clone()) });
         }
-        let bound = self.bind_view(&view.query, &view.text, &view.columns);
+        let bound = self.bind_view(view);
         self.scope.open.lock().pop();
         let plan = bound.map_err(|error| inside(error, name))?;
         let schema = Arc::new(plan.schema().as_arrow().clone());
         Ok(Some(Arc::new(ViewSource { schema, plan })))
     }
 
+    /// Binds a view as a statement would that names it.
+    fn bind_open(&self, view: &Arc<View>) -> QueryResult<LogicalPlan> {
+        let open = Open { name: view.name.clone(), view: Some(view.clone()) };
+        self.scope.open.lock().push(open);
+        let bound = self.bind_view(view);
+        self.scope.open.lock().pop();
+        bound
+    }
+
     /// The plan of a view's query under the names of its columns.
-    fn bind_view(
-        &self,
-        query: &ast::Query,
-        text: &str,
-        columns: &[ViewColumn],
-    ) -> QueryResult<LogicalPlan> {
-        let plan = self.bind_query(query, text)?;
+    fn bind_view(&self, view: &View) -> QueryResult<LogicalPlan> {
+        let columns = &view.columns;
+        let plan = self.bind_query(&view.query, &view.text)?;
         let fields: Vec<(Option<TableReference>, String)> = plan
             .schema()
             .iter()

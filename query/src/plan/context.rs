@@ -62,7 +62,7 @@ impl ContextProvider for PlanContext {
         };
         let zone = self.settings.zone();
         let extra = Extra { quality: self.quality(), identity };
-        let hidden = self.scope.hidden_columns(found.schema().id);
+        let hidden = self.scope.hidden_columns(found.schema());
         if !hidden.is_empty() {
             let rest = Arc::new(without(found.schema(), &hidden));
             return Ok(provider_as_source(Arc::new(SeriesTable::new(rest, zone, extra))));

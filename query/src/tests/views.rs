@@ -70,6 +70,8 @@ fn a_view_keeps_its_columns() {
     );
     world.run("CREATE VIEW joined AS SELECT * FROM other NATURAL JOIN press");
     world.run("CREATE VIEW united AS SELECT x FROM (SELECT * FROM other) o UNION ALL SELECT 1");
+    world.run("CREATE VIEW bare AS SELECT x, running FROM other o, press p WHERE o.time = p.time AND o.device = p.device");
+    world.run("CREATE VIEW outside AS SELECT device FROM press WHERE EXISTS (SELECT 1 FROM other WHERE strokes = x - 6)");
     let shown = || {
         let all = |name: &str| columns(&world.session, &format!("SELECT * FROM {name}"));
         ["every", "paired", "joined", "united"].map(all)
@@ -79,6 +81,12 @@ fn a_view_keeps_its_columns() {
     assert_eq!(before[1], ["time", "device", "x", "note"]);
     // `note` would be another column to join by.
     world.run("ALTER TABLE other ADD COLUMN note text");
+    // A column of the other table, and one of the query outside, are still what is meant.
+    world.run("ALTER TABLE other ADD COLUMN running boolean, ADD COLUMN strokes bigint");
+    world.check("SELECT x, running FROM bare", &["7 | true"]);
+    world.check("SELECT device FROM outside", &["p1"]);
+    world.run("ALTER TABLE other RENAME COLUMN strokes TO temperature");
+    world.check("SELECT max(x) FROM every", &["7"]);
     world.run("INSERT INTO other (time, device, note) VALUES ('2026-01-01', 'p1', 'b')");
     assert_eq!(shown(), before);
     world.check("SELECT x, note FROM paired", &["7 | a"]);

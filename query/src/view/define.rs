@@ -131,8 +131,10 @@ fn make(
     let schema = context.result_schema(&plan)?;
     let shown = Names::of(&ast::Statement::Query(Box::new(query.clone()))).rename(&schema);
     let columns = columns(&shown, create)?;
-    context.bind_view(&query, &text, &columns)?;
-    Ok(View { number, name, columns, text, query })
+    let tables = std::mem::take(&mut *context.scope.tables.lock());
+    let view = View { number, name, columns, tables, text, query };
+    context.bind_view(&view)?;
+    Ok(view)
 }
 
 fn columns(schema: &SchemaRef, create: &ast::CreateView) -> QueryResult<Vec<ViewColumn>> {
@@ -300,6 +302,7 @@ pub(crate) async fn rename(
         number: view.number,
         name: to.to_string(),
         columns: view.columns.clone(),
+        tables: view.tables.clone(),
         text: view.text.clone(),
         query: view.query.clone(),
     };

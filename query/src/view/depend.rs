@@ -48,8 +48,8 @@ pub(crate) async fn dependents(
 }
 
 /// What a view reads, if it can be bound.
-fn shape(context: &PlanContext, view: &View) -> Option<String> {
-    let plan = context.bind_view(&view.query, &view.text, &view.columns).ok()?;
+fn shape(context: &PlanContext, view: &Arc<View>) -> Option<String> {
+    let plan = context.bind_open(view).ok()?;
     Some(plan.display_indent().to_string())
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tsdb::Snapshot;
 use tsdb::rows::{RowChange, RowCommand, RowExpect};
 
-use super::{View, ViewColumn, Views};
+use super::{View, ViewColumn, ViewTable, Views};
 use crate::error::{QueryError, QueryResult};
 use crate::statement::{self, Kind};
 use std::sync::Arc;
@@ -35,6 +35,7 @@ struct ViewRow {
     number: u32,
     name: String,
     columns: Vec<ViewColumn>,
+    tables: Vec<ViewTable>,
     query: String,
 }
 
@@ -62,7 +63,8 @@ fn view(value: &[u8]) -> QueryResult<View> {
     let row: ViewRow = decode(value)?;
     check_version(row.v)?;
     let query = parse(&row.query).map_err(|error| damaged(error.message))?;
-    Ok(View { number: row.number, name: row.name, columns: row.columns, text: row.query, query })
+    let ViewRow { number, name, columns, tables, query: text, .. } = row;
+    Ok(View { number, name, columns, tables, text, query })
 }
 
 /// A text as one query.
@@ -119,6 +121,7 @@ pub(super) fn command(views: &Views, next: u32, changes: &[Change<'_>]) -> Query
                     number: view.number,
                     name: view.name.clone(),
                     columns: view.columns.clone(),
+                    tables: view.tables.clone(),
                     query: view.text.clone(),
                 })?,
             },
@@ -146,6 +149,7 @@ mod tests {
             number: 7,
             name: "v".into(),
             columns: vec![ViewColumn { name: "a".into(), kind: 20 }],
+            tables: vec![ViewTable { table: 3, time: "t".into(), columns: vec![(1, "b".into())] }],
             text: "SELECT 1 AS a".into(),
             query: parse("SELECT 1 AS a").unwrap(),
         }
@@ -164,10 +168,11 @@ mod tests {
             .collect();
         let [meta, row] = values[..] else { panic!("two rows") };
         assert_eq!(meta, br#"{"v":1,"revision":1,"next":8}"#);
-        let golden = r#"{"v":1,"number":7,"name":"v","columns":[{"name":"a","kind":20}],"query":"SELECT 1 AS a"}"#;
+        let golden = r#"{"v":1,"number":7,"name":"v","columns":[{"name":"a","kind":20}],"tables":[{"table":3,"time":"t","columns":[[1,"b"]]}],"query":"SELECT 1 AS a"}"#;
         assert_eq!(row, golden.as_bytes());
         let read = view(row).unwrap();
         assert_eq!((read.number, &read.name, &read.columns), (7, &"v".into(), &sample().columns));
+        assert_eq!(read.tables, sample().tables);
         for end in 0..row.len() {
             assert_eq!(view(&row[..end]).unwrap_err().code, "XX001");
         }

@@ -13,6 +13,7 @@ use tsdb::Db;
 
 use crate::error::{QueryError, QueryResult};
 use crate::memory::{Pools, QueryPool};
+use crate::notify::Channels;
 use crate::session::Session;
 use crate::table::TableCache;
 use crate::view::ViewCache;
@@ -60,6 +61,7 @@ pub struct Engine {
     planner: DefaultPhysicalPlanner,
     tables: TableCache,
     views: ViewCache,
+    channels: Channels,
     /// Held by a statement that defines, from looking to committing.
     definitions: tokio::sync::Mutex<()>,
     running: Arc<AtomicUsize>,
@@ -114,6 +116,7 @@ impl Engine {
             planner: DefaultPhysicalPlanner::default(),
             tables: TableCache::default(),
             views: ViewCache::default(),
+            channels: Channels::default(),
             definitions: tokio::sync::Mutex::default(),
             running: Arc::new(AtomicUsize::new(0)),
             pools,
@@ -164,6 +167,10 @@ impl Engine {
 
     pub(crate) fn views(&self) -> &ViewCache {
         &self.views
+    }
+
+    pub(crate) fn channels(&self) -> &Channels {
+        &self.channels
     }
 
     pub(crate) fn definitions(&self) -> &tokio::sync::Mutex<()> {

@@ -15,6 +15,7 @@ mod insert;
 mod memory;
 mod names;
 mod native;
+mod notify;
 mod plan;
 mod returning;
 mod run;
@@ -33,6 +34,7 @@ pub use copy::{Format as CopyFormat, Header as CopyHeader, Options as CopyOption
 pub use engine::{Engine, QueryOptions};
 pub use error::{QueryError, QueryResult};
 pub use memory::Pools;
+pub use notify::Notification;
 pub use session::{Session, TransactionStatus};
 pub use statement::{OfPrepared, Statement};
 

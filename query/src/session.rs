@@ -24,6 +24,7 @@ use crate::copy::{self, CopyIn};
 use crate::engine::Engine;
 use crate::error::{QueryError, QueryResult, place};
 use crate::names::Names;
+use crate::notify::{Action, Inbox, Notification};
 use crate::plan::{self, PlanContext};
 use crate::run::Stop;
 use crate::settings::Settings;
@@ -44,6 +45,8 @@ pub struct Session {
     state: Mutex<State>,
     /// True while somebody wants the running statement to end.
     cancel: watch::Sender<bool>,
+    /// Notifications that wait for the client.
+    inbox: Arc<Inbox>,
     /// What readers were spared since bad blocks keep it.
     left_out: Arc<LeftOut>,
 }
@@ -54,6 +57,8 @@ struct State {
     config: SessionConfig,
     zone: String,
     transaction: Option<Transaction>,
+    /// Number of the connection, which its notifications carry.
+    process: i32,
     /// A COPY FROM STDIN under way.
     copy: Option<CopyIn>,
 }
@@ -77,8 +82,16 @@ impl Session {
         Session {
             engine,
             identity: Arc::new(identity),
-            state: Mutex::new(State { settings, config, zone, transaction: None, copy: None }),
+            state: Mutex::new(State {
+                settings,
+                config,
+                zone,
+                transaction: None,
+                process: 0,
+                copy: None,
+            }),
             cancel: watch::Sender::new(false),
+            inbox: Arc::default(),
             left_out: Arc::default(),
         }
     }
@@ -210,6 +223,7 @@ impl Session {
                     return Err(in_block("DISCARD ALL"));
                 }
                 self.reset(None)?;
+                self.notify(&Action::Unlisten(None))?;
                 done("DISCARD ALL")
             }
             Kind::Begin { read_only } => self.begin(*read_only),
@@ -218,6 +232,7 @@ impl Session {
             Kind::Savepoint(name) => self.savepoint(name),
             Kind::Release(name) => self.release(name),
             Kind::RollbackTo(name) => self.rollback_to(name),
+            Kind::Notify(action) => self.notify(action),
             Kind::OfCursor(of) => self.of_cursor(statement, of, params).await,
             Kind::OfPrepared(OfPrepared::Deallocate(None)) => done("DEALLOCATE ALL"),
             Kind::OfPrepared(
@@ -248,6 +263,44 @@ impl Session {
     /// Ends the running statement with 57014; from any thread.
     pub fn cancel(&self) {
         self.cancel.send_replace(true);
+    }
+
+    /// The number by which clients know this connection.
+    pub fn set_process(&self, process: i32) {
+        self.state.lock().process = process;
+    }
+
+    /// Resolves when a notification waits. May be dropped and called again.
+    pub async fn notified(&self) {
+        self.inbox.come().await;
+    }
+
+    /// Takes the notifications that wait; to be asked between transactions.
+    pub fn take_notifications(&self) -> Vec<Notification> {
+        self.inbox.take()
+    }
+
+    /// Does it now, or when the open block commits.
+    fn notify(&self, action: &Action) -> QueryResult<Outcome> {
+        let tag = match action {
+            Action::Listen(_) => "LISTEN",
+            Action::Unlisten(_) => "UNLISTEN",
+            Action::Notify { .. } => "NOTIFY",
+        };
+        let actions = vec![action.clone()];
+        let waits = self.later(&actions)?;
+        if !waits {
+            self.engine.channels().check(&self.inbox, &actions)?;
+            self.apply_actions(actions);
+        }
+        Ok(Outcome::Done { tag: tag.to_string() })
+    }
+
+    fn apply_actions(&self, actions: Vec<Action>) {
+        if !actions.is_empty() {
+            let process = self.state.lock().process;
+            self.engine.channels().apply(process, &self.inbox, actions);
+        }
     }
 
     /// How long the client of an open transaction block may stay silent; `None`: no limit.

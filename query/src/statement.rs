@@ -24,6 +24,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 use parking_lot::Mutex;
 
 use crate::error::{QueryError, QueryResult};
+use crate::notify::Action;
 use crate::plan::bound::Bound;
 use crate::{NewRole, ddl};
 
@@ -179,6 +180,8 @@ pub(crate) enum Kind {
     /// PREPARE, EXECUTE, DEALLOCATE.
     OfPrepared(OfPrepared),
     Comment(comment::Comment),
+    /// LISTEN, UNLISTEN, NOTIFY.
+    Notify(Action),
     /// DECLARE, FETCH, MOVE, CLOSE.
     OfCursor(cursor::OfCursor),
     /// BACKUP.

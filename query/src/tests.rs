@@ -13,6 +13,7 @@ mod limits;
 mod model;
 mod nanos;
 mod native;
+mod notify;
 mod quarantine;
 mod queries;
 mod returning;

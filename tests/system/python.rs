@@ -71,6 +71,20 @@ with psycopg.connect(sys.argv[1]) as connection:
     cursor = connection.execute("DELETE FROM n WHERE x = %s RETURNING *", (10,))
     assert [row[1:] for row in cursor.fetchall()] == [("a", 10), ("b", 10)], cursor
 
+with psycopg.connect(sys.argv[1], autocommit=True) as listener:
+    listener.execute("LISTEN alarms")
+    with psycopg.connect(sys.argv[1]) as connection:
+        connection.execute("NOTIFY alarms, 'pump 3'")
+        connection.execute("NOTIFY alarms")
+        process = connection.info.backend_pid
+    heard = []
+    # The listener is idle: it is told without asking.
+    for notification in listener.notifies(timeout=60):
+        heard.append((notification.channel, notification.payload, notification.pid))
+        if len(heard) == 2:
+            break
+    assert heard == [("alarms", "pump 3", process), ("alarms", "", process)], heard
+
 with psycopg.connect(sys.argv[1], autocommit=True) as connection:
     connection.execute("SET idle_in_transaction_session_timeout = '100ms'")
     time.sleep(0.3)

@@ -24,6 +24,7 @@ pub(super) struct Savepoint {
     settings: Arc<Settings>,
     local: usize,
     cursors: u64,
+    actions: usize,
 }
 
 impl Session {
@@ -43,6 +44,7 @@ impl Session {
             settings,
             local: block.local.len(),
             cursors: block.cursors.mark(),
+            actions: block.actions.len(),
         });
         Ok(Outcome::Done { tag: "SAVEPOINT".into() })
     }
@@ -67,6 +69,7 @@ impl Session {
         };
         block.commands.truncate(mark.commands);
         block.cursors.back_to(mark.cursors);
+        block.actions.truncate(mark.actions);
         block.bytes = mark.bytes;
         block.written = mark.written.clone();
         block.local.truncate(mark.local);

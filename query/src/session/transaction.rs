@@ -14,10 +14,14 @@ use super::savepoint::Savepoint;
 use crate::Outcome;
 use crate::engine::Engine;
 use crate::error::{QueryError, QueryResult};
+use crate::notify::Action;
 use crate::settings::Settings;
 
 /// Bytes of rows that a transaction may hold back: one record of the log must hold them.
 const BYTES_MAX: usize = 64 << 20;
+
+/// LISTEN, UNLISTEN and NOTIFY of one transaction: they wait for its COMMIT.
+const ACTIONS_MAX: usize = 10_000;
 
 /// Where a session stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +51,8 @@ pub(super) struct Transaction {
     pub(super) local: Vec<(String, Option<String>)>,
     pub(super) savepoints: Vec<Savepoint>,
     pub(super) cursors: Cursors,
+    /// What LISTEN, UNLISTEN and NOTIFY have asked for.
+    pub(super) actions: Vec<Action>,
 }
 
 impl Transaction {
@@ -63,6 +69,7 @@ impl Transaction {
             local: Vec::new(),
             savepoints: Vec::new(),
             cursors: Cursors::default(),
+            actions: Vec::new(),
         }
     }
 
@@ -121,7 +128,9 @@ impl Session {
         }
         let read_only = block.read_only;
         self.restore_local(&block);
+        self.engine.channels().check(&self.inbox, &block.actions)?;
         self.commit_commands(block.commands).await?;
+        self.apply_actions(block.actions);
         if and_chain {
             self.begin(read_only)?;
         }
@@ -188,6 +197,18 @@ impl Session {
             }
         }
         Ok(Outcome::Done { tag: "SET".into() })
+    }
+
+    /// Keeps actions for COMMIT, if a block is open.
+    pub(super) fn later(&self, actions: &[Action]) -> QueryResult<bool> {
+        let mut state = self.state.lock();
+        let Some(block) = &mut state.transaction else { return Ok(false) };
+        if block.actions.len() + actions.len() > ACTIONS_MAX {
+            let message = format!("a transaction may notify {ACTIONS_MAX} times");
+            return Err(QueryError::new("54000", message));
+        }
+        block.actions.extend_from_slice(actions);
+        Ok(true)
     }
 
     pub(super) fn has_failed(&self) -> bool {

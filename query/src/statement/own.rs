@@ -6,6 +6,7 @@ use super::words::Words;
 use super::{Kind, SetValue, backup, comment, copy, cursor, life, prepared};
 use crate::NewRole;
 use crate::error::{QueryError, QueryResult};
+use crate::notify::{Action, CHANNEL_BYTES_MAX, PAYLOAD_BYTES_MAX};
 
 /// Reads the statement if it is one of ours; `None` leaves it to sqlparser.
 pub(super) fn parse(piece: &[TokenWithSpan], sql: &str) -> QueryResult<Option<Kind>> {
@@ -37,7 +38,7 @@ pub(super) fn parse(piece: &[TokenWithSpan], sql: &str) -> QueryResult<Option<Ki
         "DECLARE" => cursor::declare(&mut words, sql)?,
         "FETCH" | "MOVE" => cursor::fetch(&mut words)?,
         "CLOSE" => cursor::close(&mut words)?,
-        "UNLISTEN" => nothing_or_refused(&mut words)?,
+        "LISTEN" | "UNLISTEN" | "NOTIFY" => notify(&mut words)?,
         "COPY" => copy::parse(&mut words, sql)?,
         "DEALLOCATE" => prepared::deallocate(&mut words)?,
         "PREPARE" => prepared::prepare(&mut words, sql)?,
@@ -51,8 +52,8 @@ pub(super) fn parse(piece: &[TokenWithSpan], sql: &str) -> QueryResult<Option<Ki
             words.take("SAVEPOINT");
             Kind::Release(words.name()?)
         }
-        "LISTEN" | "NOTIFY" | "LOCK" | "CALL" | "DO" | "GRANT" | "REVOKE" | "CLUSTER"
-        | "REINDEX" | "REFRESH" | "SECURITY" | "REASSIGN" | "IMPORT" | "LOAD" => {
+        "LOCK" | "CALL" | "DO" | "GRANT" | "REVOKE" | "CLUSTER" | "REINDEX" | "REFRESH"
+        | "SECURITY" | "REASSIGN" | "IMPORT" | "LOAD" => {
             words.skip_all();
             Kind::Unsupported(QueryError::unsupported(&first))
         }
@@ -375,15 +376,31 @@ fn role_option(words: &mut Words<'_>, role: &mut NewRole) -> QueryResult<()> {
     Ok(())
 }
 
-/// Clean-up statements of connection pools: true as long as nothing of the kind can exist.
-fn nothing_or_refused(words: &mut Words<'_>) -> QueryResult<Kind> {
+/// `LISTEN channel`, `UNLISTEN channel | *`, `NOTIFY channel [, 'payload']`.
+fn notify(words: &mut Words<'_>) -> QueryResult<Kind> {
     let verb = words.name()?;
-    let all = words.take("ALL") || words.take_token(&Token::Mul);
-    Ok(match (verb.as_str(), all) {
-        ("unlisten", true) => Kind::Nothing("UNLISTEN"),
-        _ => {
-            words.skip_all();
-            Kind::Unsupported(QueryError::unsupported(verb.to_uppercase()))
+    if verb == "unlisten" && words.take_token(&Token::Mul) {
+        return Ok(Kind::Notify(Action::Unlisten(None)));
+    }
+    let channel = words.name()?;
+    let payload = match verb == "notify" && words.take_token(&Token::Comma) {
+        true => words.text()?,
+        false => String::new(),
+    };
+    let refused = match (channel.len(), payload.len()) {
+        (0, _) => Some("channel name cannot be empty"),
+        (CHANNEL_BYTES_MAX.., _) if channel.len() > CHANNEL_BYTES_MAX => {
+            Some("channel name too long")
         }
-    })
+        (_, PAYLOAD_BYTES_MAX..) => Some("payload string too long"),
+        _ => None,
+    };
+    if let Some(message) = refused {
+        return Err(QueryError::new("22023", message));
+    }
+    Ok(Kind::Notify(match verb.as_str() {
+        "listen" => Action::Listen(channel),
+        "unlisten" => Action::Unlisten(Some(channel)),
+        _ => Action::Notify { channel, payload },
+    }))
 }

@@ -125,7 +125,7 @@ fn what_is_not_done_says_so() {
         "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
         "SELECT a INTO t FROM u",
         "COMMENT ON DATABASE d IS 'x'",
-        "LISTEN x",
+        "LOCK TABLE t",
     ] {
         let statements = parse(sql).unwrap();
         let Kind::Unsupported(error) = statements[0].kind() else { panic!("{sql}") };

@@ -334,6 +334,16 @@ impl BackendSession for FakeSession {
         None
     }
 
+    fn set_process(&self, _: i32) {}
+
+    async fn notified(&self) {
+        std::future::pending().await
+    }
+
+    fn take_notifications(&self) -> Vec<query::Notification> {
+        Vec::new()
+    }
+
     fn idle_timeout(&self) -> Option<std::time::Duration> {
         None
     }

@@ -113,7 +113,7 @@ impl Engine {
             options,
             runtime: Some(runtime),
             base,
-            planner: DefaultPhysicalPlanner::default(),
+            planner: plan::extension::planner(),
             tables: TableCache::default(),
             views: ViewCache::default(),
             channels: Channels::default(),

@@ -222,9 +222,9 @@ impl From<DataFusionError> for QueryError {
                 crate::statement::parser_error(&inner.to_string(), "")
             }
             DataFusionError::NotImplemented(message) => QueryError::new("0A000", tidy(&message)),
-            DataFusionError::Plan(message) => {
+            DataFusionError::Plan(message) => no_function(&message).unwrap_or_else(|| {
                 QueryError::new(code_of_text(&message).unwrap_or("42601"), tidy(&message))
-            }
+            }),
             DataFusionError::Configuration(message) => QueryError::new("22023", message),
             DataFusionError::SchemaError(inner, _) => schema_error(&inner),
             DataFusionError::Execution(message) => {
@@ -331,6 +331,14 @@ fn schema_error(error: &SchemaError) -> QueryError {
             }
         }
     }
+}
+
+/// What a function of ours said of its arguments' types, out of the words around it.
+fn no_function(message: &str) -> Option<QueryError> {
+    const END: &str = " does not exist";
+    let (_, said) = message.split_once("External error: 42883: ")?;
+    let end = said.find(END)? + END.len();
+    Some(QueryError::new("42883", &said[..end]))
 }
 
 /// The first line of a message, without what only developers of DataFusion can use.

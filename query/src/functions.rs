@@ -3,29 +3,61 @@
 //! Those that depend on nothing but their arguments are registered once; those that tell about
 //! the session or the catalogue are made for the statement that names them.
 
+mod bucket;
 mod edge;
 mod interval;
+mod markers;
+mod mode;
+mod series;
 mod session;
 mod simple;
+mod summary;
 mod time_bucket;
+mod windows;
 
 use std::sync::Arc;
 
 use datafusion::common::Result;
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
+use datafusion::functions_aggregate::variance::var_samp_udaf;
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 
-pub(crate) use session::of_session;
+pub(crate) use bucket::{
+    Buckets, Cut, MONDAY, interval as interval_of, span_ticks, ticks_per_second as per_second,
+    zone as zone_of,
+};
+pub(crate) use markers::Mark;
+pub(crate) use session::{as_text as text_of, of_session};
 pub(crate) use simple::{Fixed, Lookup};
-pub(crate) use time_bucket::MONDAY;
+pub(crate) use time_bucket::ticks as ticks_of;
+
+/// The function `time_bucket`.
+pub(crate) fn time_bucket() -> Arc<ScalarUDF> {
+    Arc::new(ScalarUDF::from(time_bucket::TimeBucket::new()))
+}
 
 /// Adds the functions that every session shares.
 pub(crate) fn register(state: &mut SessionState) -> Result<()> {
     state.register_expr_planner(Arc::new(interval::IntervalPlanner::new()))?;
-    state.register_udf(Arc::new(ScalarUDF::from(time_bucket::TimeBucket::new())))?;
+    state.register_udf(time_bucket())?;
+    for mark in Mark::ALL {
+        state.register_udf(Arc::new(ScalarUDF::from(markers::Marker::new(mark))))?;
+    }
     for edge in [edge::Edge::First, edge::Edge::Last] {
         state.register_udaf(Arc::new(AggregateUDF::from(edge::ByTime::new(edge))))?;
+    }
+    for greatest in [false, true] {
+        state.register_udaf(Arc::new(AggregateUDF::from(mode::Mode::new(greatest))))?;
+    }
+    // Under its name in Postgres too.
+    let variance = var_samp_udaf().as_ref().clone().with_aliases(["variance"]);
+    state.register_udaf(Arc::new(variance))?;
+    for named in series::ALL {
+        state.register_udaf(Arc::new(AggregateUDF::from(series::OfSeries::new(*named))))?;
+    }
+    for named in windows::ALL {
+        state.register_udwf(Arc::new(WindowUDF::from(windows::OfRows::new(*named))))?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 //! our own, functions, and the catalogue that psql and BI tools look into. `README.md` has the
 //! map of the rooms and what holds between them.
 
+mod asof;
 mod catalog;
 mod change;
 mod comment;
@@ -11,6 +12,7 @@ mod engine;
 mod error;
 mod explain;
 mod functions;
+mod gapfill;
 mod insert;
 mod memory;
 mod names;
@@ -22,6 +24,7 @@ mod run;
 mod session;
 mod settings;
 mod statement;
+mod sugar;
 mod table;
 mod view;
 

@@ -7,6 +7,7 @@
 
 pub(crate) mod bound;
 mod context;
+pub(crate) mod extension;
 pub(crate) mod names;
 
 use std::collections::HashSet;
@@ -38,7 +39,7 @@ use crate::error::{QueryError, QueryResult};
 use crate::session::CursorInfo;
 use crate::settings::Settings;
 use crate::view::{Hidden, Scope};
-use crate::{native, table};
+use crate::{asof, gapfill, native, table};
 
 /// Rows below which a statement runs on one core: starting a second costs more.
 const ROWS_PARALLEL_MIN: usize = 100_000;
@@ -239,6 +240,8 @@ impl PlanContext {
         }
         let base = self.engine.base();
         let plan = base.analyzer().execute_and_check(plan, self.config.options(), |_, _| {})?;
+        let plan = asof::rewrite(plan, self)?;
+        let plan = gapfill::rewrite(plan, self)?;
         // The cache may be newer than the snapshot, by commits published since it was taken.
         let plan = match !self.steady && self.settings.is_on("millrace.use_last_cache") {
             true => table::last::rewrite(plan, self)?,

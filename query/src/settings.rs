@@ -90,6 +90,12 @@ static DEFS: &[Def] = &[
     def("lock_timeout", "0", Rule::Millis, "Accepted; statements take no locks."),
     def("max_identifier_length", "255", Rule::Fixed, "Bytes of a name."),
     def(
+        "millrace.gapfill_rows_max",
+        "1000000",
+        Rule::Int(1, 1_000_000_000),
+        "Rows that filling gaps may add in one place of a statement.",
+    ),
+    def(
         "millrace.skip_quarantined",
         "off",
         Rule::Bool,
@@ -293,6 +299,11 @@ impl Settings {
     fn span(&self, name: &str) -> Option<Duration> {
         let millis = self.get(name).and_then(parse_millis).unwrap_or(0);
         (millis > 0).then(|| Duration::from_millis(millis as u64))
+    }
+
+    /// Rows that filling gaps may add.
+    pub(crate) fn gapfill_rows_max(&self) -> usize {
+        self.get("millrace.gapfill_rows_max").and_then(|n| n.parse().ok()).unwrap_or(1_000_000)
     }
 
     pub(crate) fn is_on(&self, name: &str) -> bool {

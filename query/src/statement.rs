@@ -4,6 +4,7 @@
 //! tokens; everything that plans goes through sqlparser's Postgres dialect.
 
 pub(crate) mod backup;
+pub(crate) mod clauses;
 pub(crate) mod comment;
 pub(crate) mod copy;
 pub(crate) mod cursor;
@@ -332,7 +333,7 @@ fn parse_one(piece: &[TokenWithSpan], sql: &str) -> QueryResult<ast::Statement> 
     let dialect = PostgreSqlDialect {};
     let mut parser = Parser::new(&dialect)
         .with_recursion_limit(NESTING_MAX)
-        .with_tokens_with_locations(piece.to_vec());
+        .with_tokens_with_locations(clauses::replace(piece, sql)?.into_owned());
     let failed = |error: ParserError| match error {
         ParserError::RecursionLimitExceeded => {
             QueryError::new("54001", "the statement is nested too deeply")

@@ -19,5 +19,6 @@ mod queries;
 mod returning;
 mod statements;
 mod stopping;
+mod timeseries;
 mod transactions;
 mod views;

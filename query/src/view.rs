@@ -24,7 +24,7 @@ use tsdb::types::{ColumnId, TableId, TableSchema};
 
 use crate::error::{QueryError, QueryResult};
 use crate::plan::PlanContext;
-use crate::{catalog, names};
+use crate::{catalog, names, sugar};
 
 pub(crate) use depend::Hidden;
 
@@ -279,7 +279,9 @@ impl PlanContext {
     fn bind_query(&self, query: &ast::Query, text: &str) -> QueryResult<LogicalPlan> {
         let mut statement = ast::Statement::Query(Box::new(query.clone()));
         let before = self.set_quality(text.contains("__quality"));
-        let bound = catalog::rewrite(&mut statement, self).and_then(|()| {
+        let plain = sugar::rewrite(&mut statement, self)
+            .and_then(|()| catalog::rewrite(&mut statement, self));
+        let bound = plain.and_then(|()| {
             names::disambiguate(&mut statement);
             self.bind(statement, &[])
         });

@@ -16,5 +16,6 @@ mod quarantine;
 mod restart;
 mod server;
 mod simulated;
+mod slt;
 mod tidy;
 mod write_read;

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use datafusion::catalog::{CatalogProviderList, Session, TableFunctionArgs};
 use datafusion::common::alias::AliasGenerator;
-use datafusion::common::{DFSchema, Result, TableReference};
+use datafusion::common::{DFSchema, Result, ScalarValue, TableReference};
 use datafusion::config::{ConfigOptions, TableOptions};
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::config::SessionConfig;
@@ -35,6 +35,22 @@ use super::names::{DATABASE, ROWS, SCHEMA};
 use crate::error::QueryError;
 use crate::table::{Extra, SeriesTable};
 use crate::{catalog, functions};
+
+/// A time as `generate_series` takes it.
+fn in_nanoseconds(arg: Expr) -> Expr {
+    match arg {
+        Expr::Literal(ScalarValue::TimestampMicrosecond(Some(micros), zone), metadata) => {
+            let nanos = micros.checked_mul(1_000);
+            match nanos {
+                Some(_) => Expr::Literal(ScalarValue::TimestampNanosecond(nanos, zone), metadata),
+                None => {
+                    Expr::Literal(ScalarValue::TimestampMicrosecond(Some(micros), zone), metadata)
+                }
+            }
+        }
+        other => other,
+    }
+}
 
 impl ContextProvider for PlanContext {
     fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
@@ -90,6 +106,7 @@ impl ContextProvider for PlanContext {
         let args = args
             .into_iter()
             .map(|arg| simplifier.coerce(arg, &schema).and_then(|e| simplifier.simplify(e)))
+            .map(|arg| arg.map(in_nanoseconds))
             .collect::<Result<Vec<_>>>()?;
         let args = TableFunctionArgs::new(&args, self);
         Ok(provider_as_source(function.create_table_provider_with_args(args)?))

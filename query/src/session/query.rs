@@ -24,7 +24,7 @@ use crate::plan::PlanContext;
 use crate::plan::bound::{self, Bound};
 use crate::run::{self, Stop};
 use crate::statement::{Kind, Statement};
-use crate::{Description, Outcome, catalog, change, explain, insert, table};
+use crate::{Description, Outcome, catalog, change, explain, insert, sugar, table};
 
 /// Parameters of one statement; the protocol counts them in 16 bits.
 const PARAMS_MAX: usize = 65_535;
@@ -490,6 +490,7 @@ pub(crate) fn bind(
     for limit in limits {
         types[limit - 1].get_or_insert(DataType::Int64);
     }
+    sugar::rewrite(&mut ast, context)?;
     catalog::rewrite(&mut ast, context)?;
     names::disambiguate(&mut ast);
     let (plan, params) = match infer(context, &ast, &types) {

@@ -10,7 +10,7 @@ use super::depend::{Hidden, dependents};
 use super::rows::{self, Change};
 use super::{Scope, View, ViewColumn, Views, expand};
 use crate::Outcome;
-use crate::catalog;
+use crate::{catalog, sugar};
 use crate::comment::{self, Relation};
 use crate::ddl::{apply, done, may_define};
 use crate::error::{QueryError, QueryResult};
@@ -112,10 +112,15 @@ fn make(
     number: u32,
     name: String,
 ) -> QueryResult<View> {
-    let mut query = create.query.as_ref().clone();
-    if crate::session::has_params(&query) {
+    if crate::session::has_params(&create.query) {
         return Err(QueryError::new("42P02", "there are no parameters in the query of a view"));
     }
+    // What is kept is ordinary SQL, without clauses of our own.
+    let mut plain = ast::Statement::Query(create.query.clone());
+    sugar::rewrite(&mut plain, context)?;
+    let ast::Statement::Query(mut query) = plain else {
+        return Err(QueryError::internal("a query that is none"));
+    };
     expand::expand(&mut query, &|name: &ObjectName| columns_of(context, name))?;
     let text = query.to_string();
     if text.len() > TEXT_BYTES_MAX {
@@ -123,13 +128,14 @@ fn make(
         return Err(QueryError::new("54000", message));
     }
     // What is kept is the text: it must say the same.
+    let query = *query;
     if rows::parse(&text).ok().as_ref() != Some(&query) {
         return Err(QueryError::unsupported("a view of this query")
             .with_detail(format!("It does not read back from its text: {text}")));
     }
     let plan = context.bind_query(&query, &text)?;
     let schema = context.result_schema(&plan)?;
-    let shown = Names::of(&ast::Statement::Query(Box::new(query.clone()))).rename(&schema);
+    let shown = Names::of(&ast::Statement::Query(create.query.clone())).rename(&schema);
     let columns = columns(&shown, create)?;
     let tables = std::mem::take(&mut *context.scope.tables.lock());
     let view = View { number, name, columns, tables, text, query };

@@ -75,6 +75,7 @@ fn verify_names_the_damaged_file() {
     let args = crate::verify::VerifyArgs {
         data_dir: folder.path().to_path_buf(),
         all: true,
+        archive: false,
         keys: KeyArgs::default(),
     };
     crate::verify::run(&args).unwrap();

@@ -206,7 +206,7 @@ mod tests {
         put("bad-skips-to-sync", LOGGED_IN, vec![execute("none", 0), describe(b'S'), sync()]);
         let asks = [startup(80_877_104, b""), startup(80_877_103, b"")].concat();
         write("from-the-start", 0, &log_in());
-        write("bad-asks-for-tls", PIECES | 7 << 2, &[asks, log_in()].concat());
+        write("asks-for-tls", PIECES | 7 << 2, &[asks, log_in()].concat());
         write("bad-cancels", 0, &startup(80_877_102, &[0, 0, 0, 1, 0, 0, 0, 2]));
         let newer =
             b"user\0ann\0options\0-c a=b --c-d=e\\ f\0_pq_.x\0y\0client_encoding\0utf-8\0\0";

@@ -156,33 +156,138 @@ pub(in crate::catalog) struct Function {
     pub(in crate::catalog) kind: &'static str,
 }
 
+const fn function(
+    oid: i64,
+    name: &'static str,
+    arguments: &'static str,
+    count: i64,
+    (result, result_oid): (&'static str, i64),
+    kind: &'static str,
+) -> Function {
+    Function { oid, name, arguments, count, result, result_oid, kind }
+}
+
+const ANY: (&str, i64) = ("anyelement", 2283);
+const BOOLEAN: (&str, i64) = ("boolean", 16);
+const COUNTS: (&str, i64) = ("bigint[]", 1016);
+const DOUBLE: (&str, i64) = ("double precision", 701);
+const ID: (&str, i64) = ("bigint", 20);
+const TIME: (&str, i64) = ("timestamp with time zone", 1184);
+const VALUE_TIME: &str = "value double precision, \"time\" timestamp with time zone";
+const CHART: &str = "\"time\" timestamp with time zone, value double precision, points bigint";
+
+/// Numbers stay with their functions; new ones go to the end.
 pub(in crate::catalog) static FUNCTIONS: &[Function] = &[
-    Function {
-        oid: 15_000,
-        name: "first",
-        arguments: "value anyelement, \"time\" timestamp with time zone",
-        count: 2,
-        result: "anyelement",
-        result_oid: 2283,
-        kind: "a",
-    },
-    Function {
-        oid: 15_001,
-        name: "last",
-        arguments: "value anyelement, \"time\" timestamp with time zone",
-        count: 2,
-        result: "anyelement",
-        result_oid: 2283,
-        kind: "a",
-    },
-    Function {
-        oid: 15_002,
-        name: "time_bucket",
-        arguments: "width interval, \"time\" timestamp with time zone, \
-                    origin timestamp with time zone DEFAULT '2000-01-03 00:00:00+00'",
-        count: 3,
-        result: "timestamp with time zone",
-        result_oid: 1184,
-        kind: "f",
-    },
+    function(15_000, "first", "value anyelement, \"time\" timestamp with time zone", 2, ANY, "a"),
+    function(15_001, "last", "value anyelement, \"time\" timestamp with time zone", 2, ANY, "a"),
+    function(
+        15_002,
+        "time_bucket",
+        "width interval, \"time\" timestamp with time zone, timezone text DEFAULT NULL, \
+         origin timestamp with time zone DEFAULT '2000-01-03 00:00:00+00', \
+         \"offset\" interval DEFAULT NULL",
+        5,
+        TIME,
+        "f",
+    ),
+    function(
+        15_003,
+        "time_bucket_gapfill",
+        "width interval, \"time\" timestamp with time zone, \
+         start timestamp with time zone DEFAULT NULL, \
+         finish timestamp with time zone DEFAULT NULL, timezone text DEFAULT NULL, \
+         origin timestamp with time zone DEFAULT NULL, \"offset\" interval DEFAULT NULL",
+        7,
+        TIME,
+        "f",
+    ),
+    function(
+        15_004,
+        "locf",
+        "value anyelement, prev anyelement DEFAULT NULL, \
+         treat_null_as_missing boolean DEFAULT false",
+        3,
+        ANY,
+        "f",
+    ),
+    function(
+        15_005,
+        "interpolate",
+        "value double precision, prev record DEFAULT NULL, next record DEFAULT NULL",
+        3,
+        DOUBLE,
+        "f",
+    ),
+    function(15_006, "fill_value", "value anyelement, constant anyelement", 2, ANY, "f"),
+    function(15_007, "delta", VALUE_TIME, 2, DOUBLE, "a"),
+    function(15_008, "increase", VALUE_TIME, 2, DOUBLE, "a"),
+    function(15_009, "rate", VALUE_TIME, 2, DOUBLE, "a"),
+    function(15_010, "irate", VALUE_TIME, 2, DOUBLE, "a"),
+    function(15_011, "derivative", VALUE_TIME, 2, DOUBLE, "a"),
+    function(15_012, "slope", VALUE_TIME, 2, DOUBLE, "a"),
+    function(
+        15_013,
+        "time_weight",
+        "method text, \"time\" timestamp with time zone, value double precision",
+        3,
+        DOUBLE,
+        "a",
+    ),
+    function(
+        15_014,
+        "time_weighted_average",
+        "\"time\" timestamp with time zone, value double precision",
+        2,
+        DOUBLE,
+        "a",
+    ),
+    function(
+        15_015,
+        "integral",
+        "value double precision, \"time\" timestamp with time zone, \
+         method text DEFAULT 'linear'",
+        3,
+        DOUBLE,
+        "a",
+    ),
+    function(
+        15_016,
+        "approx_percentile",
+        "value double precision, share double precision",
+        2,
+        DOUBLE,
+        "a",
+    ),
+    function(
+        15_017,
+        "histogram",
+        "value double precision, min double precision, max double precision, buckets bigint",
+        4,
+        COUNTS,
+        "a",
+    ),
+    function(15_018, "mode", "value anyelement", 1, ANY, "a"),
+    function(
+        15_019,
+        "session_window",
+        "\"time\" timestamp with time zone, gap interval",
+        2,
+        ID,
+        "w",
+    ),
+    function(15_020, "state_window", "value anyelement", 1, ID, "w"),
+    function(
+        15_021,
+        "event_window",
+        "starts boolean, ends boolean DEFAULT NULL, \
+         \"time\" timestamp with time zone DEFAULT NULL, duration interval DEFAULT NULL",
+        4,
+        ID,
+        "w",
+    ),
+    function(15_022, "count_window", "rows bigint", 1, ID, "w"),
+    function(15_023, "count_window", "rows bigint, slide bigint", 2, COUNTS, "w"),
+    function(15_024, "ema", "value double precision, alpha double precision", 2, DOUBLE, "w"),
+    function(15_025, "lttb", CHART, 3, BOOLEAN, "w"),
+    function(15_026, "m4", CHART, 3, BOOLEAN, "w"),
 ];

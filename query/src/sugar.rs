@@ -1,0 +1,138 @@
+//! Syntax that becomes ordinary SQL before names are bound.
+//!
+//! - `SAMPLE BY` and `LATEST ON`, which come as markers (`statement/clauses.rs`);
+//! - ASOF JOIN and WINDOW JOIN, as left joins with a marked condition;
+//! - named arguments of `time_bucket` and `time_bucket_gapfill`; `approx_percentile(x, p)`;
+//!   `mode() WITHIN GROUP (ORDER BY x)`.
+
+mod calls;
+mod joins;
+mod sample;
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    self, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Query,
+    Select, SetExpr, TableFactor, VisitMut, VisitorMut,
+};
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::parser::Parser;
+
+use crate::error::{QueryError, QueryResult};
+use crate::names::folded;
+use crate::plan::PlanContext;
+use crate::statement::clauses::{LATEST, SAMPLE};
+
+/// Rewrites a statement before it is bound.
+pub(crate) fn rewrite(statement: &mut ast::Statement, context: &PlanContext) -> QueryResult<()> {
+    match statement.visit(&mut Rewriter { context }) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(error),
+    }
+}
+
+struct Rewriter<'a> {
+    context: &'a PlanContext,
+}
+
+fn go_on(done: QueryResult<()>) -> ControlFlow<QueryError> {
+    match done {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => ControlFlow::Break(error),
+    }
+}
+
+impl VisitorMut for Rewriter<'_> {
+    type Break = QueryError;
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<QueryError> {
+        let order = matches!(
+            query.body.as_ref(),
+            SetExpr::Select(select) if query.order_by.is_none() && is_marked(select, SAMPLE)
+        );
+        if !order {
+            return ControlFlow::Continue(());
+        }
+        go_on(sample::ordered(query, self.context))
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<QueryError> {
+        go_on((|| {
+            if is_marked(select, SAMPLE) {
+                sample::by(select, self.context)?;
+            }
+            if is_marked(select, LATEST) {
+                sample::latest(select)?;
+            }
+            joins::rewrite(select)
+        })())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<QueryError> {
+        let refused = match factor {
+            TableFactor::Pivot { .. } => QueryError::unsupported("PIVOT")
+                .with_hint("Use an aggregate with FILTER (WHERE …) for each column."),
+            TableFactor::Unpivot { .. } => QueryError::unsupported("UNPIVOT")
+                .with_hint("Use UNION ALL of one SELECT for each column."),
+            _ => return ControlFlow::Continue(()),
+        };
+        ControlFlow::Break(refused)
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<QueryError> {
+        match expr {
+            Expr::Function(function) => go_on(calls::rewrite(function)),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}
+
+/// The arguments of the marker that a select groups by.
+fn marker<'a>(select: &'a Select, name: &str) -> Option<Vec<&'a Expr>> {
+    let GroupByExpr::Expressions(groups, _) = &select.group_by else { return None };
+    let [Expr::Function(function)] = &groups[..] else { return None };
+    if name_of(function)? != name {
+        return None;
+    }
+    plain(function)
+}
+
+fn is_marked(select: &Select, name: &str) -> bool {
+    marker(select, name).is_some()
+}
+
+/// Name of a function without its schema, folded.
+fn name_of(function: &Function) -> Option<String> {
+    function.name.0.last().and_then(|part| part.as_ident()).map(folded)
+}
+
+/// Arguments that are nothing but expressions.
+fn plain(function: &Function) -> Option<Vec<&Expr>> {
+    let FunctionArguments::List(list) = &function.args else { return None };
+    list.args
+        .iter()
+        .map(|arg| match arg {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
+            _ => None,
+        })
+        .collect()
+}
+
+/// An expression out of text that was put together here.
+fn expression(text: &str) -> QueryResult<Expr> {
+    let parsed = Parser::new(&PostgreSqlDialect {})
+        .try_with_sql(text)
+        .and_then(|mut parser| parser.parse_expr());
+    parsed.map_err(|error| QueryError::internal(format!("{text}: {error}")))
+}
+
+/// A query out of text that was put together here.
+fn query(text: &str) -> QueryResult<Box<Query>> {
+    let parsed = Parser::new(&PostgreSqlDialect {})
+        .try_with_sql(text)
+        .and_then(|mut parser| parser.parse_query());
+    parsed.map_err(|error| QueryError::internal(format!("{text}: {error}")))
+}
+
+#[cfg(test)]
+mod tests;

@@ -26,6 +26,7 @@ use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 
 pub(crate) use image::Image;
+pub(crate) use pg::kinds::oid_of_field as type_number;
 pub(crate) use rewrite::rewrite;
 use rows::Rows;
 

@@ -21,12 +21,18 @@ use tsdb::{Command, Selection};
 
 use crate::error::{QueryError, QueryResult};
 use crate::insert::table_name;
-use crate::names::Names;
+use crate::names::{Names, folded};
+use crate::returning::{Returning, Verb};
 use crate::session::{Session, Tree};
 use crate::statement::{Kind, Statement};
+use crate::view::not_a_table;
 use crate::{Description, Outcome};
 
+pub(crate) use found::rows_at;
 pub(crate) use syntax::{delete_query, update_query};
+
+/// What is said of views.
+const CHANGED: &str = "its rows are changed in the tables that it reads";
 
 /// Rows of one statement: they must fit one record of the log.
 const BYTES_MAX: usize = 128 << 20;
@@ -49,9 +55,39 @@ pub(crate) async fn describe(
         _ => return Err(QueryError::internal("a statement that changes nothing")),
     };
     // The plan is kept with the statement: it must be the one that runs.
-    let tree = Tree::of_change(statement, is_append(&table));
+    let returning = returning(session, statement, &table)?;
+    let selected = returning.as_ref().map(Returning::selected).unwrap_or_default();
+    let tree = Tree::of_change(statement, is_append(&table)).returning(selected);
     let described = session.describe_query(tree, Names::default(), &given).await?;
-    Ok(Description { fields: None, ..described })
+    let fields = match (&returning, &described.fields) {
+        (Some(returning), Some(fields)) => Some(returning.schema(fields.fields())?),
+        _ => None,
+    };
+    Ok(Description { fields, ..described })
+}
+
+/// What the statement returns of its rows.
+fn returning(
+    session: &Session,
+    statement: &Statement,
+    table: &TableSchema,
+) -> QueryResult<Option<Returning>> {
+    let (list, from, targets, kind) = match statement.kind() {
+        Kind::Update(update) => {
+            let targets = update::targets(update, table)?;
+            let joined = !syntax::from(update).is_empty();
+            (&update.returning, &update.table, targets, (Verb::Update, joined))
+        }
+        Kind::Delete(delete) => {
+            let joined = !syntax::using(delete).is_empty();
+            let target = syntax::delete_target(delete)?;
+            (&delete.returning, target, Vec::new(), (Verb::Delete, joined))
+        }
+        _ => return Err(QueryError::internal("a statement that changes nothing")),
+    };
+    let Some(list) = list else { return Ok(None) };
+    let called = folded(&syntax::called(from)?);
+    Returning::new(session, list, (table, &called), &targets, kind).map(Some)
 }
 
 /// Runs DELETE.
@@ -63,8 +99,9 @@ pub(crate) async fn delete(
 ) -> QueryResult<Outcome> {
     let table = target(session, syntax::delete_target(delete)?)?;
     check_rights(session, &table, "DELETE")?;
-    let count = delete::run(session, statement, &table, params).await?;
-    Ok(Outcome::Done { tag: format!("DELETE {count}") })
+    let returning = returning(session, statement, &table)?;
+    let joined = !syntax::using(delete).is_empty();
+    delete::run(session, statement, &table, params, (returning, joined)).await
 }
 
 /// Runs UPDATE.
@@ -76,8 +113,8 @@ pub(crate) async fn update(
 ) -> QueryResult<Outcome> {
     let table = target(session, &update.table)?;
     check_rights(session, &table, "UPDATE")?;
-    let count = update::run(session, statement, update, &table, params).await?;
-    Ok(Outcome::Done { tag: format!("UPDATE {count}") })
+    let returning = returning(session, statement, &table)?;
+    update::run(session, statement, update, &table, params, returning).await
 }
 
 /// Runs TRUNCATE: the rows of whole tables go, uncounted.
@@ -112,7 +149,7 @@ fn target(session: &Session, from: &ast::TableWithJoins) -> QueryResult<Arc<Tabl
 
 fn table_of(session: &Session, name: &str) -> QueryResult<Arc<TableSchema>> {
     let snapshot = session.engine().db().snapshot();
-    let table = snapshot.table(name).ok_or_else(|| QueryError::no_table(name))?;
+    let table = snapshot.table(name).ok_or_else(|| not_a_table(session, name, CHANGED))?;
     Ok(table.schema().clone())
 }
 

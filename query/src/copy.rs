@@ -26,7 +26,7 @@ use crate::names::Names;
 use crate::run::Stop;
 use crate::session::{Session, Tree};
 use crate::statement::copy::{Copy, What};
-use crate::{Outcome, plan};
+use crate::{Outcome, plan, view};
 
 pub use options::{Format, Header, Options};
 use sink::{Full, Sink};
@@ -130,7 +130,11 @@ fn find_table(session: &Session, parts: &[String]) -> QueryResult<Arc<TableSchem
     let name = parts.last().filter(|_| known);
     let snapshot = session.engine().db().snapshot();
     let table = name.and_then(|name| snapshot.table(name));
-    Ok(table.ok_or_else(|| QueryError::no_table(&shown))?.schema().clone())
+    let missing = || match name {
+        Some(name) => view::not_a_table(session, name, "rows are copied into tables"),
+        None => QueryError::no_table(&shown),
+    };
+    Ok(table.ok_or_else(missing)?.schema().clone())
 }
 
 impl CopyIn {

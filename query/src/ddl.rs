@@ -5,13 +5,22 @@ mod define;
 mod life;
 mod options;
 
+use datafusion::sql::sqlparser::ast::{AlterTable, AlterTableOperation, DropBehavior, ObjectName};
+use tsdb::rows::RowOutcome;
+use tsdb::types::{ColumnId, TableSchema};
 use tsdb::{Command, Outcome as Applied};
 
+use crate::comment::{self, Relation};
 use crate::error::{QueryError, QueryResult};
 use crate::insert::table_name;
 use crate::session::{Session, in_block};
 use crate::statement::{Kind, Statement};
+use crate::view::{self, Hidden, not_a_table};
 use crate::{Directory, NewRole, Outcome};
+
+/// What is said of statements that would make a table out of a query.
+pub(crate) const CREATE_FIRST: &str = "A table needs a key with a time column, which a query does not \
+    tell: CREATE TABLE with its PRIMARY KEY, then INSERT INTO … SELECT.";
 
 /// Runs it.
 pub(crate) async fn run(session: &Session, statement: &Statement) -> QueryResult<Outcome> {
@@ -20,20 +29,32 @@ pub(crate) async fn run(session: &Session, statement: &Statement) -> QueryResult
             may_define(session, "CREATE TABLE")?;
             let table = define::new_table(create)?;
             life::may_archive(session, table.options.archive.as_deref())?;
+            let engine = session.engine().clone();
+            let _guard = engine.definitions().lock().await;
+            if session.views()?.find(&table.name).is_some() {
+                return match table.if_not_exists {
+                    true => done("CREATE TABLE"),
+                    false => Err(view_exists(&table.name)),
+                };
+            }
             apply(session, vec![Command::CreateTable(table)]).await?;
             done("CREATE TABLE")
         }
         Kind::AlterTable(alter) => {
             may_define(session, "ALTER TABLE")?;
             let name = table_name(&alter.name)?;
-            let snapshot = session.engine().db().snapshot();
+            let engine = session.engine().clone();
+            let _guard = engine.definitions().lock().await;
+            let snapshot = engine.db().snapshot();
             let Some(table) = snapshot.table(&name) else {
-                return match alter.if_exists {
+                let error = not_a_table(session, &name, "use ALTER VIEW");
+                return match alter.if_exists && error.code == "42P01" {
                     true => done("ALTER TABLE"),
-                    false => Err(QueryError::no_table(&name)),
+                    false => Err(error),
                 };
             };
-            let commands = define::alterations(alter, table.schema())?;
+            let mut commands = define::alterations(alter, table.schema())?;
+            commands.extend(views_of_alteration(session, alter, table.schema(), &commands).await?);
             for command in &commands {
                 if let Command::SetOptions { options, .. } = command
                     && options.archive != table.schema().options.archive
@@ -58,25 +79,16 @@ pub(crate) async fn run(session: &Session, statement: &Statement) -> QueryResult
             life::restore(session, table, times, hot_for.as_deref()).await?;
             done("ALTER TABLE")
         }
-        Kind::DropTable { names, if_exists } => {
-            may_define(session, "DROP TABLE")?;
-            let snapshot = session.engine().db().snapshot();
-            let mut commands = Vec::new();
-            for name in names {
-                let name = table_name(name)?;
-                match snapshot.table(&name) {
-                    Some(table) => {
-                        commands.push(Command::DropTable { table: table.schema().id });
-                    }
-                    None if *if_exists => {}
-                    None => {
-                        let message = format!("table \"{name}\" does not exist");
-                        return Err(QueryError::new("42P01", message));
-                    }
-                }
-            }
-            apply(session, commands).await?;
-            done("DROP TABLE")
+        Kind::DropTable { names, if_exists, cascade } => {
+            drop_tables(session, names, *if_exists, *cascade).await
+        }
+        Kind::Comment(comment) => comment::run(session, comment).await,
+        Kind::CreateView(create) => view::define::create(session, statement, create).await,
+        Kind::DropView { names, if_exists, cascade } => {
+            view::define::drop(session, names, *if_exists, *cascade).await
+        }
+        Kind::RenameView { name, to, if_exists } => {
+            view::define::rename(session, name, to, *if_exists).await
         }
         Kind::Checkpoint => {
             may_define(session, "CHECKPOINT")?;
@@ -93,12 +105,12 @@ pub(crate) async fn run(session: &Session, statement: &Statement) -> QueryResult
     }
 }
 
-fn done(tag: &str) -> QueryResult<Outcome> {
+pub(crate) fn done(tag: &str) -> QueryResult<Outcome> {
     Ok(Outcome::Done { tag: tag.to_string() })
 }
 
 /// Rights, and that no transaction block is open: definitions are commits of their own.
-fn may_define(session: &Session, what: &str) -> QueryResult<()> {
+pub(crate) fn may_define(session: &Session, what: &str) -> QueryResult<()> {
     let identity = session.identity();
     if !identity.superuser && !identity.can_define {
         return Err(QueryError::denied(what));
@@ -110,7 +122,7 @@ fn may_define(session: &Session, what: &str) -> QueryResult<()> {
 }
 
 /// Commits the commands; the first that is refused is the error.
-async fn apply(session: &Session, commands: Vec<Command>) -> QueryResult<()> {
+pub(crate) async fn apply(session: &Session, commands: Vec<Command>) -> QueryResult<()> {
     if commands.is_empty() {
         return Ok(());
     }
@@ -123,9 +135,124 @@ async fn apply(session: &Session, commands: Vec<Command>) -> QueryResult<()> {
         _ => error,
     };
     for outcome in committed.map_err(column)?.outcomes {
-        let _applied: Applied = outcome.map_err(QueryError::from).map_err(column)?;
+        if let Applied::Rows(RowOutcome::Refused { .. }) =
+            outcome.map_err(QueryError::from).map_err(column)?
+        {
+            let message = "views were changed by another session meanwhile";
+            return Err(QueryError::new("40001", message).with_hint("Run the statement again."));
+        }
     }
     Ok(())
+}
+
+fn view_exists(name: &str) -> QueryError {
+    QueryError::new("42P07", format!("relation \"{name}\" already exists"))
+        .with_detail(format!("\"{name}\" is a view."))
+}
+
+async fn drop_tables(
+    session: &Session,
+    names: &[ObjectName],
+    if_exists: bool,
+    cascade: bool,
+) -> QueryResult<Outcome> {
+    may_define(session, "DROP TABLE")?;
+    let engine = session.engine().clone();
+    let _guard = engine.definitions().lock().await;
+    let snapshot = engine.db().snapshot();
+    let (mut commands, mut hidden, mut called) = (Vec::new(), Vec::new(), Vec::new());
+    for name in names {
+        let name = table_name(name)?;
+        let Some(table) = snapshot.table(&name) else {
+            let error = not_a_table(session, &name, "use DROP VIEW");
+            match error.code {
+                "42P01" if if_exists => continue,
+                "42P01" => {
+                    let message = format!("table \"{name}\" does not exist");
+                    return Err(QueryError::new("42P01", message));
+                }
+                _ => return Err(error),
+            }
+        };
+        commands.push(Command::DropTable { table: table.schema().id });
+        hidden.push(Hidden::Table(table.schema().id));
+        called.push(name);
+    }
+    let what = format!("table {}", called.join(", "));
+    let gone = view::define::cascading(session, hidden, called, &what, cascade).await?;
+    let tables = commands.iter().filter_map(|command| match command {
+        Command::DropTable { table } => Some(Relation::Table(*table)),
+        _ => None,
+    });
+    let views = gone.iter().map(|view| Relation::View(view.number));
+    let relations: Vec<Relation> = tables.chain(views).collect();
+    commands.extend(comment::forget(&snapshot, &relations, &[])?);
+    commands.extend(view::define::drop_command(&*session.views()?, &gone)?);
+    apply(session, commands).await?;
+    done("DROP TABLE")
+}
+
+/// What an ALTER TABLE means for views: a rename or another type of what they use is refused,
+/// those that use a dropped column go with it if CASCADE says so.
+async fn views_of_alteration(
+    session: &Session,
+    alter: &AlterTable,
+    table: &TableSchema,
+    commands: &[Command],
+) -> QueryResult<Vec<Command>> {
+    let name_of = |column: Option<ColumnId>| match column {
+        None => table.time_name.clone(),
+        Some(id) => {
+            table.columns.iter().find(|c| c.id == id).map(|c| c.name.clone()).unwrap_or_default()
+        }
+    };
+    let cascade = alter.operations.iter().any(|operation| {
+        let cascade = Some(DropBehavior::Cascade);
+        matches!(operation, AlterTableOperation::DropColumn { drop_behavior, .. }
+            if *drop_behavior == cascade)
+    });
+    let (mut hidden, mut called) = (Vec::new(), Vec::new());
+    for command in commands {
+        let (column, what) = match command {
+            Command::DropColumn { column, .. } => {
+                hidden.push(Hidden::Column(table.id, Some(*column)));
+                called.push(name_of(Some(*column)));
+                continue;
+            }
+            Command::RenameColumn { column, .. } => (*column, "renaming a column that a view uses"),
+            Command::WidenColumn { column, .. } => {
+                (Some(*column), "changing the type of a column that a view uses")
+            }
+            Command::RenameTable { name, .. } => {
+                if session.views()?.find(name).is_some() {
+                    return Err(view_exists(name));
+                }
+                let what = "renaming a table that a view uses";
+                let hidden = Hidden::Table(table.id);
+                view::define::refuse_if_used(session, hidden, &table.name, what).await?;
+                continue;
+            }
+            _ => continue,
+        };
+        let hidden = Hidden::Column(table.id, column);
+        view::define::refuse_if_used(session, hidden, &name_of(column), what).await?;
+    }
+    if hidden.is_empty() {
+        return Ok(Vec::new());
+    }
+    let columns: Vec<(u32, ColumnId)> = commands
+        .iter()
+        .filter_map(|command| match command {
+            Command::DropColumn { table, column } => Some((*table, *column)),
+            _ => None,
+        })
+        .collect();
+    let what = format!("column {} of table {}", called.join(", "), table.name);
+    let gone = view::define::cascading(session, hidden, called, &what, cascade).await?;
+    let relations: Vec<Relation> = gone.iter().map(|view| Relation::View(view.number)).collect();
+    let comments = comment::forget(&session.snapshot(), &relations, &columns)?;
+    let views = view::define::drop_command(&*session.views()?, &gone)?;
+    Ok(views.into_iter().chain(comments).collect())
 }
 
 async fn vacuum(session: &Session, full: bool, table: Option<&str>) -> QueryResult<Outcome> {

@@ -13,8 +13,10 @@ use tsdb::Db;
 
 use crate::error::{QueryError, QueryResult};
 use crate::memory::{Pools, QueryPool};
+use crate::notify::Channels;
 use crate::session::Session;
 use crate::table::TableCache;
+use crate::view::ViewCache;
 use crate::{Directory, Identity, functions, plan};
 
 /// Limits and places of the query side.
@@ -58,6 +60,10 @@ pub struct Engine {
     base: SessionState,
     planner: DefaultPhysicalPlanner,
     tables: TableCache,
+    views: ViewCache,
+    channels: Channels,
+    /// Held by a statement that defines, from looking to committing.
+    definitions: tokio::sync::Mutex<()>,
     running: Arc<AtomicUsize>,
     pools: Pools,
 }
@@ -109,6 +115,9 @@ impl Engine {
             base,
             planner: plan::extension::planner(),
             tables: TableCache::default(),
+            views: ViewCache::default(),
+            channels: Channels::default(),
+            definitions: tokio::sync::Mutex::default(),
             running: Arc::new(AtomicUsize::new(0)),
             pools,
         }))
@@ -154,6 +163,18 @@ impl Engine {
 
     pub(crate) fn tables(&self) -> &TableCache {
         &self.tables
+    }
+
+    pub(crate) fn views(&self) -> &ViewCache {
+        &self.views
+    }
+
+    pub(crate) fn channels(&self) -> &Channels {
+        &self.channels
+    }
+
+    pub(crate) fn definitions(&self) -> &tokio::sync::Mutex<()> {
+        &self.definitions
     }
 
     /// The runtime that queries are planned and run on.

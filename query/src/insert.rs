@@ -4,6 +4,7 @@
 //! NULL and '' are the missing value. VALUES of literals and parameters are read straight off the
 //! syntax tree; everything else is planned as a query.
 
+mod conflict;
 pub(crate) mod literal;
 pub(crate) mod rows;
 
@@ -12,15 +13,18 @@ use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast;
 use futures::StreamExt;
 use std::sync::Arc;
+use tsdb::Command;
 use tsdb::types::{ColumnType, TableSchema};
 
 use crate::error::{QueryError, QueryResult};
 use crate::names::{Names, folded};
 use crate::plan::names::{DATABASE, SCHEMA};
+use crate::returning::{Returned, Returning, Verb};
 use crate::session::{Session, Tree};
 use crate::statement::Statement;
 use crate::table::{Source, arrow_type};
-use crate::{Description, Outcome};
+use crate::{Description, Outcome, view};
+use conflict::OnConflict;
 pub(crate) use literal::placeholder;
 use rows::RowsBuilder;
 pub(crate) use rows::{Cell, assign, cell};
@@ -44,6 +48,16 @@ struct Plan<'a> {
     query: &'a ast::Query,
 }
 
+impl Plan<'_> {
+    fn returning(&self, session: &Session, insert: &ast::Insert) -> QueryResult<Option<Returning>> {
+        let Some(list) = &insert.returning else { return Ok(None) };
+        let called = insert.table_alias.as_ref().map(|alias| folded(&alias.alias));
+        let called = called.as_deref().unwrap_or(&self.table.name);
+        let (table, kind) = ((&*self.table, called), (Verb::Insert, false));
+        Returning::new(session, list, table, &self.targets, kind).map(Some)
+    }
+}
+
 /// Types of the parameters.
 pub(crate) async fn describe(
     session: &Session,
@@ -54,13 +68,17 @@ pub(crate) async fn describe(
     let plan = resolve(session, insert)?;
     let zone = session.settings().zone().to_string();
     let types = param_types(&plan, given, &zone);
+    let fields = match plan.returning(session, insert)? {
+        Some(returning) => Some(returning.schema(&[])?),
+        None => None,
+    };
     if literal::is_plain(plan.query) {
         let params = types.into_iter().map(|t| t.unwrap_or(DataType::Utf8View)).collect();
-        return Ok(Description { params, fields: None });
+        return Ok(Description { params, fields });
     }
     let tree = Tree::of_insert(statement, plan.targets.iter().map(|t| t.kind).collect());
     let described = session.describe_query(tree, Names::default(), &types).await?;
-    Ok(Description { fields: None, ..described })
+    Ok(Description { fields, ..described })
 }
 
 /// Runs it.
@@ -77,15 +95,31 @@ pub(crate) async fn run(
     }
     session.check_writable("INSERT")?;
     let zone = session.settings().zone().to_string();
+    let on = conflict::read(insert, &plan.table, &plan.targets)?;
+    let returning = plan.returning(session, insert)?;
+    let result = match &returning {
+        Some(returning) => Some(returning.schema(&[])?),
+        None => None,
+    };
+    let mut returned = Returned::default();
     let mut rows = RowsBuilder::new(&plan.table, &plan.targets, &zone)?;
-    if literal::is_plain(plan.query) {
+    if literal::is_plain(plan.query) && returning.is_none() {
         literal::fill(&mut rows, plan.query, params, &zone)?;
     } else {
+        if returning.is_some() && literal::has_default(plan.query) {
+            return Err(QueryError::unsupported("DEFAULT in an INSERT with RETURNING")
+                .with_hint("Leave the column out."));
+        }
         let tree = Tree::of_insert(statement, plan.targets.iter().map(|t| t.kind).collect());
         let (schema, mut stream) = session.start(tree, params, Names::default()).await?;
         check_count(schema.fields().len(), &plan)?;
         while let Some(batch) = stream.next().await {
-            rows.push_batch(&batch?)?;
+            let batch = batch?;
+            rows.push_batch(&batch)?;
+            if let (Some(returning), Some(result)) = (&returning, &result) {
+                let given = batch.columns();
+                returned.push(returning.batch(result, given, &[], batch.num_rows())?)?;
+            }
             if rows.bytes() > BYTES_MAX {
                 return Err(too_large());
             }
@@ -94,12 +128,41 @@ pub(crate) async fn run(
     if rows.bytes() > BYTES_MAX {
         return Err(too_large());
     }
-    let (count, bytes) = (rows.count(), rows.bytes());
-    let commands = rows.finish();
+    let (mut count, bytes) = (rows.count(), rows.bytes());
+    let mut commands = rows.finish();
+    match on {
+        OnConflict::Merge => {}
+        OnConflict::Overwrite => conflict::check_once(&commands)?,
+        OnConflict::DoNothing => {
+            let mask;
+            (commands, mask) = new_rows(session, &plan.table, commands).await?;
+            count = mask.iter().filter(|new| **new).count() as u64;
+            returned.retain(&mask)?;
+        }
+    }
     if count > 0 {
         session.write(plan.table.id, commands, bytes).await?;
     }
-    Ok(Outcome::Done { tag: format!("INSERT 0 {count}") })
+    match result {
+        Some(result) => Ok(returned.outcome(result, "INSERT")),
+        None => Ok(Outcome::Done { tag: format!("INSERT 0 {count}") }),
+    }
+}
+
+/// The rows that are not there yet.
+async fn new_rows(
+    session: &Session,
+    table: &TableSchema,
+    commands: Vec<Command>,
+) -> QueryResult<(Vec<Command>, Vec<bool>)> {
+    if session.has_written(table.id) {
+        let what = "ON CONFLICT DO NOTHING after writing to the same table in the same transaction";
+        return Err(QueryError::unsupported(what).with_hint("COMMIT first."));
+    }
+    // As UPDATE does in a block: the rows of its snapshot.
+    let snapshot = session.snapshot();
+    let found = snapshot.table_by_id(table.id).ok_or_else(|| QueryError::no_table(&table.name))?;
+    session.blocking(move || conflict::new_rows(&found, &commands)).await
 }
 
 /// The query with literals of VALUES cast to the columns they go into, so that rows may mix
@@ -168,13 +231,6 @@ pub(crate) fn table_name(name: &ast::ObjectName) -> QueryResult<String> {
 
 fn resolve<'a>(session: &Session, insert: &'a ast::Insert) -> QueryResult<Plan<'a>> {
     let refuse = |what: &str| Err(QueryError::unsupported(what));
-    if insert.on.is_some() {
-        return Err(QueryError::unsupported("ON CONFLICT")
-            .with_hint("A row with the same key and time merges with the earlier one by itself."));
-    }
-    if insert.returning.is_some() {
-        return refuse("RETURNING");
-    }
     if insert.overwrite || insert.replace_into || insert.or.is_some() || insert.ignore {
         return refuse("this form of INSERT");
     }
@@ -184,7 +240,9 @@ fn resolve<'a>(session: &Session, insert: &'a ast::Insert) -> QueryResult<Plan<'
     let Some(query) = &insert.source else { return refuse("INSERT … DEFAULT VALUES") };
     let name = table_name(name)?;
     let snapshot = session.engine().db().snapshot();
-    let table = snapshot.table(&name).ok_or_else(|| QueryError::no_table(&name))?;
+    let table = snapshot.table(&name).ok_or_else(|| {
+        view::not_a_table(session, &name, "rows are inserted into the tables that it reads")
+    })?;
     let table = table.schema().clone();
     let all = targets_of(&table);
     let targets = match insert.columns.is_empty() {

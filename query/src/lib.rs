@@ -5,6 +5,7 @@
 mod asof;
 mod catalog;
 mod change;
+mod comment;
 mod copy;
 mod ddl;
 mod engine;
@@ -16,13 +17,16 @@ mod insert;
 mod memory;
 mod names;
 mod native;
+mod notify;
 mod plan;
+mod returning;
 mod run;
 mod session;
 mod settings;
 mod statement;
 mod sugar;
 mod table;
+mod view;
 
 use std::fmt;
 
@@ -33,6 +37,7 @@ pub use copy::{Format as CopyFormat, Header as CopyHeader, Options as CopyOption
 pub use engine::{Engine, QueryOptions};
 pub use error::{QueryError, QueryResult};
 pub use memory::Pools;
+pub use notify::Notification;
 pub use session::{Session, TransactionStatus};
 pub use statement::{OfPrepared, Statement};
 

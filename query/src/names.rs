@@ -112,6 +112,15 @@ pub(crate) fn folded(ident: &Ident) -> String {
     }
 }
 
+/// The name that an item of a list gives its column.
+pub(crate) fn of_item(item: &SelectItem) -> String {
+    match item {
+        SelectItem::ExprWithAlias { alias, .. } => folded(alias),
+        SelectItem::UnnamedExpr(expr) => of_expr(expr),
+        _ => unnamed(),
+    }
+}
+
 fn of_expr(expr: &Expr) -> String {
     match expr {
         Expr::Identifier(ident) => folded(ident),

@@ -12,6 +12,7 @@ pub(crate) mod names;
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use chrono::Utc;
@@ -35,7 +36,9 @@ use crate::Identity;
 use crate::catalog::Image;
 use crate::engine::Engine;
 use crate::error::{QueryError, QueryResult};
+use crate::session::CursorInfo;
 use crate::settings::Settings;
+use crate::view::{Hidden, Scope};
 use crate::{asof, gapfill, native, table};
 
 /// Rows below which a statement runs on one core: starting a second costs more.
@@ -47,8 +50,8 @@ pub(crate) struct PlanContext {
     pub(crate) snapshot: Snapshot,
     pub(crate) settings: Arc<Settings>,
     pub(crate) identity: Arc<Identity>,
-    /// The statement asks for quality columns.
-    pub(crate) quality: bool,
+    /// What is being bound asks for quality columns.
+    quality: AtomicBool,
     /// The statement changes rows: [`names::ROWS`] has tables with the identity of their rows.
     pub(crate) changes: bool,
     config: SessionConfig,
@@ -56,11 +59,15 @@ pub(crate) struct PlanContext {
     /// Rows of the catalogue, made when a statement asks for the first of them.
     image: Mutex<Option<Arc<Image>>>,
     /// Whether something was looked up that belongs to this moment or user.
-    fleeting: std::sync::atomic::AtomicBool,
+    fleeting: AtomicBool,
     /// Tables that the transaction has written and that it must not read yet.
     written: HashSet<TableId>,
     /// Whether several statements must see the same rows: then nothing newer may be shown.
     steady: bool,
+    /// Cursors of the block, for the catalogue.
+    pub(crate) cursors: Vec<CursorInfo>,
+    /// Views in use, and what is hidden to find out what depends on it.
+    pub(crate) scope: Scope,
     table_options: datafusion::config::TableOptions,
 }
 
@@ -107,14 +114,16 @@ impl PlanContext {
             snapshot,
             settings,
             identity,
-            quality: text.contains("__quality"),
+            quality: AtomicBool::new(text.contains("__quality")),
             changes: false,
             config,
             props,
             image: Mutex::new(None),
-            fleeting: std::sync::atomic::AtomicBool::new(false),
+            fleeting: AtomicBool::new(false),
             written: HashSet::new(),
             steady: false,
+            cursors: Vec::new(),
+            scope: Scope::default(),
             table_options,
         }
     }
@@ -127,6 +136,31 @@ impl PlanContext {
     /// In a transaction block, which has written these tables.
     pub(crate) fn in_block(self, written: HashSet<TableId>) -> PlanContext {
         PlanContext { written, steady: true, ..self }
+    }
+
+    /// In a block with cursors.
+    pub(crate) fn with_cursors(self, cursors: Vec<CursorInfo>) -> PlanContext {
+        PlanContext { cursors, ..self }
+    }
+
+    /// With a view under definition.
+    pub(crate) fn in_scope(self, scope: Scope) -> PlanContext {
+        PlanContext { scope, ..self }
+    }
+
+    /// As if these things were not there.
+    pub(crate) fn hiding(self, hidden: Vec<Hidden>) -> PlanContext {
+        PlanContext { scope: Scope::hiding(hidden), ..self }
+    }
+
+    /// Whether tables show the quality of their fields.
+    pub(crate) fn quality(&self) -> bool {
+        self.quality.load(Ordering::Relaxed)
+    }
+
+    /// Binds what follows with or without columns of quality; how it was before.
+    pub(crate) fn set_quality(&self, quality: bool) -> bool {
+        self.quality.swap(quality, Ordering::Relaxed)
     }
 
     /// Names and types are resolved; parameters stay open, with the types that are known.
@@ -184,11 +218,11 @@ impl PlanContext {
 
     /// Whether a bound plan may serve the same statement again.
     pub(crate) fn may_keep(&self) -> bool {
-        !self.fleeting.load(std::sync::atomic::Ordering::Relaxed)
+        !self.fleeting.load(Ordering::Relaxed)
     }
 
     pub(crate) fn mark_fleeting(&self) {
-        self.fleeting.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.fleeting.store(true, Ordering::Relaxed);
     }
 
     /// Puts values into `$1 …` and optimises.

@@ -3,6 +3,7 @@
 //! Statements of a session run one at a time; only [`Session::cancel`] may be called beside.
 //! Planning and running happen on the query runtime; the caller's thread only waits.
 
+mod cursor;
 mod implicit;
 mod query;
 mod savepoint;
@@ -23,13 +24,17 @@ use crate::copy::{self, CopyIn};
 use crate::engine::Engine;
 use crate::error::{QueryError, QueryResult, place};
 use crate::names::Names;
+use crate::notify::{Action, Inbox, Notification};
 use crate::plan::{self, PlanContext};
 use crate::run::Stop;
 use crate::settings::Settings;
+use crate::statement::cursor::OfCursor;
 use crate::statement::{self, Kind, OfPrepared, Statement};
+use crate::view::Views;
 use crate::{Description, Identity, Outcome, change, ddl, insert};
 
-pub(crate) use query::{Change, Tree};
+pub(crate) use cursor::CursorInfo;
+pub(crate) use query::{Change, Tree, has_params};
 use transaction::Transaction;
 pub use transaction::TransactionStatus;
 
@@ -40,6 +45,8 @@ pub struct Session {
     state: Mutex<State>,
     /// True while somebody wants the running statement to end.
     cancel: watch::Sender<bool>,
+    /// Notifications that wait for the client.
+    inbox: Arc<Inbox>,
     /// What readers were spared since bad blocks keep it.
     left_out: Arc<LeftOut>,
 }
@@ -50,6 +57,8 @@ struct State {
     config: SessionConfig,
     zone: String,
     transaction: Option<Transaction>,
+    /// Number of the connection, which its notifications carry.
+    process: i32,
     /// A COPY FROM STDIN under way.
     copy: Option<CopyIn>,
 }
@@ -73,8 +82,16 @@ impl Session {
         Session {
             engine,
             identity: Arc::new(identity),
-            state: Mutex::new(State { settings, config, zone, transaction: None, copy: None }),
+            state: Mutex::new(State {
+                settings,
+                config,
+                zone,
+                transaction: None,
+                process: 0,
+                copy: None,
+            }),
             cancel: watch::Sender::new(false),
+            inbox: Arc::default(),
             left_out: Arc::default(),
         }
     }
@@ -120,6 +137,18 @@ impl Session {
             }
             Kind::Delete(_) | Kind::Update(_) => change::describe(self, statement, given).await,
             Kind::Insert(insert) => insert::describe(self, insert, statement, given).await,
+            Kind::OfCursor(OfCursor::Declare { statement, .. }) => match statement.kind() {
+                Kind::Query(_) if self.has_failed() => return Err(aborted()),
+                Kind::Query(ast) => {
+                    let names = Names::of(ast);
+                    let inner = self.describe_query(Tree::of(statement), names, given).await;
+                    inner.map(|d| Description { fields: None, ..d })
+                }
+                _ => Ok(none()),
+            },
+            Kind::OfCursor(of) => {
+                self.described_cursor(of).map(|fields| Description { fields, ..none() })
+            }
             Kind::Explain { .. } => {
                 let names = Names::default();
                 let inner = self.describe_query(Tree::of(statement), names, given).await;
@@ -194,6 +223,7 @@ impl Session {
                     return Err(in_block("DISCARD ALL"));
                 }
                 self.reset(None)?;
+                self.notify(&Action::Unlisten(None))?;
                 done("DISCARD ALL")
             }
             Kind::Begin { read_only } => self.begin(*read_only),
@@ -202,6 +232,8 @@ impl Session {
             Kind::Savepoint(name) => self.savepoint(name),
             Kind::Release(name) => self.release(name),
             Kind::RollbackTo(name) => self.rollback_to(name),
+            Kind::Notify(action) => self.notify(action),
+            Kind::OfCursor(of) => self.of_cursor(statement, of, params).await,
             Kind::OfPrepared(OfPrepared::Deallocate(None)) => done("DEALLOCATE ALL"),
             Kind::OfPrepared(
                 OfPrepared::Deallocate(Some(name)) | OfPrepared::Execute { name, .. },
@@ -233,6 +265,51 @@ impl Session {
         self.cancel.send_replace(true);
     }
 
+    /// The number by which clients know this connection.
+    pub fn set_process(&self, process: i32) {
+        self.state.lock().process = process;
+    }
+
+    /// Resolves when a notification waits. May be dropped and called again.
+    pub async fn notified(&self) {
+        self.inbox.come().await;
+    }
+
+    /// Takes the notifications that wait; to be asked between transactions.
+    pub fn take_notifications(&self) -> Vec<Notification> {
+        self.inbox.take()
+    }
+
+    /// Does it now, or when the open block commits.
+    fn notify(&self, action: &Action) -> QueryResult<Outcome> {
+        let tag = match action {
+            Action::Listen(_) => "LISTEN",
+            Action::Unlisten(_) => "UNLISTEN",
+            Action::Notify { .. } => "NOTIFY",
+        };
+        let actions = vec![action.clone()];
+        let waits = self.later(&actions)?;
+        if !waits {
+            self.engine.channels().check(&self.inbox, &actions)?;
+            self.apply_actions(actions);
+        }
+        Ok(Outcome::Done { tag: tag.to_string() })
+    }
+
+    fn apply_actions(&self, actions: Vec<Action>) {
+        if !actions.is_empty() {
+            let process = self.state.lock().process;
+            self.engine.channels().apply(process, &self.inbox, actions);
+        }
+    }
+
+    /// How long the client of an open transaction block may stay silent; `None`: no limit.
+    pub fn idle_timeout(&self) -> Option<std::time::Duration> {
+        let state = self.state.lock();
+        let block = state.transaction.as_ref().filter(|block| !block.is_implicit());
+        block.and_then(|_| state.settings.idle_in_transaction_timeout())
+    }
+
     /// Value of a setting as SHOW gives it.
     pub fn setting(&self, name: &str) -> Option<String> {
         self.settings().get(name).map(str::to_string)
@@ -249,6 +326,11 @@ impl Session {
 
     pub(crate) fn settings(&self) -> Arc<Settings> {
         self.state.lock().settings.clone()
+    }
+
+    /// The views that this statement sees.
+    pub(crate) fn views(&self) -> QueryResult<Arc<Views>> {
+        self.engine.views().of(&self.snapshot())
     }
 
     /// What ends the statement that starts now.
@@ -275,6 +357,7 @@ impl Session {
             state.config = plan::config(&state.zone, self.engine.options().threads);
         }
         let block = state.transaction.as_ref().map(|b| (b.written(), b.is_implicit()));
+        let cursors = state.transaction.as_ref().map(|b| b.cursors.shown()).unwrap_or_default();
         let context = PlanContext::new(
             self.engine.clone(),
             snapshot,
@@ -283,6 +366,7 @@ impl Session {
             state.config.clone(),
             text,
         );
+        let context = context.with_cursors(cursors);
         match block {
             Some((written, false)) => context.in_block(written),
             Some((written, true)) => context.after_writes(written),
@@ -312,6 +396,17 @@ impl Session {
 
     pub(crate) fn with_copy<T>(&self, look: impl FnOnce(&CopyIn) -> T) -> Option<T> {
         self.state.lock().copy.as_ref().map(look)
+    }
+
+    /// Runs work on the query runtime, whose stacks take deep trees.
+    pub(crate) async fn on_workers<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = QueryResult<T>> + Send + 'static,
+    ) -> QueryResult<T> {
+        match self.engine.runtime()?.spawn(work).await {
+            Ok(done) => done,
+            Err(error) => Err(QueryError::internal(format!("a statement's task: {error}"))),
+        }
     }
 
     /// Runs work that may block on a thread made for it.

@@ -74,7 +74,7 @@ static DEFS: &[Def] = &[
         "idle_in_transaction_session_timeout",
         "0",
         Rule::Millis,
-        "Accepted for clients that set it.",
+        "A client that leaves a transaction open for longer is disconnected; 0: never.",
     ),
     told("in_hot_standby", "off", Rule::Fixed, "Whether this is a standby."),
     told("integer_datetimes", "on", Rule::Fixed, "Times are whole microseconds on the wire."),
@@ -288,7 +288,16 @@ impl Settings {
 
     /// `None`: no limit.
     pub(crate) fn statement_timeout(&self) -> Option<Duration> {
-        let millis = self.get("statement_timeout").and_then(parse_millis).unwrap_or(0);
+        self.span("statement_timeout")
+    }
+
+    /// How long a transaction may wait for its client; `None`: no limit.
+    pub(crate) fn idle_in_transaction_timeout(&self) -> Option<Duration> {
+        self.span("idle_in_transaction_session_timeout")
+    }
+
+    fn span(&self, name: &str) -> Option<Duration> {
+        let millis = self.get(name).and_then(parse_millis).unwrap_or(0);
         (millis > 0).then(|| Duration::from_millis(millis as u64))
     }
 

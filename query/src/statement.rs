@@ -5,7 +5,9 @@
 
 pub(crate) mod backup;
 pub(crate) mod clauses;
+pub(crate) mod comment;
 pub(crate) mod copy;
+pub(crate) mod cursor;
 mod depth;
 mod life;
 mod own;
@@ -22,11 +24,13 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use parking_lot::Mutex;
 
-use crate::NewRole;
 use crate::error::{QueryError, QueryResult};
+use crate::notify::Action;
 use crate::plan::bound::Bound;
+use crate::{NewRole, ddl};
 
 pub use prepared::OfPrepared;
+pub(crate) use reserved::is_reserved;
 
 /// Tokens of a statement that is planned; more would let one text hold a core for minutes.
 /// INSERT … VALUES is exempt: its rows are bounded by the message.
@@ -134,6 +138,19 @@ pub(crate) enum Kind {
     DropTable {
         names: Vec<ast::ObjectName>,
         if_exists: bool,
+        cascade: bool,
+    },
+    CreateView(Box<ast::CreateView>),
+    DropView {
+        names: Vec<ast::ObjectName>,
+        if_exists: bool,
+        cascade: bool,
+    },
+    /// ALTER VIEW … RENAME TO.
+    RenameView {
+        name: String,
+        to: String,
+        if_exists: bool,
     },
     Set {
         name: String,
@@ -163,6 +180,11 @@ pub(crate) enum Kind {
     RollbackTo(String),
     /// PREPARE, EXECUTE, DEALLOCATE.
     OfPrepared(OfPrepared),
+    Comment(comment::Comment),
+    /// LISTEN, UNLISTEN, NOTIFY.
+    Notify(Action),
+    /// DECLARE, FETCH, MOVE, CLOSE.
+    OfCursor(cursor::OfCursor),
     /// BACKUP.
     Backup(backup::Backup),
     Checkpoint,
@@ -197,6 +219,10 @@ impl Kind {
                 | Kind::ResetOptions { .. }
                 | Kind::Restore { .. }
                 | Kind::DropTable { .. }
+                | Kind::CreateView(_)
+                | Kind::DropView { .. }
+                | Kind::RenameView { .. }
+                | Kind::Comment(_)
                 | Kind::Backup(_)
                 | Kind::Checkpoint
                 | Kind::Vacuum { .. }
@@ -328,6 +354,9 @@ fn classify(statement: ast::Statement, _sql: &str) -> QueryResult<Kind> {
     use ast::Statement as S;
     let refuse = |what: &str| Kind::Unsupported(QueryError::unsupported(what));
     Ok(match statement {
+        S::Query(ref query) if into(&query.body) => {
+            Kind::Unsupported(QueryError::unsupported("SELECT INTO").with_hint(ddl::CREATE_FIRST))
+        }
         S::Query(_) => Kind::Query(Box::new(statement)),
         S::Explain { analyze, verbose, statement, format, options, .. } => {
             if format.is_some() || options.is_some() {
@@ -341,14 +370,17 @@ fn classify(statement: ast::Statement, _sql: &str) -> QueryResult<Kind> {
         S::Insert(insert) => Kind::Insert(Box::new(insert)),
         S::CreateTable(create) => Kind::CreateTable(Box::new(create)),
         S::AlterTable(alter) => Kind::AlterTable(Box::new(alter)),
-        S::Drop { object_type: ast::ObjectType::Table, if_exists, names, .. } => {
-            Kind::DropTable { names, if_exists }
+        S::Drop { object_type: ast::ObjectType::Table, if_exists, names, cascade, .. } => {
+            Kind::DropTable { names, if_exists, cascade }
+        }
+        S::Drop { object_type: ast::ObjectType::View, if_exists, names, cascade, .. } => {
+            Kind::DropView { names, if_exists, cascade }
         }
         S::Update(update) => Kind::Update(Box::new(update)),
         S::Delete(delete) => Kind::Delete(Box::new(delete)),
         S::Truncate(truncate) => Kind::Truncate(Box::new(truncate)),
         S::Merge { .. } => refuse("MERGE"),
-        S::CreateView { .. } => refuse("CREATE VIEW"),
+        S::CreateView(create) => Kind::CreateView(Box::new(create)),
         S::CreateIndex { .. } => Kind::Unsupported(
             QueryError::unsupported("CREATE INDEX")
                 .with_hint("Keys are indexed; put the column into the PRIMARY KEY."),
@@ -368,6 +400,16 @@ fn classify(statement: ast::Statement, _sql: &str) -> QueryResult<Kind> {
             })
         }
     })
+}
+
+/// Whether a SELECT says INTO.
+fn into(body: &ast::SetExpr) -> bool {
+    match body {
+        ast::SetExpr::Select(select) => select.into.is_some(),
+        ast::SetExpr::Query(query) => into(&query.body),
+        ast::SetExpr::SetOperation { left, .. } => into(left),
+        _ => false,
+    }
 }
 
 /// A syntax error out of sqlparser's words, which end in " at Line: n, Column: m".

@@ -89,6 +89,52 @@ fn statements() {
 }
 
 #[test]
+fn views_cursors_and_comments() {
+    if !psql_found() {
+        return;
+    }
+    let server = TestServer::start();
+    let plain = |command: &str| psql(&server, "sslmode=prefer", command);
+    plain(
+        "CREATE TABLE press (time timestamptz, device text, x bigint, PRIMARY KEY (device, time))",
+    );
+    let fill = "INSERT INTO press (time, device, x) \
+                SELECT to_timestamp(value), 'p' || value % 3, value FROM generate_series(1, 5000)";
+    check(&plain(fill), &["INSERT 0 5000"]);
+    check(&plain("CREATE VIEW late AS SELECT * FROM press WHERE x > 4990"), &["CREATE VIEW"]);
+    check(&plain("\\dv"), &["late", "view", "public"]);
+    check(&plain("\\d late"), &["View \"public.late\"", "device", "bigint"]);
+    let details = plain("\\d+ late");
+    check(&details, &["View definition:", "SELECT time, device, x FROM press WHERE x > 4990;"]);
+    check(&plain("SELECT count(*) FROM late"), &["10"]);
+    let refused = psql_output(&server, "", "DROP TABLE press");
+    check(&String::from_utf8_lossy(&refused.stderr), &["depend", "view late", "CASCADE"]);
+
+    // The same rows in portions of a cursor.
+    let sql = "SELECT x, device FROM press ORDER BY x";
+    let pg = server.server.pg;
+    let target = format!("host={} port={} user=admin dbname=millrace", pg.ip(), pg.port());
+    let mut portions = Command::new("psql");
+    portions.args(["-X", "-A", "-t", "-v", "FETCH_COUNT=999", "-d", &target, "-c", sql]);
+    let portions = portions.env("PGPASSWORD", &server.server.password).output().unwrap();
+    let rows = String::from_utf8(portions.stdout).unwrap();
+    assert_eq!(String::from_utf8_lossy(&portions.stderr), "");
+    let expect: Vec<String> = (1..=5000).map(|x| format!("{x}|p{}", x % 3)).collect();
+    assert!(rows.lines().eq(expect.iter().map(String::as_str)), "{} rows", rows.lines().count());
+    let tags = plain(
+        "BEGIN; DECLARE c CURSOR FOR SELECT x FROM press ORDER BY x; MOVE 10 IN c; FETCH 1 FROM c; CLOSE c; COMMIT",
+    );
+    check(&tags, &["DECLARE CURSOR", "MOVE 10", "11", "CLOSE CURSOR", "COMMIT"]);
+
+    check(&plain("COMMENT ON TABLE press IS 'Hall one'"), &["COMMENT"]);
+    plain("COMMENT ON COLUMN press.x IS 'Strokes'");
+    check(&plain("\\dt+"), &["Hall one"]);
+    check(&plain("\\d+ press"), &["Strokes"]);
+    check(&plain("DELETE FROM press WHERE x > 4998 RETURNING x"), &["4999", "5000", "DELETE 2"]);
+    check(&plain("DROP TABLE press CASCADE"), &["DROP TABLE"]);
+}
+
+#[test]
 fn encrypted() {
     if !psql_found() {
         return;

@@ -1,6 +1,6 @@
 //! psycopg, as scripts use it. Skipped where no Python has it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::server::TestServer;
@@ -30,6 +30,77 @@ with psycopg.connect(sys.argv[1], autocommit=True) as connection:
 print("fine")
 "#;
 
+const CHANGES: &str = r#"
+import sys
+import time
+import psycopg
+
+with psycopg.connect(sys.argv[1]) as connection:
+    connection.autocommit = True
+    connection.execute(
+        "CREATE TABLE n (time timestamptz, k text, x bigint, PRIMARY KEY (k, time))"
+    )
+    connection.execute(
+        "INSERT INTO n (time, k, x) SELECT to_timestamp(value), 'a', value "
+        "FROM generate_series(1, 3000)"
+    )
+    connection.autocommit = False
+    with connection.cursor(name="readings") as cursor:
+        cursor.itersize = 500
+        cursor.execute("SELECT x, k FROM n WHERE x > %s ORDER BY x", (10,))
+        assert [column.name for column in cursor.description] == ["x", "k"]
+        assert cursor.fetchone() == (11, "a")
+        assert [row[0] for row in cursor.fetchmany(3)] == [12, 13, 14]
+        cursor.scroll(5)
+        assert [row[0] for row in cursor] == list(range(20, 3001))
+    connection.commit()
+    try:
+        connection.execute("FETCH 1 FROM readings")
+        raise SystemExit("no error")
+    except psycopg.errors.InvalidCursorName:
+        connection.rollback()
+    connection.autocommit = True
+    insert = "INSERT INTO n (time, k, x) VALUES (to_timestamp(%s), %s, %s) "
+    cursor = connection.execute(insert + "RETURNING k, x", (1, "b", 7))
+    assert (cursor.fetchall(), cursor.rowcount) == ([("b", 7)], 1)
+    assert connection.execute(insert + "ON CONFLICT DO NOTHING", (1, "b", 8)).rowcount == 0
+    over = "ON CONFLICT (k, time) DO UPDATE SET x = excluded.x RETURNING x"
+    assert connection.execute(insert + over, (1, "b", 9)).fetchall() == [(9,)]
+    cursor = connection.execute("UPDATE n SET x = x + 1 WHERE k = 'b' RETURNING x, k")
+    assert (cursor.fetchall(), cursor.rowcount) == ([(10, "b")], 1)
+    cursor = connection.execute("DELETE FROM n WHERE x = %s RETURNING *", (10,))
+    assert [row[1:] for row in cursor.fetchall()] == [("a", 10), ("b", 10)], cursor
+
+with psycopg.connect(sys.argv[1], autocommit=True) as listener:
+    listener.execute("LISTEN alarms")
+    with psycopg.connect(sys.argv[1]) as connection:
+        connection.execute("NOTIFY alarms, 'pump 3'")
+        connection.execute("NOTIFY alarms")
+        process = connection.info.backend_pid
+    heard = []
+    # The listener is idle: it is told without asking.
+    for notification in listener.notifies(timeout=60):
+        heard.append((notification.channel, notification.payload, notification.pid))
+        if len(heard) == 2:
+            break
+    assert heard == [("alarms", "pump 3", process), ("alarms", "", process)], heard
+
+with psycopg.connect(sys.argv[1], autocommit=True) as connection:
+    connection.execute("SET idle_in_transaction_session_timeout = '100ms'")
+    time.sleep(0.3)
+    assert connection.execute("SELECT 1").fetchone() == (1,)
+    connection.execute("BEGIN")
+    for _ in range(60):
+        time.sleep(1)
+        try:
+            connection.execute("SELECT 1")
+        except psycopg.errors.OperationalError:
+            break
+    else:
+        raise SystemExit("a transaction stays open")
+print("fine")
+"#;
+
 /// A Python that has psycopg: the one named by a variable, the one that `.ci/run` makes, or any.
 pub fn python() -> Option<PathBuf> {
     let named = std::env::var_os("MILLRACE_TEST_PYTHON").map(PathBuf::from);
@@ -54,6 +125,20 @@ fn psycopg() {
         "weather,site=roof temperature=21.5,wet=true,n=3i 1704067200000000000\n\
          weather,site=hall temperature=-1.25,n=4i 1704067200000000000",
     );
+    run(&python, &server, SCRIPT);
+}
+
+#[test]
+fn psycopg_cursors_and_changes() {
+    let Some(python) = python() else {
+        println!("skipped: psycopg not found");
+        return;
+    };
+    run(&python, &TestServer::start(), CHANGES);
+}
+
+/// Runs a script with the address of the server; it must end with `fine`.
+fn run(python: &Path, server: &TestServer, script: &str) {
     let pg = server.server.pg;
     let target = format!(
         "host={} port={} user=admin dbname=millrace password='{}'",
@@ -61,7 +146,7 @@ fn psycopg() {
         pg.port(),
         server.server.password
     );
-    let output = Command::new(python).args(["-c", SCRIPT, &target]).output().unwrap();
+    let output = Command::new(python).args(["-c", script, &target]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "fine");
 }

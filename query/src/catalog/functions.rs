@@ -64,13 +64,10 @@ pub(crate) fn of_catalog(name: &str, context: &PlanContext) -> Option<Arc<Scalar
         | "has_tablespace_privilege" => yes(),
         "pg_has_role" => fixed(ScalarValue::Boolean(Some(context.identity.superuser))),
         "pg_get_expr"
-        | "pg_get_viewdef"
         | "pg_get_ruledef"
         | "pg_get_triggerdef"
         | "pg_get_partkeydef"
         | "pg_get_statisticsobjdef_columns"
-        | "obj_description"
-        | "col_description"
         | "shobj_description"
         | "pg_get_serial_sequence"
         | "pg_tablespace_location" => nothing(),
@@ -125,6 +122,8 @@ fn of_objects(name: &str, context: &PlanContext) -> Option<Arc<ScalarUDF>> {
             Some(role.map_or_else(|| format!("unknown (OID={oid})"), |r| r.name.clone()))
         }),
         "pg_get_indexdef" => by_index(name, context),
+        "obj_description" | "col_description" => comment(name, context),
+        "pg_get_viewdef" => view_definition(name, context),
         "pg_get_constraintdef" => by_number(name, context, |image, oid| {
             image.table(oid - 2).map(|t| objects::constraint_definition(t.schema()))
         }),
@@ -170,6 +169,37 @@ fn of_objects(name: &str, context: &PlanContext) -> Option<Arc<ScalarUDF>> {
     };
     // A directory that cannot be read is told when the function runs.
     Some(made.unwrap_or_else(|error| failing(name, error)))
+}
+
+/// `obj_description(relation [, 'pg_class'])` and `col_description(relation, column)`.
+fn comment(name: &str, context: &PlanContext) -> Result<Arc<ScalarUDF>, QueryError> {
+    let image = context.image()?;
+    let of_column = name == "col_description";
+    Ok(Lookup::udf(name, DataType::Utf8View, move |args| {
+        let Some(oid) = number(args.first()) else { return Ok(NO_TEXT) };
+        let column = match (of_column, args.get(1)) {
+            (true, column) => number(column),
+            (false, Some(catalog)) => (as_text(catalog) == Some("pg_class")).then_some(0),
+            (false, None) => Some(0),
+        };
+        let found = column.and_then(|column| image.comment(oid, column));
+        Ok(found.map_or(NO_TEXT, text))
+    }))
+}
+
+/// By number, or by a text that is a name.
+fn view_definition(name: &str, context: &PlanContext) -> Result<Arc<ScalarUDF>, QueryError> {
+    let image = context.image()?;
+    Ok(Lookup::udf(name, DataType::Utf8View, move |args| {
+        let oid = match args.first() {
+            Some(value) => {
+                number(Some(value)).or_else(|| as_text(value).and_then(|n| relation_oid(&image, n)))
+            }
+            None => None,
+        };
+        let view = oid.and_then(|oid| image.view(oid));
+        Ok(view.map_or(NO_TEXT, |view| text(objects::view_definition(view))))
+    }))
 }
 
 fn failing(name: &str, error: QueryError) -> Arc<ScalarUDF> {
@@ -247,6 +277,9 @@ fn relation_name(image: &Image, oid: i64) -> String {
     if let Some(table) = image.table(oid - 1) {
         return objects::quoted(&objects::index_name(table.schema()));
     }
+    if let Some(view) = image.view(oid) {
+        return objects::quoted(&view.name);
+    }
     match pg::system_tables().find(|(o, ..)| *o == oid) {
         Some((_, pg::NS_CATALOG, def)) => def.name.to_string(),
         Some((_, _, def)) => format!("{}.{}", def.schema, def.name),
@@ -271,6 +304,9 @@ pub(super) fn relation_oid(image: &Image, name: &str) -> Option<i64> {
             if objects::index_name(table) == name {
                 return Some(pg::index_oid(table.id));
             }
+        }
+        if let Some(view) = image.views.find(name) {
+            return Some(pg::view_oid(view.number));
         }
     }
     let schema = schema.unwrap_or("pg_catalog");

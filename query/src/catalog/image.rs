@@ -5,16 +5,21 @@ use std::sync::Arc;
 use tsdb::types::TableSchema;
 use tsdb::{DbStats, PoolUsage};
 
-use crate::RoleInfo;
 use crate::error::QueryResult;
 use crate::plan::PlanContext;
+use crate::session::CursorInfo;
+use crate::view::{View, Views};
+use crate::{RoleInfo, comment};
 
 /// Tables, roles and settings at one moment.
 pub(crate) struct Image {
     pub(crate) tables: Vec<tsdb::Table>,
+    pub(crate) views: Arc<Views>,
+    pub(crate) comments: Vec<comment::Shown>,
     pub(crate) roles: Vec<RoleInfo>,
     pub(crate) stats: DbStats,
     pub(crate) pools: Vec<PoolUsage>,
+    pub(crate) cursors: Vec<CursorInfo>,
     pub(crate) settings: Arc<crate::settings::Settings>,
     /// For what is looked up only when it is asked for.
     pub(crate) db: Arc<tsdb::Db>,
@@ -25,11 +30,20 @@ impl Image {
         let snapshot = &context.snapshot;
         let schemas: Vec<Arc<TableSchema>> = snapshot.tables();
         let stats = context.engine.db().stats();
+        let views = context.engine.views().of(snapshot)?;
+        let comments = comment::all(
+            snapshot,
+            schemas.iter().map(|schema| &**schema),
+            views.list.iter().map(|view| &**view),
+        )?;
         Ok(Image {
+            comments,
             tables: schemas.iter().filter_map(|s| snapshot.table_by_id(s.id)).collect(),
+            views,
             roles: context.engine.directory().roles()?,
             pools: context.engine.pools().usage(&stats),
             stats,
+            cursors: context.cursors.clone(),
             settings: context.settings.clone(),
             db: context.engine.db().clone(),
         })
@@ -49,6 +63,18 @@ impl Image {
 
     fn first_superuser(&self) -> Option<&RoleInfo> {
         self.roles.iter().filter(|r| r.superuser).min_by_key(|r| r.oid)
+    }
+
+    /// The comment on a relation, or on the column of it at that place.
+    pub(super) fn comment(&self, oid: i64, column: i64) -> Option<&str> {
+        let is_it =
+            |shown: &&comment::Shown| super::pg::relation_oid(shown.0) == oid && shown.1 == column;
+        self.comments.iter().find(is_it).map(|shown| shown.2.as_str())
+    }
+
+    /// The view of that number.
+    pub(super) fn view(&self, oid: i64) -> Option<&Arc<View>> {
+        self.views.list.iter().find(|view| super::pg::view_oid(view.number) == oid)
     }
 
     /// The table of that number.

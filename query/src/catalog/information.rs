@@ -81,8 +81,11 @@ pub(super) const DEFS: &[Def] = &[
             ("table_schema", T::Text),
             ("table_name", T::Text),
             ("view_definition", T::Text),
+            ("check_option", T::Text),
+            ("is_updatable", T::Text),
+            ("is_insertable_into", T::Text),
         ],
-        |_, _| Ok(()),
+        views,
     ),
     def(
         "routines",
@@ -179,8 +182,26 @@ fn tables(image: &Image, rows: &mut Rows) -> QueryResult<()> {
     for table in &image.tables {
         push(SCHEMA, &table.schema().name, "BASE TABLE", "YES");
     }
+    for view in &image.views.list {
+        push(SCHEMA, &view.name, "VIEW", "NO");
+    }
     for def in super::defs() {
         push(def.schema, def.name, "VIEW", "NO");
+    }
+    Ok(())
+}
+
+fn views(image: &Image, rows: &mut Rows) -> QueryResult<()> {
+    for view in &image.views.list {
+        rows.push([
+            DATABASE.into(),
+            SCHEMA.into(),
+            view.name.as_str().into(),
+            objects::view_definition(view).into(),
+            "NONE".into(),
+            "NO".into(),
+            "NO".into(),
+        ]);
     }
     Ok(())
 }
@@ -227,6 +248,11 @@ fn columns(image: &Image, rows: &mut Rows) -> QueryResult<()> {
         let schema = table.schema();
         for (at, name, kind, not_null) in objects::columns(schema) {
             column(rows, (SCHEMA, &schema.name), at, &name, kind, !not_null);
+        }
+    }
+    for view in &image.views.list {
+        for (at, c) in view.columns.iter().enumerate() {
+            column(rows, (SCHEMA, &view.name), at as i64 + 1, &c.name, c.kind, true);
         }
     }
     for def in super::defs() {

@@ -2,13 +2,14 @@
 //!
 //! Numbers of objects (oids) are made of the engine's table numbers, which are never used again,
 //! so they stay the same over restarts: table 16384 + 8 n, its key's index + 1, constraint + 2,
-//! row type + 3. What Millrace does not have (views, triggers, inheritance …) is an empty table.
+//! row type + 3; view 16388 + 8 n, its row type + 1. What Millrace does not have (triggers, inheritance …) is an empty table.
 
 pub(super) mod kinds;
 pub(super) mod objects;
 mod server;
 
 use super::Def;
+use crate::comment::Relation;
 
 /// First number of a user's object, as in Postgres.
 const FIRST_OID: i64 = 16_384;
@@ -43,6 +44,25 @@ pub(super) fn constraint_oid(table: u32) -> i64 {
 /// Number of a table's row type.
 pub(super) fn row_type_oid(table: u32) -> i64 {
     table_oid(table) + 3
+}
+
+/// Number of a view; its row type follows.
+pub(super) fn view_oid(view: u32) -> i64 {
+    FIRST_OID + i64::from(view) * 8 + 4
+}
+
+/// Number of a table or view.
+pub(super) fn relation_oid(relation: Relation) -> i64 {
+    match relation {
+        Relation::Table(table) => table_oid(table),
+        Relation::View(view) => view_oid(view),
+    }
+}
+
+/// Number of pg_class itself: what comments on relations and columns are filed under.
+pub(super) fn class_oid() -> i64 {
+    let mut tables = system_tables();
+    tables.find(|(_, _, def)| def.name == "pg_class").map_or(0, |(oid, ..)| oid)
 }
 
 /// (number, schema's number, definition) of the system tables.

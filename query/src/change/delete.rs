@@ -2,26 +2,32 @@
 
 use datafusion::scalar::ScalarValue;
 use futures::StreamExt;
-use tsdb::types::{SeriesRef, TableSchema, WriteBatch};
-use tsdb::{Command, Selection, Table};
+use tsdb::types::{SeriesRef, TableId, TableSchema, WriteBatch};
+use tsdb::{Command, Selection, Snapshot, Table};
 
 use super::found::{Found, Raw, batch_bytes, fields};
 use super::{check_count, is_append};
+use crate::Outcome;
 use crate::error::QueryResult;
+use crate::returning::{Returned, Returning};
 use crate::session::{Change, Session, Tree};
 use crate::statement::Statement;
 
-/// Deletes; gives the number of rows.
+/// Deletes. `joined`: the rows are looked for beside others, and may be found several times.
 pub(super) async fn run(
     session: &Session,
     statement: &Statement,
     schema: &TableSchema,
     params: &[ScalarValue],
-) -> QueryResult<u64> {
+    (returning, joined): (Option<Returning>, bool),
+) -> QueryResult<Outcome> {
+    let done = |count: u64| Ok(Outcome::Done { tag: format!("DELETE {count}") });
     let id = schema.id;
     // Rows of an append table may share their time with others, which stay.
     let nth = is_append(schema);
-    let (snapshot, change) = session.find_rows(Tree::of_change(statement, nth), params).await?;
+    let selected = returning.as_ref().map(Returning::selected).unwrap_or_default();
+    let tree = Tree::of_change(statement, nth).returning(selected);
+    let (snapshot, change) = session.find_rows(tree, params).await?;
     let mut stream = match change {
         Change::Ranges { series, times, rows } => {
             if rows > 0 {
@@ -31,19 +37,40 @@ pub(super) async fn run(
                 let commands = vec![Command::Delete { table: id, selections }];
                 session.write_to(&[id], commands, bytes).await?;
             }
-            return Ok(rows);
+            return done(rows);
         }
         Change::Rows(stream) => stream,
     };
-    let mut found = Found::default();
+    let schema = match &returning {
+        Some(returning) => Some(returning.schema(stream.schema().fields())?),
+        None => None,
+    };
+    let (mut found, mut returned) = (Found::new(joined), Returned::default());
     while let Some(batch) = stream.next().await {
-        found.take(&batch?, nth)?;
+        let before = found.len();
+        let selected = found.take(&batch?, nth)?;
         check_count(session, found.len(), "DELETE")?;
+        if let (Some(returning), Some(schema)) = (&returning, &schema) {
+            returned.push(returning.batch(schema, &[], &selected, found.len() - before)?)?;
+        }
     }
     let count = found.len() as u64;
-    if count == 0 {
-        return Ok(0);
+    if count > 0 {
+        write(session, &snapshot, id, found, nth).await?;
     }
+    match schema {
+        Some(schema) => Ok(returned.outcome(schema, "DELETE")),
+        None => done(count),
+    }
+}
+
+async fn write(
+    session: &Session,
+    snapshot: &Snapshot,
+    id: TableId,
+    found: Found,
+    nth: bool,
+) -> QueryResult<()> {
     let mut commands = vec![Command::Delete { table: id, selections: vec![found.points()] }];
     let mut bytes = found.len() * 12;
     if nth && let Some(table) = snapshot.table_by_id(id) {
@@ -51,8 +78,7 @@ pub(super) async fn run(
         bytes += kept.as_ref().map_or(0, batch_bytes);
         commands.extend(kept.map(Command::Write));
     }
-    session.write_to(&[id], commands, bytes).await?;
-    Ok(count)
+    session.write_to(&[id], commands, bytes).await
 }
 
 /// The rows that share series and time with one that goes, to be written again.

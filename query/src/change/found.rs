@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Int64Type, UInt32Type};
 use tsdb::series::Bitmap;
 use tsdb::types::{Column, ColumnBuilder, ColumnId, PhysicalType, Rows, TimeRange, WriteBatch};
@@ -18,11 +19,22 @@ pub(super) struct Found {
     pub(super) nanos: Vec<i64>,
     /// Place among the rows of one series and time; empty where there is only one.
     pub(super) nth: Vec<u32>,
+    /// Where a row may come several times: those that have come.
+    seen: Option<HashSet<(u32, i64, u32)>>,
 }
 
 impl Found {
+    /// Rows that come once, or `joined` with others as often as those match: then the first counts.
+    pub(super) fn new(joined: bool) -> Found {
+        Found { seen: joined.then(HashSet::new), ..Found::default() }
+    }
+
     /// Takes the identities in; what stands behind them in the batch comes back.
     pub(super) fn take(&mut self, batch: &RecordBatch, nth: bool) -> QueryResult<Vec<ArrayRef>> {
+        let batch = match &mut self.seen {
+            Some(seen) => first_of_each(batch, nth, seen)?,
+            None => batch.clone(),
+        };
         let mut columns = batch.columns().iter().cloned();
         let mut next = || columns.next().ok_or_else(|| QueryError::internal("rows without names"));
         let (series, nanos) = (next()?, next()?);
@@ -48,6 +60,39 @@ impl Found {
         let nth = |at: usize| self.nth.get(at).copied().unwrap_or(0);
         (0..self.len()).map(|at| (self.series[at], self.nanos[at], nth(at))).collect()
     }
+}
+
+/// The rows of a batch that were not seen yet.
+fn first_of_each(
+    batch: &RecordBatch,
+    nth: bool,
+    seen: &mut HashSet<(u32, i64, u32)>,
+) -> QueryResult<RecordBatch> {
+    let missing = || QueryError::internal("rows without names");
+    let mut columns = batch.columns().iter();
+    let series = columns.next().ok_or_else(missing)?.as_primitive::<UInt32Type>().values();
+    let nanos = columns.next().ok_or_else(missing)?.as_primitive::<Int64Type>().values();
+    let places = match nth {
+        true => Some(columns.next().ok_or_else(missing)?.as_primitive::<UInt32Type>().values()),
+        false => None,
+    };
+    let place = |at: usize| places.map_or(0, |places| places[at]);
+    let new: BooleanArray = (0..batch.num_rows())
+        .map(|at| Some(seen.insert((series[at], nanos[at], place(at)))))
+        .collect();
+    Ok(filter_record_batch(batch, &new)?)
+}
+
+/// Which of these places in time have a row.
+pub(crate) fn rows_at(
+    table: &Table,
+    points: HashSet<(u32, i64)>,
+) -> QueryResult<HashSet<(u32, i64)>> {
+    if points.is_empty() {
+        return Ok(points);
+    }
+    let there = Raw::read(table, points.into_iter(), &[], "INSERT")?;
+    Ok(there.rows.into_iter().map(|(series, time, _)| (series, time)).collect())
 }
 
 /// Rows as the engine holds them: with qualities, and telling null from absent.

@@ -30,13 +30,6 @@ pub(super) fn plain_table(
 pub(super) fn delete_target(delete: &ast::Delete) -> QueryResult<&ast::TableWithJoins> {
     let (ast::FromTable::WithFromKeyword(from) | ast::FromTable::WithoutKeyword(from)) =
         &delete.from;
-    if delete.using.is_some() {
-        return Err(QueryError::unsupported("DELETE … USING")
-            .with_hint("Name the rows by a subquery: WHERE … IN (SELECT …) or EXISTS (…)."));
-    }
-    if delete.returning.is_some() {
-        return Err(QueryError::unsupported("DELETE … RETURNING"));
-    }
     let plain = delete.tables.is_empty()
         && delete.order_by.is_empty()
         && delete.limit.is_none()
@@ -47,19 +40,43 @@ pub(super) fn delete_target(delete: &ast::Delete) -> QueryResult<&ast::TableWith
     }
 }
 
-/// The rows of a DELETE; `nth` asks for their place among rows of one series and time, too.
-pub(crate) fn delete_query(delete: &ast::Delete, nth: bool) -> QueryResult<ast::Query> {
-    query(delete_target(delete)?, delete.selection.as_ref(), nth, &[])
+/// The tables that a DELETE looks into besides.
+pub(super) fn using(delete: &ast::Delete) -> &[ast::TableWithJoins] {
+    delete.using.as_deref().unwrap_or_default()
+}
+
+/// The tables that an UPDATE looks into besides.
+pub(super) fn from(update: &ast::Update) -> &[ast::TableWithJoins] {
+    match &update.from {
+        Some(ast::UpdateTableFromKind::AfterSet(from)) => from,
+        _ => &[],
+    }
+}
+
+/// The rows of a DELETE with what it returns of them; `nth` asks for their place among rows of one
+/// series and time, too.
+pub(crate) fn delete_query(
+    delete: &ast::Delete,
+    nth: bool,
+    returned: &[SelectItem],
+) -> QueryResult<ast::Query> {
+    let target = delete_target(delete)?;
+    query(target, using(delete), delete.selection.as_ref(), nth, &[], returned)
+}
+
+/// The name that the table of a statement goes by.
+pub(super) fn called(from: &ast::TableWithJoins) -> QueryResult<Ident> {
+    let (name, alias) = plain_table(from)?;
+    Ok(match alias {
+        Some(alias) => alias.name.clone(),
+        None => Ident::with_quote('"', table_name(name)?),
+    })
 }
 
 /// One assignment of an UPDATE: the column's name and its new value.
 pub(super) fn assignments(update: &ast::Update) -> QueryResult<Vec<(String, &Expr)>> {
-    if update.from.is_some() {
-        return Err(QueryError::unsupported("UPDATE … FROM")
-            .with_hint("Take the values from subqueries: SET x = (SELECT …)."));
-    }
-    if update.returning.is_some() {
-        return Err(QueryError::unsupported("UPDATE … RETURNING"));
+    if matches!(update.from, Some(ast::UpdateTableFromKind::BeforeSet(_))) {
+        return Err(QueryError::unsupported("UPDATE … FROM before SET"));
     }
     if update.or.is_some()
         || update.output.is_some()
@@ -70,27 +87,56 @@ pub(super) fn assignments(update: &ast::Update) -> QueryResult<Vec<(String, &Exp
     }
     let mut out = Vec::with_capacity(update.assignments.len());
     for assignment in &update.assignments {
-        let ast::AssignmentTarget::ColumnName(name) = &assignment.target else {
-            return Err(QueryError::unsupported("UPDATE … SET (…) = (…)")
-                .with_hint("Assign the columns one by one: SET a = …, b = …."));
-        };
-        let name = match name.0.as_slice() {
-            [part] => part.as_ident().map(folded),
-            _ => None,
-        };
-        let Some(name) = name else {
-            return Err(QueryError::new("42601", "a column in SET stands without its table"));
-        };
-        out.push((name, &assignment.value));
+        match &assignment.target {
+            ast::AssignmentTarget::ColumnName(name) => {
+                out.push((column_name(name)?, &assignment.value));
+            }
+            ast::AssignmentTarget::Tuple(names) => {
+                let values = row(&assignment.value)?;
+                if values.len() != names.len() {
+                    let message = "number of columns does not match number of values";
+                    return Err(QueryError::new("42601", message));
+                }
+                for (name, value) in names.iter().zip(values) {
+                    out.push((column_name(name)?, value));
+                }
+            }
+        }
     }
     Ok(out)
 }
 
+fn column_name(name: &ast::ObjectName) -> QueryResult<String> {
+    let name = match name.0.as_slice() {
+        [part] => part.as_ident().map(folded),
+        _ => None,
+    };
+    name.ok_or_else(|| QueryError::new("42601", "a column in SET stands without its table"))
+}
+
+/// The values of `(a, b) = (x, y)`.
+fn row(value: &Expr) -> QueryResult<Vec<&Expr>> {
+    match value {
+        Expr::Tuple(values) => Ok(values.iter().collect()),
+        Expr::Nested(value) if !matches!(**value, Expr::Subquery(_)) => Ok(vec![value]),
+        Expr::Subquery(_) => Err(QueryError::unsupported("UPDATE … SET (…) = (SELECT …)")
+            .with_hint("Take the values from a table in FROM, or assign one column a subquery.")),
+        _ => Err(QueryError::new(
+            "42601",
+            "source for a multiple-column UPDATE item must be a row of values",
+        )),
+    }
+}
+
 /// The rows of an UPDATE, each with the new values.
-pub(crate) fn update_query(update: &ast::Update, nth: bool) -> QueryResult<ast::Query> {
+pub(crate) fn update_query(
+    update: &ast::Update,
+    nth: bool,
+    returned: &[SelectItem],
+) -> QueryResult<ast::Query> {
     let values: Vec<Expr> =
         assignments(update)?.into_iter().map(|(_, value)| value_of(value)).collect();
-    query(&update.table, update.selection.as_ref(), nth, &values)
+    query(&update.table, from(update), update.selection.as_ref(), nth, &values, returned)
 }
 
 /// The new value; `DEFAULT` is NULL, as no column has another.
@@ -107,20 +153,23 @@ fn value_of(expr: &Expr) -> Expr {
 
 fn query(
     from: &ast::TableWithJoins,
+    others: &[ast::TableWithJoins],
     selection: Option<&Expr>,
     nth: bool,
     values: &[Expr],
+    returned: &[SelectItem],
 ) -> QueryResult<ast::Query> {
     if let Some(condition) = selection {
         unsure::check(condition)?;
     }
     values.iter().try_for_each(unsure::check_value)?;
-    let (name, alias) = plain_table(from)?;
-    let table = table_name(name)?;
-    let called = match alias {
-        Some(alias) => alias.name.clone(),
-        None => Ident::with_quote('"', &table),
-    };
+    for join in others.iter().flat_map(|from| &from.joins) {
+        if let Some(condition) = on(&join.join_operator) {
+            unsure::check_value(condition)?;
+        }
+    }
+    let table = table_name(plain_table(from)?.0)?;
+    let called = called(from)?;
     let template = Parser::new(&PostgreSqlDialect {})
         .try_with_sql("SELECT FROM a AS b")
         .and_then(|mut parser| parser.parse_query());
@@ -143,6 +192,26 @@ fn query(
     select.projection.extend(values.iter().enumerate().map(|(at, value)| {
         SelectItem::ExprWithAlias { expr: value.clone(), alias: quoted(&format!("\u{1}set{at}")) }
     }));
+    select.projection.extend(returned.iter().cloned());
+    select.from.extend(others.iter().cloned());
     select.selection = selection.cloned();
     Ok(query)
+}
+
+/// The condition of a join.
+fn on(operator: &ast::JoinOperator) -> Option<&Expr> {
+    use ast::JoinOperator as J;
+    match operator {
+        J::Join(by)
+        | J::Inner(by)
+        | J::Left(by)
+        | J::LeftOuter(by)
+        | J::Right(by)
+        | J::RightOuter(by)
+        | J::FullOuter(by) => match by {
+            ast::JoinConstraint::On(condition) => Some(condition),
+            _ => None,
+        },
+        _ => None,
+    }
 }

@@ -15,12 +15,14 @@ use tsdb::types::{
     CellState, Column, ColumnBuilder, ColumnId, Key, MergeMode, SeriesRef, TableSchema,
     TimePrecision, ValueRef, WriteBatch,
 };
-use tsdb::{Command, Table};
+use tsdb::{Command, Snapshot, Table};
 
 use super::found::{Found, Raw, batch_bytes, fields};
 use super::{BYTES_MAX, check_count, is_append, syntax, too_large};
+use crate::Outcome;
 use crate::error::{QueryError, QueryResult};
 use crate::insert::{Cell, Target, assign, cell, null_in, placeholder, targets_of};
+use crate::returning::{Returned, Returning};
 use crate::session::{Change, Session, Tree};
 use crate::statement::Statement;
 use crate::table::{Source, arrow_type};
@@ -32,27 +34,41 @@ struct Changes {
     found: Found,
 }
 
-/// Updates; gives the number of rows.
+/// Updates.
 pub(super) async fn run(
     session: &Session,
     statement: &Statement,
     update: &ast::Update,
     schema: &TableSchema,
     params: &[ScalarValue],
-) -> QueryResult<u64> {
+    returning: Option<Returning>,
+) -> QueryResult<Outcome> {
     let targets = targets(update, schema)?;
     let moves = targets.iter().any(|target| !matches!(target.source, Source::Field(..)));
     let append = is_append(schema);
     let zone = session.settings().zone().to_string();
-    let (snapshot, change) = session.find_rows(Tree::of_change(statement, append), params).await?;
+    let selected = returning.as_ref().map(Returning::selected).unwrap_or_default();
+    let tree = Tree::of_change(statement, append).returning(selected);
+    let (snapshot, change) = session.find_rows(tree, params).await?;
     let Change::Rows(mut stream) = change else {
         return Err(QueryError::internal("an UPDATE without values"));
     };
-    let cells = vec![Vec::new(); targets.len()];
-    let mut changes = Changes { targets, cells, found: Found::default() };
-    let mut bytes = 0;
+    let result = match &returning {
+        Some(returning) => Some(returning.schema(stream.schema().fields())?),
+        None => None,
+    };
+    let (cells, sets) = (vec![Vec::new(); targets.len()], targets.len());
+    let found = Found::new(!syntax::from(update).is_empty());
+    let mut changes = Changes { targets, cells, found };
+    let (mut bytes, mut returned) = (0, Returned::default());
     while let Some(batch) = stream.next().await {
+        let before = changes.found.len();
         let values = changes.found.take(&batch?, append)?;
+        if let (Some(returning), Some(result)) = (&returning, &result) {
+            let (given, selected) = values.split_at(sets.min(values.len()));
+            let rows = changes.found.len() - before;
+            returned.push(returning.batch(result, given, selected, rows)?)?;
+        }
         bytes += changes.take(&values, schema, &zone)?;
         check_count(session, changes.found.len(), "UPDATE")?;
         if bytes > BYTES_MAX {
@@ -60,9 +76,23 @@ pub(super) async fn run(
         }
     }
     let count = changes.found.len() as u64;
-    if count == 0 {
-        return Ok(0);
+    if count > 0 {
+        write(session, &snapshot, schema, changes, moves).await?;
     }
+    match result {
+        Some(result) => Ok(returned.outcome(result, "UPDATE")),
+        None => Ok(Outcome::Done { tag: format!("UPDATE {count}") }),
+    }
+}
+
+async fn write(
+    session: &Session,
+    snapshot: &Snapshot,
+    schema: &TableSchema,
+    changes: Changes,
+    moves: bool,
+) -> QueryResult<()> {
+    let count = changes.found.len();
     let commands = if schema.options.merge == MergeMode::LastNonNull && !moves {
         vec![Command::Write(changes.cells_alone(schema)?)]
     } else {
@@ -72,15 +102,14 @@ pub(super) async fn run(
     };
     let size = |command: &Command| match command {
         Command::Write(batch) => batch_bytes(batch),
-        _ => 12 * count as usize,
+        _ => 12 * count,
     };
     let bytes = commands.iter().map(size).sum();
-    session.write_to(&[schema.id], commands, bytes).await?;
-    Ok(count)
+    session.write_to(&[schema.id], commands, bytes).await
 }
 
 /// The columns that an UPDATE assigns.
-fn targets(update: &ast::Update, schema: &TableSchema) -> QueryResult<Vec<Target>> {
+pub(super) fn targets(update: &ast::Update, schema: &TableSchema) -> QueryResult<Vec<Target>> {
     let all = targets_of(schema);
     let mut out: Vec<Target> = Vec::new();
     for (name, _) in syntax::assignments(update)? {

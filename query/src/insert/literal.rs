@@ -31,6 +31,18 @@ pub(super) fn is_plain(query: &ast::Query) -> bool {
     }
 }
 
+/// Whether VALUES says DEFAULT.
+pub(super) fn has_default(query: &ast::Query) -> bool {
+    match query.body.as_ref() {
+        SetExpr::Values(values) => values
+            .rows
+            .iter()
+            .flat_map(|row| &row.content)
+            .any(|expr| matches!(literal(expr), Some(Literal::Absent))),
+        _ => false,
+    }
+}
+
 /// Whether the expression is a bare text.
 pub(super) fn is_text(expr: &Expr) -> bool {
     matches!(literal(expr), Some(Literal::Text(_)))

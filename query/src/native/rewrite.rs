@@ -9,7 +9,10 @@ use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{DFSchemaRef, Result, ScalarValue};
 use datafusion::datasource::{provider_as_source, source_as_provider};
 use datafusion::logical_expr::expr::{AggregateFunction, AggregateFunctionParams, ScalarFunction};
-use datafusion::logical_expr::{Aggregate, Cast, Expr, LogicalPlan, LogicalPlanBuilder, TableType};
+use datafusion::logical_expr::utils::split_conjunction;
+use datafusion::logical_expr::{
+    Aggregate, Cast, Expr, LogicalPlan, LogicalPlanBuilder, TableScan, TableType,
+};
 use datafusion::physical_plan::ExecutionPlan;
 use tsdb::scan::aggregate::Buckets;
 use tsdb::types::{ColumnId, ColumnType, TableId, TimeRange};
@@ -38,7 +41,7 @@ pub(crate) fn rewrite(plan: LogicalPlan, context: &PlanContext) -> QueryResult<L
 }
 
 fn native(aggregate: &Aggregate, context: &PlanContext) -> Result<Option<LogicalPlan>> {
-    let Some((filters, _, scan)) = last::leaf(&aggregate.input) else { return Ok(None) };
+    let Some((filters, scan)) = leaf(&aggregate.input) else { return Ok(None) };
     let provider = source_as_provider(&scan.source)?;
     let Some(table) = provider.downcast_ref::<SeriesTable>() else { return Ok(None) };
     if scan.projection.is_some() {
@@ -59,9 +62,9 @@ fn native(aggregate: &Aggregate, context: &PlanContext) -> Result<Option<Logical
         }
     }
     let (mut keys, mut times, mut tests) = (Vec::new(), TimeRange::ALL, Vec::new());
-    for filter in filters {
+    for (filter, schema) in filters {
         // The optimiser has not run yet: a time is still a cast of its text.
-        let filter = context.simplify(filter, aggregate.input.schema())?;
+        let filter = context.simplify(filter, schema)?;
         match predicate::analyze(&filter, table) {
             Meaning::Keys(_) => keys.push(filter),
             Meaning::Times(range) => times = times.intersect(&range),
@@ -88,6 +91,43 @@ fn native(aggregate: &Aggregate, context: &PlanContext) -> Result<Option<Logical
     let source = provider_as_source(Arc::new(AggregatedRows { spec, keys, schema }));
     let plan = LogicalPlanBuilder::scan(scan.table_name.clone(), source, None)?.build()?;
     last::named_as(plan, &aggregate.schema)
+}
+
+/// Filters with the columns that they see, and the scan below them.
+type Leaf<'a> = (Vec<(Expr, &'a DFSchemaRef)>, &'a TableScan);
+
+/// The scan below filters, aliases, and lists of columns that keep their names, as views have.
+fn leaf(plan: &LogicalPlan) -> Option<Leaf<'_>> {
+    let mut filters = Vec::new();
+    let mut node = plan;
+    loop {
+        node = match node {
+            LogicalPlan::Filter(filter) => {
+                let schema = filter.input.schema();
+                let parts = split_conjunction(&filter.predicate);
+                filters.extend(parts.into_iter().map(|part| (part.clone(), schema)));
+                &filter.input
+            }
+            LogicalPlan::SubqueryAlias(inner) => &inner.input,
+            LogicalPlan::Projection(inner) if inner.expr.iter().all(keeps_name) => &inner.input,
+            LogicalPlan::TableScan(scan) if scan.filters.is_empty() && scan.fetch.is_none() => {
+                return Some((filters, scan));
+            }
+            _ => return None,
+        };
+    }
+}
+
+/// Whether an expression is a column under its own name.
+fn keeps_name(expr: &Expr) -> bool {
+    match expr {
+        Expr::Column(_) => true,
+        Expr::Alias(alias) => match alias.expr.as_ref() {
+            Expr::Column(column) => column.name == alias.name,
+            _ => false,
+        },
+        _ => false,
+    }
 }
 
 /// Reads expressions over one table.

@@ -76,7 +76,7 @@ pub(crate) fn recognise(
     params: &[ScalarValue],
 ) -> Option<Native> {
     let ast::Statement::Query(query) = ast else { return None };
-    if context.quality {
+    if context.quality() {
         return None;
     }
     let (select, order_by, limit) = parts(query)?;

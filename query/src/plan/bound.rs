@@ -15,6 +15,8 @@ pub(crate) struct Bound {
     schema_version: u64,
     settings: Arc<Settings>,
     given: Vec<Option<DataType>>,
+    /// Revision of the views, if it uses any.
+    views: Option<u64>,
     pub(crate) plan: LogicalPlan,
     /// Types of all parameters.
     pub(crate) params: Vec<DataType>,
@@ -31,6 +33,7 @@ impl Bound {
             schema_version: context.snapshot.schema_version(),
             settings: context.settings.clone(),
             given: given.to_vec(),
+            views: context.scope.used(),
             plan,
             params,
         }
@@ -42,6 +45,10 @@ impl Bound {
         self.schema_version == context.snapshot.schema_version()
             && Arc::ptr_eq(&self.settings, &context.settings)
             && self.given == given
+            && self.views.is_none_or(|used| {
+                let now = context.engine.views().of(&context.snapshot);
+                now.is_ok_and(|now| now.revision == used)
+            })
     }
 }
 

@@ -28,10 +28,12 @@ use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::physical_plan::ExecutionPlan;
 
+use tsdb::types::{ColumnId, TableSchema};
+
 use super::PlanContext;
 use super::names::{DATABASE, ROWS, SCHEMA};
 use crate::error::QueryError;
-use crate::table::Extra;
+use crate::table::{Extra, SeriesTable};
 use crate::{catalog, functions};
 
 /// A time as `generate_series` takes it.
@@ -65,9 +67,22 @@ impl ContextProvider for PlanContext {
         if !identity && name.schema().is_some_and(|s| s != SCHEMA) {
             return Err(missing());
         }
-        let found = self.snapshot.table(name.table()).ok_or_else(missing)?;
+        let found = self.snapshot.table(name.table());
+        let found = found.filter(|table| !self.scope.hides_table(table.schema().id));
+        let Some(found) = found else {
+            let view = match identity {
+                true => None,
+                false => self.view(name.table()).map_err(QueryError::into_datafusion)?,
+            };
+            return view.ok_or_else(missing);
+        };
         let zone = self.settings.zone();
-        let extra = Extra { quality: self.quality, identity };
+        let extra = Extra { quality: self.quality(), identity };
+        let hidden = self.scope.hidden_columns(found.schema());
+        if !hidden.is_empty() {
+            let rest = Arc::new(without(found.schema(), &hidden));
+            return Ok(provider_as_source(Arc::new(SeriesTable::new(rest, zone, extra))));
+        }
         let provider = self.engine.tables().provider(found.schema(), zone, extra);
         Ok(provider_as_source(provider))
     }
@@ -159,6 +174,16 @@ impl ContextProvider for PlanContext {
     fn udwf_names(&self) -> Vec<String> {
         self.engine.base().window_functions().keys().cloned().collect()
     }
+}
+
+/// The table without some of its columns; a time that is hidden has a name that nobody can write.
+fn without(table: &TableSchema, hidden: &[Option<ColumnId>]) -> TableSchema {
+    let mut rest = table.clone();
+    rest.columns.retain(|column| !hidden.contains(&Some(column.id)));
+    if hidden.contains(&None) {
+        rest.time_name = "\u{1}time".to_string();
+    }
+    rest
 }
 
 impl OptimizerConfig for PlanContext {

@@ -14,6 +14,7 @@ use super::Session;
 use super::transaction::Transaction;
 use crate::error::QueryResult;
 use crate::insert::table_name;
+use crate::statement::cursor::OfCursor;
 use crate::statement::{Kind, Statement};
 
 impl Session {
@@ -68,6 +69,12 @@ impl Session {
                 false
             }
             Kind::Query(ast) => self.reads(statement, ast.as_ref(), &written),
+            Kind::OfCursor(OfCursor::Declare { statement: query, .. }) => match query.kind() {
+                Kind::Query(ast) if !written.is_empty() => {
+                    self.reads(query, ast.as_ref(), &written)
+                }
+                _ => false,
+            },
             Kind::Explain { statement: ast, .. } => self.reads(statement, ast.as_ref(), &written),
             Kind::Insert(insert) => match &insert.source {
                 Some(query) => self.reads(statement, query.as_ref(), &written),
@@ -103,9 +110,15 @@ impl Session {
             return true;
         }
         let snapshot = self.engine.db().snapshot();
+        // What a view reads is known when it is bound; an early commit is the cheaper answer again.
+        let Ok(views) = self.engine.views().of(&snapshot) else { return true };
         let found = ast::visit_relations(syntax, |name| {
-            let table = table_name(name).ok().and_then(|name| snapshot.table(&name));
-            match table.is_some_and(|table| written.contains(&table.schema().id)) {
+            let Ok(name) = table_name(name) else { return ControlFlow::Continue(()) };
+            let reads = match snapshot.table(&name) {
+                Some(table) => written.contains(&table.schema().id),
+                None => views.find(&name).is_some(),
+            };
+            match reads {
                 true => ControlFlow::Break(()),
                 false => ControlFlow::Continue(()),
             }

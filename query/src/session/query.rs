@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use arrow::array::RecordBatch;
@@ -21,7 +22,7 @@ use crate::names::{self, Names};
 use crate::native::{self, Native, NativeAggregate, NativeRows};
 use crate::plan::PlanContext;
 use crate::plan::bound::{self, Bound};
-use crate::run;
+use crate::run::{self, Stop};
 use crate::statement::{Kind, Statement};
 use crate::{Description, Outcome, catalog, change, explain, insert, sugar, table};
 
@@ -35,14 +36,30 @@ impl Session {
         ast: &ast::Statement,
         params: &[ScalarValue],
     ) -> QueryResult<Outcome> {
+        let (schema, stream) = self.query_rows(statement, ast, params, self.ending()).await?;
+        Ok(Outcome::Rows { schema, stream, verb: "SELECT" })
+    }
+
+    /// Starts a SELECT.
+    pub(super) async fn query_rows(
+        &self,
+        statement: &Statement,
+        ast: &ast::Statement,
+        params: &[ScalarValue],
+        ending: Ending,
+    ) -> QueryResult<(SchemaRef, SendableRecordBatchStream)> {
         let names = Names::of(ast);
         let context = self.reading(self.context(statement.text()));
-        let (schema, stream) = match recognise(statement, ast, params, &context) {
-            Some(Native::Rows(rows)) => self.native_rows(rows, &names).await?,
-            Some(Native::Aggregate(native)) => self.native_aggregate(native, &names).await?,
-            None => self.start_in(context, Tree::of(statement), params, names).await?,
-        };
-        Ok(Outcome::Rows { schema, stream, verb: "SELECT" })
+        match recognise(statement, ast, params, &context) {
+            Some(Native::Rows(rows)) => self.native_rows(rows, &names, ending).await,
+            Some(Native::Aggregate(native)) => self.native_aggregate(native, &names).await,
+            None => self.start_in(context, Tree::of(statement), params, names, ending).await,
+        }
+    }
+
+    /// As a statement ends whose rows are read at once.
+    fn ending(&self) -> Ending {
+        Ending { stop: self.stop(), failed: self.failure_flag() }
     }
 
     /// Groups and measures of one table.
@@ -66,6 +83,7 @@ impl Session {
         &self,
         rows: NativeRows,
         names: &Names,
+        ending: Ending,
     ) -> QueryResult<(SchemaRef, SendableRecordBatchStream)> {
         let schema = names.rename(&rows.schema);
         let running = self.engine.enter();
@@ -85,7 +103,7 @@ impl Session {
             let batch = run::relabel(batch, &schema)?;
             return Ok((schema.clone(), run::ready(schema, vec![batch])));
         }
-        let (stop, failed) = (self.stop(), self.failure_flag());
+        let Ending { stop, failed } = ending;
         let threads = self.engine.options().threads;
         let (plan, task) = (rows.plan(threads)?, rows.task());
         let (stream, driver) = run::channel(schema.clone(), stop.clone(), failed.clone());
@@ -135,7 +153,7 @@ impl Session {
         names: Names,
     ) -> QueryResult<(SchemaRef, SendableRecordBatchStream)> {
         let context = self.context(tree.statement.text());
-        self.start_in(context, tree, params, names).await
+        self.start_in(context, tree, params, names, self.ending()).await
     }
 
     /// As [`Session::start`], for rows that only go to the client.
@@ -145,7 +163,7 @@ impl Session {
         names: Names,
     ) -> QueryResult<(SchemaRef, SendableRecordBatchStream)> {
         let context = self.reading(self.context(tree.statement.text()));
-        self.start_in(context, tree, &[], names).await
+        self.start_in(context, tree, &[], names, self.ending()).await
     }
 
     async fn start_in(
@@ -154,11 +172,11 @@ impl Session {
         tree: Tree,
         params: &[ScalarValue],
         names: Names,
+        ending: Ending,
     ) -> QueryResult<(SchemaRef, SendableRecordBatchStream)> {
-        let mut stop = self.stop();
+        let Ending { mut stop, failed } = ending;
         let mut caller_stop = stop.clone();
         let running = self.engine.enter();
-        let failed = self.failure_flag();
         let params = params.to_vec();
         let (told, answer) = tokio::sync::oneshot::channel();
         self.engine.runtime()?.spawn(async move {
@@ -206,6 +224,7 @@ impl Session {
             let work = async {
                 let plan = logical(&context, &tree, &params)?;
                 if let Kind::Delete(_) = tree.statement.kind()
+                    && tree.returned.is_empty()
                     && let Some((table, series, times)) = table::whole_ranges(&plan, &context)?
                 {
                     let rows = count(&table, series.as_ref(), times).await?;
@@ -334,6 +353,12 @@ impl<T> Drop for AbortOnDrop<T> {
     }
 }
 
+/// What ends a query, and the block that fails when it does.
+pub(super) struct Ending {
+    pub(super) stop: Stop,
+    pub(super) failed: Option<Arc<AtomicBool>>,
+}
+
 /// The rows that a statement changes.
 pub(crate) enum Change {
     /// All rows of some series (`None`: all) and times, and how many those are.
@@ -374,17 +399,25 @@ pub(crate) struct Tree {
     filled: Vec<ColumnType>,
     /// For DELETE and UPDATE: whether rows of one series and time are told apart.
     nth: bool,
+    /// For DELETE and UPDATE: what is selected besides, for RETURNING.
+    returned: Vec<ast::SelectItem>,
 }
 
 impl Tree {
     /// Of a SELECT or EXPLAIN.
     pub(crate) fn of(statement: &Statement) -> Tree {
-        Tree { statement: statement.clone(), filled: Vec::new(), nth: false }
+        let (filled, returned) = (Vec::new(), Vec::new());
+        Tree { statement: statement.clone(), filled, nth: false, returned }
     }
 
     /// Of a DELETE or UPDATE.
     pub(crate) fn of_change(statement: &Statement, nth: bool) -> Tree {
         Tree { nth, ..Tree::of(statement) }
+    }
+
+    /// With what a RETURNING wants to know.
+    pub(crate) fn returning(self, returned: &[ast::SelectItem]) -> Tree {
+        Tree { returned: returned.to_vec(), ..self }
     }
 
     /// Of an INSERT.
@@ -400,12 +433,16 @@ impl Tree {
                 let query = insert.source.as_ref().ok_or_else(none)?;
                 Ok(ast::Statement::Query(Box::new(insert::typed(query, &self.filled))))
             }
-            Kind::Delete(delete) => {
-                Ok(ast::Statement::Query(Box::new(change::delete_query(delete, self.nth)?)))
-            }
-            Kind::Update(update) => {
-                Ok(ast::Statement::Query(Box::new(change::update_query(update, self.nth)?)))
-            }
+            Kind::Delete(delete) => Ok(ast::Statement::Query(Box::new(change::delete_query(
+                delete,
+                self.nth,
+                &self.returned,
+            )?))),
+            Kind::Update(update) => Ok(ast::Statement::Query(Box::new(change::update_query(
+                update,
+                self.nth,
+                &self.returned,
+            )?))),
             _ => Err(none()),
         }
     }
@@ -490,6 +527,12 @@ fn infer(
     // The schema must be known with these types.
     context.result_schema(&plan)?;
     Ok((plan, params))
+}
+
+/// Whether a query has parameters.
+pub(crate) fn has_params(query: &ast::Query) -> bool {
+    let statement = ast::Statement::Query(Box::new(query.clone()));
+    !matches!(count_params(&statement), Ok((0, _)))
 }
 
 /// The highest `$n`, and those that are a LIMIT or OFFSET.

@@ -23,6 +23,8 @@ pub(super) struct Savepoint {
     written: HashSet<TableId>,
     settings: Arc<Settings>,
     local: usize,
+    cursors: u64,
+    actions: usize,
 }
 
 impl Session {
@@ -41,6 +43,8 @@ impl Session {
             written: block.written.clone(),
             settings,
             local: block.local.len(),
+            cursors: block.cursors.mark(),
+            actions: block.actions.len(),
         });
         Ok(Outcome::Done { tag: "SAVEPOINT".into() })
     }
@@ -64,6 +68,8 @@ impl Session {
             return Err(QueryError::internal("a savepoint went missing"));
         };
         block.commands.truncate(mark.commands);
+        block.cursors.back_to(mark.cursors);
+        block.actions.truncate(mark.actions);
         block.bytes = mark.bytes;
         block.written = mark.written.clone();
         block.local.truncate(mark.local);

@@ -9,14 +9,19 @@ use tsdb::types::TableId;
 use tsdb::{Command, Snapshot};
 
 use super::Session;
+use super::cursor::Cursors;
 use super::savepoint::Savepoint;
 use crate::Outcome;
 use crate::engine::Engine;
 use crate::error::{QueryError, QueryResult};
+use crate::notify::Action;
 use crate::settings::Settings;
 
 /// Bytes of rows that a transaction may hold back: one record of the log must hold them.
 const BYTES_MAX: usize = 64 << 20;
+
+/// LISTEN, UNLISTEN and NOTIFY of one transaction: they wait for its COMMIT.
+const ACTIONS_MAX: usize = 10_000;
 
 /// Where a session stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +50,9 @@ pub(super) struct Transaction {
     /// Values before SET LOCAL, which any end brings back.
     pub(super) local: Vec<(String, Option<String>)>,
     pub(super) savepoints: Vec<Savepoint>,
+    pub(super) cursors: Cursors,
+    /// What LISTEN, UNLISTEN and NOTIFY have asked for.
+    pub(super) actions: Vec<Action>,
 }
 
 impl Transaction {
@@ -60,6 +68,8 @@ impl Transaction {
             saved,
             local: Vec::new(),
             savepoints: Vec::new(),
+            cursors: Cursors::default(),
+            actions: Vec::new(),
         }
     }
 
@@ -118,7 +128,9 @@ impl Session {
         }
         let read_only = block.read_only;
         self.restore_local(&block);
+        self.engine.channels().check(&self.inbox, &block.actions)?;
         self.commit_commands(block.commands).await?;
+        self.apply_actions(block.actions);
         if and_chain {
             self.begin(read_only)?;
         }
@@ -187,6 +199,18 @@ impl Session {
         Ok(Outcome::Done { tag: "SET".into() })
     }
 
+    /// Keeps actions for COMMIT, if a block is open.
+    pub(super) fn later(&self, actions: &[Action]) -> QueryResult<bool> {
+        let mut state = self.state.lock();
+        let Some(block) = &mut state.transaction else { return Ok(false) };
+        if block.actions.len() + actions.len() > ACTIONS_MAX {
+            let message = format!("a transaction may notify {ACTIONS_MAX} times");
+            return Err(QueryError::new("54000", message));
+        }
+        block.actions.extend_from_slice(actions);
+        Ok(true)
+    }
+
     pub(super) fn has_failed(&self) -> bool {
         self.state.lock().transaction.as_ref().is_some_and(Transaction::has_failed)
     }
@@ -211,6 +235,11 @@ impl Session {
     /// Whether a block of either kind is open.
     pub(crate) fn in_any_block(&self) -> bool {
         self.state.lock().transaction.is_some()
+    }
+
+    /// Whether the open block of either kind has written to a table.
+    pub(crate) fn has_written(&self, table: TableId) -> bool {
+        self.state.lock().transaction.as_ref().is_some_and(|block| block.written.contains(&table))
     }
 
     /// `25006` where nothing may be written.

@@ -3,9 +3,10 @@
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::words::Words;
-use super::{Kind, SetValue, backup, copy, life, prepared};
+use super::{Kind, SetValue, backup, comment, copy, cursor, life, prepared};
 use crate::NewRole;
 use crate::error::{QueryError, QueryResult};
+use crate::notify::{Action, CHANNEL_BYTES_MAX, PAYLOAD_BYTES_MAX};
 
 /// Reads the statement if it is one of ours; `None` leaves it to sqlparser.
 pub(super) fn parse(piece: &[TokenWithSpan], sql: &str) -> QueryResult<Option<Kind>> {
@@ -31,8 +32,13 @@ pub(super) fn parse(piece: &[TokenWithSpan], sql: &str) -> QueryResult<Option<Ki
         {
             role(&mut words)?
         }
+        "ALTER" if words.peek_at(1).as_deref() == Some("VIEW") => return alter_view(&mut words),
         "ALTER" => return life::parse(piece, sql),
-        "CLOSE" | "UNLISTEN" => nothing_or_refused(&mut words)?,
+        "COMMENT" => comment::parse(&mut words)?,
+        "DECLARE" => cursor::declare(&mut words, sql)?,
+        "FETCH" | "MOVE" => cursor::fetch(&mut words)?,
+        "CLOSE" => cursor::close(&mut words)?,
+        "LISTEN" | "UNLISTEN" | "NOTIFY" => notify(&mut words)?,
         "COPY" => copy::parse(&mut words, sql)?,
         "DEALLOCATE" => prepared::deallocate(&mut words)?,
         "PREPARE" => prepared::prepare(&mut words, sql)?,
@@ -46,9 +52,8 @@ pub(super) fn parse(piece: &[TokenWithSpan], sql: &str) -> QueryResult<Option<Ki
             words.take("SAVEPOINT");
             Kind::Release(words.name()?)
         }
-        "DECLARE" | "FETCH" | "MOVE" | "LISTEN" | "NOTIFY" | "LOCK" | "CALL" | "DO" | "GRANT"
-        | "REVOKE" | "COMMENT" | "CLUSTER" | "REINDEX" | "REFRESH" | "SECURITY" | "REASSIGN"
-        | "IMPORT" | "LOAD" => {
+        "LOCK" | "CALL" | "DO" | "GRANT" | "REVOKE" | "CLUSTER" | "REINDEX" | "REFRESH"
+        | "SECURITY" | "REASSIGN" | "IMPORT" | "LOAD" => {
             words.skip_all();
             Kind::Unsupported(QueryError::unsupported(&first))
         }
@@ -274,6 +279,21 @@ fn vacuum(words: &mut Words<'_>) -> QueryResult<Kind> {
     Ok(Kind::Vacuum { full, table })
 }
 
+/// ALTER VIEW [IF EXISTS] name RENAME TO name; `None` for other forms.
+fn alter_view(words: &mut Words<'_>) -> QueryResult<Option<Kind>> {
+    words.take_all(&["ALTER", "VIEW"]);
+    let if_exists = words.take_all(&["IF", "EXISTS"]);
+    let name = relation(words)?;
+    if !words.take_all(&["RENAME", "TO"]) {
+        return Ok(Some(Kind::Unsupported(QueryError::unsupported(
+            "ALTER VIEW other than RENAME TO",
+        ))));
+    }
+    let to = words.name()?;
+    words.end()?;
+    Ok(Some(Kind::RenameView { name, to, if_exists }))
+}
+
 /// The last part of a dotted name.
 pub(super) fn relation(words: &mut Words<'_>) -> QueryResult<String> {
     let mut name = words.name()?;
@@ -356,16 +376,31 @@ fn role_option(words: &mut Words<'_>, role: &mut NewRole) -> QueryResult<()> {
     Ok(())
 }
 
-/// Clean-up statements of connection pools: true as long as nothing of the kind can exist.
-fn nothing_or_refused(words: &mut Words<'_>) -> QueryResult<Kind> {
+/// `LISTEN channel`, `UNLISTEN channel | *`, `NOTIFY channel [, 'payload']`.
+fn notify(words: &mut Words<'_>) -> QueryResult<Kind> {
     let verb = words.name()?;
-    let all = words.take("ALL") || words.take_token(&Token::Mul);
-    Ok(match (verb.as_str(), all) {
-        ("close", true) => Kind::Nothing("CLOSE CURSOR ALL"),
-        ("unlisten", true) => Kind::Nothing("UNLISTEN"),
-        _ => {
-            words.skip_all();
-            Kind::Unsupported(QueryError::unsupported(verb.to_uppercase()))
+    if verb == "unlisten" && words.take_token(&Token::Mul) {
+        return Ok(Kind::Notify(Action::Unlisten(None)));
+    }
+    let channel = words.name()?;
+    let payload = match verb == "notify" && words.take_token(&Token::Comma) {
+        true => words.text()?,
+        false => String::new(),
+    };
+    let refused = match (channel.len(), payload.len()) {
+        (0, _) => Some("channel name cannot be empty"),
+        (CHANNEL_BYTES_MAX.., _) if channel.len() > CHANNEL_BYTES_MAX => {
+            Some("channel name too long")
         }
-    })
+        (_, PAYLOAD_BYTES_MAX..) => Some("payload string too long"),
+        _ => None,
+    };
+    if let Some(message) = refused {
+        return Err(QueryError::new("22023", message));
+    }
+    Ok(Kind::Notify(match verb.as_str() {
+        "listen" => Action::Listen(channel),
+        "unlisten" => Action::Unlisten(Some(channel)),
+        _ => Action::Notify { channel, payload },
+    }))
 }

@@ -28,7 +28,7 @@ pub(super) fn check(statement: &ast::Statement, sql: &str) -> QueryResult<()> {
         ast::Statement::Insert(insert) => insert.columns.iter().filter_map(first).collect(),
         _ => Vec::new(),
     };
-    let found = match columns.into_iter().find(|name| is_reserved(name)) {
+    let found = match columns.into_iter().find(|name| is_bare(name)) {
         Some(name) => Some(name.clone()),
         None => statement.visit(&mut Names).break_value(),
     };
@@ -79,16 +79,22 @@ fn first(name: &ast::ObjectName) -> Option<&ast::Ident> {
 
 fn refuse(name: Option<&ast::Ident>) -> ControlFlow<ast::Ident> {
     match name {
-        Some(name) if is_reserved(name) => ControlFlow::Break(name.clone()),
+        Some(name) if is_bare(name) => ControlFlow::Break(name.clone()),
         _ => ControlFlow::Continue(()),
     }
 }
 
-fn is_reserved(name: &ast::Ident) -> bool {
+/// Whether a bare word is one that names nothing.
+fn is_bare(name: &ast::Ident) -> bool {
+    name.quote_style.is_none() && is_reserved(&name.value)
+}
+
+/// Whether a name must be quoted.
+pub(crate) fn is_reserved(name: &str) -> bool {
     // Few names are as short and as plain as these words: most leave here.
-    if name.quote_style.is_some() || name.value.len() > 13 {
+    if name.len() > 13 {
         return false;
     }
     let mut words = RESERVED.split(' ').chain(NO_NAMES.split(' '));
-    words.any(|word| name.value.eq_ignore_ascii_case(word))
+    words.any(|word| name.eq_ignore_ascii_case(word))
 }

@@ -122,9 +122,10 @@ fn what_is_not_done_says_so() {
     for sql in [
         "COPY t FROM '/etc/passwd'",
         "COPY t TO PROGRAM 'cat'",
-        "DECLARE c CURSOR FOR SELECT 1",
-        "CREATE VIEW v AS SELECT 1",
-        "LISTEN x",
+        "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
+        "SELECT a INTO t FROM u",
+        "COMMENT ON DATABASE d IS 'x'",
+        "LOCK TABLE t",
     ] {
         let statements = parse(sql).unwrap();
         let Kind::Unsupported(error) = statements[0].kind() else { panic!("{sql}") };

@@ -59,6 +59,11 @@ impl<'a> Words<'a> {
         Some(&token.token)
     }
 
+    /// Whether one token is left.
+    pub(super) fn is_last(&self) -> bool {
+        self.next + 1 == self.tokens.len()
+    }
+
     pub(super) fn at_end(&self) -> bool {
         self.next >= self.tokens.len()
     }

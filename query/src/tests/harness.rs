@@ -193,15 +193,22 @@ pub(crate) fn try_rows(
     params: &[ScalarValue],
 ) -> QueryResult<Vec<String>> {
     let statements = session.parse(sql)?;
-    let Outcome::Rows { schema, stream, .. } = block_on(session.execute(&statements[0], params))?
-    else {
-        panic!("{sql} gives no rows")
-    };
+    shown(block_on(session.execute(&statements[0], params))?)
+        .map(|rows| rows.unwrap_or_else(|| panic!("{sql} gives no rows")))
+}
+
+/// The rows of an outcome as text.
+pub(crate) fn text_of(outcome: Outcome) -> Vec<String> {
+    shown(outcome).unwrap().expect("rows")
+}
+
+fn shown(outcome: Outcome) -> QueryResult<Option<Vec<String>>> {
+    let Outcome::Rows { schema, stream, .. } = outcome else { return Ok(None) };
     let options = FormatOptions::default().with_null("∅");
     let mut out = Vec::new();
     for batch in block_on(stream.collect::<Vec<_>>()) {
         let batch = batch?;
-        assert_eq!(batch.schema(), schema, "{sql}");
+        assert_eq!(batch.schema(), schema);
         let formatters: Vec<_> =
             batch.columns().iter().map(|c| ArrayFormatter::try_new(c, &options).unwrap()).collect();
         for row in 0..batch.num_rows() {
@@ -209,7 +216,7 @@ pub(crate) fn try_rows(
             out.push(values.join(" | "));
         }
     }
-    Ok(out)
+    Ok(Some(out))
 }
 
 /// Names of the columns of a query.

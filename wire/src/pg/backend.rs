@@ -4,13 +4,14 @@
 use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::scalar::ScalarValue;
 use management::{LoginFailed, ScramExchange, Users};
 use query::{
-    Description, Engine, Identity, OfPrepared, Outcome, QueryError, QueryResult, Session,
-    Statement, TransactionStatus,
+    Description, Engine, Identity, Notification, OfPrepared, Outcome, QueryError, QueryResult,
+    Session, Statement, TransactionStatus,
 };
 
 /// An error without detail, hint and position.
@@ -67,6 +68,16 @@ pub trait BackendSession: Send + Sync + 'static {
     fn abort_implicit(&self);
     /// Makes an open transaction block fail, after an error that the session did not see.
     fn fail(&self) -> impl Future<Output = ()> + Send;
+    /// Columns of an open cursor of SQL, which is described like a portal.
+    fn cursor_fields(&self, name: &str) -> Option<SchemaRef>;
+    /// The number by which the client knows this connection.
+    fn set_process(&self, process: i32);
+    /// Resolves when a notification waits. May be dropped and called again.
+    fn notified(&self) -> impl Future<Output = ()> + Send;
+    /// Takes the notifications that wait.
+    fn take_notifications(&self) -> Vec<Notification>;
+    /// How long the client of an open transaction may stay silent.
+    fn idle_timeout(&self) -> Option<Duration>;
     fn cancel(&self);
     fn setting(&self, name: &str) -> Option<String>;
     /// What the client is to be warned of at the end of a statement.
@@ -172,6 +183,26 @@ impl BackendSession for Session {
                 tracing::error!("a statement meant to fail a transaction succeeded");
             }
         }
+    }
+
+    fn cursor_fields(&self, name: &str) -> Option<SchemaRef> {
+        Session::cursor_fields(self, name)
+    }
+
+    fn set_process(&self, process: i32) {
+        Session::set_process(self, process);
+    }
+
+    async fn notified(&self) {
+        Session::notified(self).await;
+    }
+
+    fn take_notifications(&self) -> Vec<Notification> {
+        Session::take_notifications(self)
+    }
+
+    fn idle_timeout(&self) -> Option<Duration> {
+        Session::idle_timeout(self)
     }
 
     fn cancel(&self) {

@@ -52,6 +52,8 @@ pub struct Connection<'a, S, B: Backend> {
     pub(super) session: Arc<B::Session>,
     pub(super) statements: HashMap<String, Arc<Prepared<StatementOf<B>>>>,
     pub(super) portals: HashMap<String, Portal<StatementOf<B>>>,
+    /// Whether ReadyForQuery was the last that the client was told.
+    settled: bool,
     /// After an error in the extended protocol everything up to Sync is passed over.
     skipping: bool,
     /// The setting last seen and what it means.
@@ -80,6 +82,7 @@ where
         let stopped = Arc::clone(&session);
         let stop = Arc::new(move || stopped.cancel());
         let key = shared.cancels.enter(i32::from_be_bytes(secret), stop);
+        session.set_process(key.process);
         let told = session.reported();
         for (name, value) in &told {
             out::parameter_status(&mut socket.out, name, value);
@@ -92,6 +95,7 @@ where
             session,
             statements: HashMap::new(),
             portals: HashMap::new(),
+            settled: true,
             skipping: false,
             zone: ("UTC".to_owned(), Zone::Utc),
             told,
@@ -118,6 +122,7 @@ where
         let limits = self.read_limits();
         let frame = self.socket.frame(&limits).await?;
         let kind = frame.kind;
+        self.settled = matches!(kind, b'Q' | b'F' | b'S');
         if self.skipping && !matches!(kind, b'S' | b'X') {
             return Ok(());
         }
@@ -138,6 +143,7 @@ where
                 self.portals.clear();
             }
             self.tell_settings();
+            self.tell_notifications();
             out::ready(&mut self.socket.out, self.session.transaction());
             self.socket.flush().await
         } else {
@@ -152,22 +158,55 @@ where
         }
     }
 
+    /// Tells what other sessions have notified, unless a transaction is open.
+    fn tell_notifications(&mut self) {
+        if self.session.transaction() == TransactionStatus::Idle {
+            for notification in self.session.take_notifications() {
+                out::notification(&mut self.socket.out, &notification);
+            }
+        }
+    }
+
+    /// Waits for the client, and tells it meanwhile what others notify.
     async fn wait_for_message(&mut self) -> Result<(), End> {
+        let idle = self.shared.options.limits.idle_seconds_max;
+        let until = idle.map(|seconds| tokio::time::Instant::now() + Duration::from_secs(seconds));
+        while !self.wait_once(until).await? {
+            self.tell_notifications();
+        }
+        Ok(())
+    }
+
+    /// Whether a message has come; else a notification has.
+    async fn wait_once(&mut self, until: Option<tokio::time::Instant>) -> Result<bool, End> {
         // Nothing more to read: what is written so far need not wait for Sync.
         if !self.socket.has_input() {
             self.socket.flush().await?;
         }
-        let idle = self.shared.options.limits.idle_seconds_max;
         let idle_over = async {
-            match idle {
-                Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
+            match until {
+                Some(until) => tokio::time::sleep_until(until).await,
+                None => std::future::pending().await,
+            }
+        };
+        // Between the messages of the extended protocol they wait for Sync.
+        let listens = self.settled && self.session.transaction() == TransactionStatus::Idle;
+        let open = self.session.idle_timeout();
+        let left_open = async {
+            match open {
+                Some(span) => tokio::time::sleep(span).await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             biased;
             () = self.shared.shutdown.cancelled() => Err(stopping()),
-            head = self.socket.head() => head,
+            head = self.socket.head() => head.map(|()| true),
+            () = self.session.notified(), if listens => Ok(false),
+            () = left_open => {
+                let words = "terminating connection due to idle-in-transaction timeout";
+                Err(fatal("25P03", words))
+            }
             () = idle_over => {
                 Err(fatal("57P05", "terminating connection due to idle-session timeout"))
             }

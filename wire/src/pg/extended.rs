@@ -188,7 +188,10 @@ where
             }
             Target::Portal(name) => match self.portals.get(name) {
                 Some(portal) => portal.prepared.encoder(&portal.result_formats, zone)?,
-                None => return Err(no_portal(name)),
+                None => match self.session.cursor_fields(name) {
+                    Some(fields) => Some(RowEncoder::new(&fields, &[], zone)?),
+                    None => return Err(no_portal(name)),
+                },
             },
         };
         match encoder {

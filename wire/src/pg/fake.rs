@@ -330,6 +330,24 @@ impl BackendSession for FakeSession {
         }
     }
 
+    fn cursor_fields(&self, _: &str) -> Option<SchemaRef> {
+        None
+    }
+
+    fn set_process(&self, _: i32) {}
+
+    async fn notified(&self) {
+        std::future::pending().await
+    }
+
+    fn take_notifications(&self) -> Vec<query::Notification> {
+        Vec::new()
+    }
+
+    fn idle_timeout(&self) -> Option<std::time::Duration> {
+        None
+    }
+
     fn cancel(&self) {
         // A cancel that finds nothing running does nothing, as in the engine.
         if self.asleep.swap(false, Ordering::SeqCst) {

@@ -2,7 +2,7 @@
 //!
 //! Only what has a fixed, small shape is here; rows and their description are in `encode`.
 
-use query::{QueryError, TransactionStatus};
+use query::{Notification, QueryError, TransactionStatus};
 
 /// Appends a message of one kind; `body` appends what follows the length.
 pub fn message(out: &mut Vec<u8>, kind: u8, body: impl FnOnce(&mut Vec<u8>)) {
@@ -93,6 +93,15 @@ pub fn ready(out: &mut Vec<u8>, status: TransactionStatus) {
             TransactionStatus::InTransaction => b'T',
             TransactionStatus::Failed => b'E',
         });
+    });
+}
+
+/// NotificationResponse.
+pub fn notification(out: &mut Vec<u8>, notification: &Notification) {
+    message(out, b'A', |out| {
+        out.extend_from_slice(&notification.process.to_be_bytes());
+        put_text(out, &notification.channel);
+        put_text(out, &notification.payload);
     });
 }
 

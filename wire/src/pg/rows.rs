@@ -64,7 +64,8 @@ impl Cursor {
 /// See [`Cursor::tag`].
 pub fn tag(verb: &str, rows: u64) -> String {
     match verb {
-        "SELECT" | "FETCH" | "MOVE" => format!("{verb} {rows}"),
+        "SELECT" | "FETCH" | "MOVE" | "UPDATE" | "DELETE" => format!("{verb} {rows}"),
+        "INSERT" => format!("INSERT 0 {rows}"),
         _ => verb.to_owned(),
     }
 }

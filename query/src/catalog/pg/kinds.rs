@@ -1,5 +1,6 @@
 //! Types as pg_type lists them.
 
+use arrow::datatypes::{DataType, Field};
 use tsdb::types::ColumnType;
 
 /// One type: (oid, name, length, category, array's oid, SQL name).
@@ -65,6 +66,47 @@ pub(in crate::catalog) fn oid_of(kind: ColumnType) -> i64 {
         ColumnType::Text => 25,
         ColumnType::Bytes => 17,
         ColumnType::Timestamp => 1184,
+    }
+}
+
+/// Number of the type that a result column is shown as: what the doors make of its Arrow type.
+pub(crate) fn oid_of_field(field: &Field) -> i64 {
+    let natural = oid_of_arrow(field.data_type());
+    let named = field.metadata().get(crate::PG_TYPE);
+    match named.and_then(|name| KINDS.iter().find(|kind| kind.name == *name)) {
+        Some(kind) if natural == 25 && kind.category == "S" => kind.oid,
+        Some(kind) if kind.oid == 26 && [20, 21, 23].contains(&natural) => kind.oid,
+        _ => natural,
+    }
+}
+
+fn oid_of_arrow(kind: &DataType) -> i64 {
+    match kind {
+        DataType::Boolean => 16,
+        DataType::Int8 | DataType::Int16 | DataType::UInt8 => 21,
+        DataType::Int32 | DataType::UInt16 => 23,
+        DataType::Int64 | DataType::UInt32 => 20,
+        DataType::UInt64
+        | DataType::Decimal32(..)
+        | DataType::Decimal64(..)
+        | DataType::Decimal128(..)
+        | DataType::Decimal256(..) => 1700,
+        DataType::Float16 | DataType::Float32 => 700,
+        DataType::Float64 => 701,
+        DataType::Binary
+        | DataType::LargeBinary
+        | DataType::BinaryView
+        | DataType::FixedSizeBinary(_) => 17,
+        DataType::Timestamp(_, Some(_)) => 1184,
+        DataType::Timestamp(_, None) | DataType::Date64 => 1114,
+        DataType::Date32 => 1082,
+        DataType::Time32(_) | DataType::Time64(_) => 1083,
+        DataType::Interval(_) | DataType::Duration(_) => 1186,
+        DataType::Dictionary(_, values) => oid_of_arrow(values),
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            by_oid(oid_of_field(item)).map(|kind| kind.array).filter(|oid| *oid != 0).unwrap_or(25)
+        }
+        _ => 25,
     }
 }
 

@@ -4,12 +4,13 @@ use tsdb::types::TableSchema;
 
 use super::kinds::{FUNCTIONS, KINDS, oid_of, oid_of_system};
 use super::{
-    NS_CATALOG, NS_INFORMATION, NS_PUBLIC, NS_SYS, constraint_oid, index_oid, row_type_oid,
-    system_tables, table_oid,
+    NS_CATALOG, NS_INFORMATION, NS_PUBLIC, NS_SYS, class_oid, constraint_oid, index_oid,
+    relation_oid, row_type_oid, system_tables, table_oid, view_oid,
 };
 use crate::catalog::rows::{Rows, V};
 use crate::catalog::{Def, Image, T};
 use crate::error::QueryResult;
+use crate::view::View;
 
 const fn def(
     name: &'static str,
@@ -231,6 +232,26 @@ pub(super) const DEFS: &[Def] = &[
         ],
         index_definitions,
     ),
+    def(
+        "pg_views",
+        &[
+            ("schemaname", T::Text),
+            ("viewname", T::Text),
+            ("viewowner", T::Text),
+            ("definition", T::Text),
+        ],
+        views,
+    ),
+    def(
+        "pg_description",
+        &[
+            ("objoid", T::Oid),
+            ("classoid", T::Oid),
+            ("objsubid", T::Int4),
+            ("description", T::Text),
+        ],
+        descriptions,
+    ),
 ];
 
 /// Tables of what Millrace does not have.
@@ -248,15 +269,6 @@ pub(super) const EMPTY: &[Def] = &[
             ("collprovider", T::Text),
             ("collencoding", T::Int4),
             ("collcollate", T::Text),
-        ],
-    ),
-    empty(
-        "pg_description",
-        &[
-            ("objoid", T::Oid),
-            ("classoid", T::Oid),
-            ("objsubid", T::Int4),
-            ("description", T::Text),
         ],
     ),
     empty(
@@ -384,15 +396,6 @@ pub(super) const EMPTY: &[Def] = &[
     ),
     empty("pg_event_trigger", &[("oid", T::Oid), ("evtname", T::Text)]),
     empty(
-        "pg_views",
-        &[
-            ("schemaname", T::Text),
-            ("viewname", T::Text),
-            ("viewowner", T::Text),
-            ("definition", T::Text),
-        ],
-    ),
-    empty(
         "pg_matviews",
         &[("schemaname", T::Text), ("matviewname", T::Text), ("matviewowner", T::Text)],
     ),
@@ -490,6 +493,12 @@ fn classes(image: &Image, rows: &mut Rows) -> QueryResult<()> {
         put(&mut row, "relam", 403);
         rows.push_named(row);
     }
+    for view in &image.views.list {
+        let oid = view_oid(view.number);
+        let mut row = class(oid, &view.name, NS_PUBLIC, "v", view.columns.len(), owner);
+        put(&mut row, "reltype", oid + 1);
+        rows.push_named(row);
+    }
     for (oid, schema, def) in system_tables() {
         rows.push_named(class(oid, def.name, schema, "v", def.columns.len(), owner));
     }
@@ -581,6 +590,12 @@ fn attributes(image: &Image, rows: &mut Rows) -> QueryResult<()> {
             if let Some((_, name, kind, _)) = all.iter().find(|(n, ..)| *n == number) {
                 attribute(rows, index_oid(schema.id), at as i64 + 1, name, *kind, false);
             }
+        }
+    }
+    for view in &image.views.list {
+        for (at, column) in view.columns.iter().enumerate() {
+            let number = at as i64 + 1;
+            attribute(rows, view_oid(view.number), number, &column.name, column.kind, false);
         }
     }
     for (oid, _, def) in system_tables() {
@@ -753,6 +768,24 @@ fn types(image: &Image, rows: &mut Rows) -> QueryResult<()> {
             },
         );
     }
+    for view in &image.views.list {
+        let table = view_oid(view.number);
+        type_row(
+            rows,
+            owner,
+            &TypeRow {
+                oid: table + 1,
+                name: &view.name,
+                schema: NS_PUBLIC,
+                len: -1,
+                kind: "c",
+                category: "C",
+                table,
+                element: 0,
+                array: 0,
+            },
+        );
+    }
     Ok(())
 }
 
@@ -799,6 +832,36 @@ fn tables(image: &Image, rows: &mut Rows) -> QueryResult<()> {
         ]);
     }
     Ok(())
+}
+
+fn views(image: &Image, rows: &mut Rows) -> QueryResult<()> {
+    for view in &image.views.list {
+        rows.push([
+            "public".into(),
+            view.name.as_str().into(),
+            image.owner_name().into(),
+            view_definition(view).into(),
+        ]);
+    }
+    Ok(())
+}
+
+fn descriptions(image: &Image, rows: &mut Rows) -> QueryResult<()> {
+    let class = class_oid();
+    for (relation, column, text) in &image.comments {
+        rows.push([
+            relation_oid(*relation).into(),
+            class.into(),
+            (*column).into(),
+            text.as_str().into(),
+        ]);
+    }
+    Ok(())
+}
+
+/// What pg_get_viewdef gives.
+pub(in crate::catalog) fn view_definition(view: &View) -> String {
+    format!(" {};", view.text)
 }
 
 fn index_definitions(image: &Image, rows: &mut Rows) -> QueryResult<()> {

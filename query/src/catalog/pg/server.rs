@@ -194,6 +194,30 @@ pub(super) const DEFS: &[Def] = &[
         },
     ),
     def(
+        "pg_cursors",
+        &[
+            ("name", T::Text),
+            ("statement", T::Text),
+            ("is_holdable", T::Bool),
+            ("is_binary", T::Bool),
+            ("is_scrollable", T::Bool),
+            ("creation_time", T::Time),
+        ],
+        |image, rows| {
+            for cursor in &image.cursors {
+                rows.push([
+                    cursor.name.as_str().into(),
+                    cursor.text.as_str().into(),
+                    false.into(),
+                    false.into(),
+                    false.into(),
+                    V::Int(cursor.created_us),
+                ]);
+            }
+            Ok(())
+        },
+    ),
+    def(
         "pg_stat_gssapi",
         &[
             ("pid", T::Int4),

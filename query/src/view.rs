@@ -1,0 +1,313 @@
+//! Views: named queries, kept as rows of the row store and put in where a statement names them.
+//!
+//! A view is kept as the text of its query with every `*` over a table written out, so that it
+//! keeps its columns when tables get more. It is bound in a scope of its own, with the settings of
+//! the statement that reads it, and stands in that statement's plan like a subquery. What depends
+//! on what is not kept: it is found by binding views without the thing in question (`depend`).
+
+pub(crate) mod define;
+mod depend;
+mod expand;
+mod rows;
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::common::{Column, TableReference};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableSource, TableType};
+use datafusion::sql::sqlparser::ast;
+use parking_lot::Mutex;
+use tsdb::Snapshot;
+use tsdb::types::{ColumnId, TableId, TableSchema};
+
+use crate::error::{QueryError, QueryResult};
+use crate::plan::PlanContext;
+use crate::{catalog, names, sugar};
+
+pub(crate) use depend::Hidden;
+
+/// Views of views of views …; deeper ones are refused with 54001.
+const DEPTH_MAX: usize = 32;
+
+/// A column of a view.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ViewColumn {
+    pub(crate) name: String,
+    /// Number of its type, as pg_type has it.
+    pub(crate) kind: i64,
+}
+
+/// A table as it was when a view over it was made: later columns are none that the view knows.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ViewTable {
+    table: TableId,
+    /// Name of its time.
+    time: String,
+    columns: Vec<(ColumnId, String)>,
+}
+
+impl ViewTable {
+    fn of(table: &TableSchema) -> ViewTable {
+        ViewTable {
+            table: table.id,
+            time: table.time_name.clone(),
+            columns: table.columns.iter().map(|c| (c.id, c.name.clone())).collect(),
+        }
+    }
+
+    /// Columns of the table as it is now that are unknown by id or name; `None` is its time.
+    fn unknown<'a>(
+        &'a self,
+        table: &'a TableSchema,
+    ) -> impl Iterator<Item = Option<ColumnId>> + 'a {
+        let known: HashMap<ColumnId, &str> =
+            self.columns.iter().map(|(id, name)| (*id, name.as_str())).collect();
+        let new = table.columns.iter().filter(move |c| known.get(&c.id) != Some(&c.name.as_str()));
+        let time = (self.time != table.time_name).then_some(None);
+        time.into_iter().chain(new.map(|column| Some(column.id)))
+    }
+}
+
+/// One view.
+#[derive(Debug)]
+pub(crate) struct View {
+    /// Never used again.
+    pub(crate) number: u32,
+    pub(crate) name: String,
+    pub(crate) columns: Vec<ViewColumn>,
+    /// The tables that its own text names.
+    tables: Vec<ViewTable>,
+    /// Text of the query.
+    pub(crate) text: String,
+    query: ast::Query,
+}
+
+/// All views at one moment.
+#[derive(Debug, Default)]
+pub(crate) struct Views {
+    /// Counts changes of views.
+    pub(crate) revision: u64,
+    /// The row that counts them, as it is; `None` before the first view.
+    meta: Option<Vec<u8>>,
+    /// The next view's number.
+    next: u32,
+    /// In order of their numbers.
+    pub(crate) list: Vec<Arc<View>>,
+}
+
+impl Views {
+    pub(crate) fn find(&self, name: &str) -> Option<&Arc<View>> {
+        self.list.iter().find(|view| view.name == name)
+    }
+}
+
+/// The views last read: they are read anew when the row that counts changes says so.
+#[derive(Debug, Default)]
+pub(crate) struct ViewCache(Mutex<Option<Arc<Views>>>);
+
+impl ViewCache {
+    /// The views of a snapshot.
+    ///
+    /// # Errors
+    /// `XX001` for rows that cannot be read.
+    pub(crate) fn of(&self, snapshot: &Snapshot) -> QueryResult<Arc<Views>> {
+        let meta = rows::meta(snapshot)?;
+        let kept = self.0.lock().clone();
+        if let Some(kept) = kept
+            && kept.meta == meta
+        {
+            return Ok(kept);
+        }
+        let read = Arc::new(rows::read(snapshot, meta)?);
+        *self.0.lock() = Some(read.clone());
+        Ok(read)
+    }
+}
+
+/// What binding a statement knows of views.
+#[derive(Debug, Default)]
+pub(crate) struct Scope {
+    /// Views whose queries are being bound, from the outside in.
+    open: Mutex<Vec<Open>>,
+    /// Tables that a view under definition names.
+    tables: Mutex<Vec<ViewTable>>,
+    /// Revision of the views that were looked into, if any was used.
+    used: Mutex<Option<u64>>,
+    /// What is treated as if it were not there.
+    pub(crate) hidden: Vec<Hidden>,
+}
+
+/// A view whose query is being bound.
+#[derive(Debug)]
+struct Open {
+    name: String,
+    /// `None` while it is being defined.
+    view: Option<Arc<View>>,
+}
+
+impl Scope {
+    pub(crate) fn hiding(hidden: Vec<Hidden>) -> Scope {
+        Scope { hidden, ..Scope::default() }
+    }
+
+    /// A view that is being defined under this name: it cannot be part of itself.
+    fn defining(name: &str) -> Scope {
+        let open = Open { name: name.to_string(), view: None };
+        Scope { open: Mutex::new(vec![open]), ..Scope::default() }
+    }
+
+    /// Revision of the views, if the statement uses one.
+    pub(crate) fn used(&self) -> Option<u64> {
+        *self.used.lock()
+    }
+
+    pub(crate) fn hides_table(&self, table: TableId) -> bool {
+        self.hidden.iter().any(|hidden| *hidden == Hidden::Table(table))
+    }
+
+    /// Columns of a table that are hidden where it is named now; `None` is its time.
+    pub(crate) fn hidden_columns(&self, table: &TableSchema) -> Vec<Option<ColumnId>> {
+        let column = |hidden: &Hidden| match hidden {
+            Hidden::Column(of, column) if *of == table.id => Some(*column),
+            _ => None,
+        };
+        let mut out: Vec<_> = self.hidden.iter().filter_map(column).collect();
+        match self.open.lock().last() {
+            Some(Open { view: Some(view), .. }) => {
+                if let Some(known) = view.tables.iter().find(|known| known.table == table.id) {
+                    out.extend(known.unknown(table));
+                }
+            }
+            Some(Open { view: None, .. }) => {
+                let mut tables = self.tables.lock();
+                if !tables.iter().any(|known| known.table == table.id) {
+                    tables.push(ViewTable::of(table));
+                }
+            }
+            None => {}
+        }
+        out
+    }
+}
+
+/// A view as the planner sees it: its plan stands in for it.
+struct ViewSource {
+    schema: SchemaRef,
+    plan: LogicalPlan,
+}
+
+impl TableSource for ViewSource {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::View
+    }
+
+    fn get_logical_plan(&'_ self) -> Option<Cow<'_, LogicalPlan>> {
+        Some(Cow::Borrowed(&self.plan))
+    }
+}
+
+impl PlanContext {
+    /// The view of that name, bound; `None` if there is none.
+    pub(crate) fn view(&self, name: &str) -> QueryResult<Option<Arc<dyn TableSource>>> {
+        let views = self.engine.views().of(&self.snapshot)?;
+        let Some(view) = views.find(name) else { return Ok(None) };
+        if self.scope.hidden.iter().any(|hidden| *hidden == Hidden::View(view.number)) {
+            return Ok(None);
+        }
+        *self.scope.used.lock() = Some(views.revision);
+        {
+            let mut open = self.scope.open.lock();
+            if open.iter().any(|open| open.name == name) {
+                let message = format!("infinite recursion detected in view \"{name}\"");
+                return Err(QueryError::new("42P17", message));
+            }
+            if open.len() >= DEPTH_MAX {
+                let message = format!("views are nested more than {DEPTH_MAX} deep");
+                return Err(QueryError::new("54001", message));
+            }
+            open.push(Open { name: name.to_string(), view: Some(view.clone()) });
+        }
+        let bound = self.bind_view(view);
+        self.scope.open.lock().pop();
+        let plan = bound.map_err(|error| inside(error, name))?;
+        let schema = Arc::new(plan.schema().as_arrow().clone());
+        Ok(Some(Arc::new(ViewSource { schema, plan })))
+    }
+
+    /// Binds a view as a statement would that names it.
+    fn bind_open(&self, view: &Arc<View>) -> QueryResult<LogicalPlan> {
+        let open = Open { name: view.name.clone(), view: Some(view.clone()) };
+        self.scope.open.lock().push(open);
+        let bound = self.bind_view(view);
+        self.scope.open.lock().pop();
+        bound
+    }
+
+    /// The plan of a view's query under the names of its columns.
+    fn bind_view(&self, view: &View) -> QueryResult<LogicalPlan> {
+        let columns = &view.columns;
+        let plan = self.bind_query(&view.query, &view.text)?;
+        let fields: Vec<(Option<TableReference>, String)> = plan
+            .schema()
+            .iter()
+            .map(|(table, field)| (table.cloned(), field.name().clone()))
+            .collect();
+        if fields.len() != columns.len() {
+            let message = format!(
+                "its query has {} columns now, and had {} when it was made",
+                fields.len(),
+                columns.len()
+            );
+            return Err(QueryError::new("42P16", message));
+        }
+        let exprs = fields.into_iter().zip(columns).map(|((table, name), column)| {
+            Expr::Column(Column::new(table, name)).alias(&column.name)
+        });
+        let exprs: Vec<Expr> = exprs.collect();
+        Ok(LogicalPlanBuilder::from(plan).project(exprs)?.build()?)
+    }
+
+    /// Binds the query of a view, with columns of quality if its own text asks for them.
+    fn bind_query(&self, query: &ast::Query, text: &str) -> QueryResult<LogicalPlan> {
+        let mut statement = ast::Statement::Query(Box::new(query.clone()));
+        let before = self.set_quality(text.contains("__quality"));
+        let plain = sugar::rewrite(&mut statement, self)
+            .and_then(|()| catalog::rewrite(&mut statement, self));
+        let bound = plain.and_then(|()| {
+            names::disambiguate(&mut statement);
+            self.bind(statement, &[])
+        });
+        self.set_quality(before);
+        bound
+    }
+}
+
+/// An error of a view's query in a statement that names the view: places in the view's text are
+/// none of the statement's.
+fn inside(error: QueryError, name: &str) -> QueryError {
+    let error = crate::error::place(error, "");
+    let detail = match error.detail {
+        Some(detail) => format!("{detail} (in view \"{name}\")"),
+        None => format!("In view \"{name}\"."),
+    };
+    QueryError { detail: Some(detail), position: None, ..error }
+}
+
+/// `42P01` for a name that is no table; what it is, if it is a view.
+pub(crate) fn not_a_table(session: &crate::Session, name: &str, doing: &str) -> QueryError {
+    match session.views() {
+        Ok(views) if views.find(name).is_some() => {
+            QueryError::new("42809", format!("\"{name}\" is a view: {doing}"))
+        }
+        Ok(_) => QueryError::no_table(name),
+        Err(error) => error,
+    }
+}

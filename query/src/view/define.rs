@@ -1,0 +1,337 @@
+//! CREATE VIEW, DROP VIEW, ALTER VIEW … RENAME, and what views refuse of other definitions.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::sql::sqlparser::ast::{self, CreateTableOptions, ObjectName};
+use tsdb::Command;
+
+use super::depend::{Hidden, dependents};
+use super::rows::{self, Change};
+use super::{Scope, View, ViewColumn, Views, expand};
+use crate::Outcome;
+use crate::{catalog, sugar};
+use crate::comment::{self, Relation};
+use crate::ddl::{apply, done, may_define};
+use crate::error::{QueryError, QueryResult};
+use crate::insert::table_name;
+use crate::names::{Names, folded};
+use crate::plan::PlanContext;
+use crate::session::Session;
+use crate::statement::Statement;
+
+/// Views of a database: all of them are held in memory.
+const VIEWS_MAX: usize = 10_000;
+/// Bytes of a view's text.
+const TEXT_BYTES_MAX: usize = 1 << 20;
+/// Bytes of a name, as of tables.
+const NAME_BYTES_MAX: usize = 255;
+
+/// Runs CREATE VIEW.
+pub(crate) async fn create(
+    session: &Session,
+    statement: &Statement,
+    create: &ast::CreateView,
+) -> QueryResult<Outcome> {
+    may_define(session, "CREATE VIEW")?;
+    check_form(statement, create)?;
+    let name = table_name(&create.name)?;
+    check_name(&name)?;
+    let engine = session.engine().clone();
+    let _guard = engine.definitions().lock().await;
+    let views = session.views()?;
+    let old = views.find(&name).cloned();
+    if session.snapshot().table(&name).is_some() || catalog::table(None, &name).is_some() {
+        return Err(match create.or_replace {
+            true => QueryError::new("42809", format!("\"{name}\" is not a view")),
+            false => exists(&name),
+        });
+    }
+    if old.is_some() && !create.or_replace {
+        return Err(exists(&name));
+    }
+    if old.is_none() && views.list.len() >= VIEWS_MAX {
+        let message = format!("a database may have {VIEWS_MAX} views");
+        return Err(QueryError::new("54000", message));
+    }
+    let context = session.context("").in_scope(Scope::defining(&name));
+    let (asked, number) = (create.clone(), old.as_ref().map_or(views.next, |old| old.number));
+    let made = session.on_workers(async move { make(&context, &asked, number, name) }).await?;
+    if let Some(old) = &old {
+        check_replacement(old, &made)?;
+    }
+    let next = views.next.max(made.number + 1);
+    commit(session, &views, next, &[Change::Put(&made)]).await?;
+    done("CREATE VIEW")
+}
+
+fn check_form(statement: &Statement, create: &ast::CreateView) -> QueryResult<()> {
+    if create.materialized {
+        return Err(QueryError::unsupported("CREATE MATERIALIZED VIEW"));
+    }
+    if create.temporary {
+        return Err(QueryError::unsupported("CREATE TEMPORARY VIEW"));
+    }
+    let plain = !create.or_alter
+        && !create.secure
+        && !create.if_not_exists
+        && !create.copy_grants
+        && !create.with_no_schema_binding
+        && create.cluster_by.is_empty()
+        && create.comment.is_none()
+        && create.to.is_none()
+        && create.params.is_none()
+        && create.options == CreateTableOptions::None
+        && create.columns.iter().all(|c| c.data_type.is_none() && c.options.is_none());
+    if !plain {
+        return Err(QueryError::unsupported("this form of CREATE VIEW")
+            .with_hint("CREATE [OR REPLACE] VIEW name [(column, …)] AS SELECT …"));
+    }
+    if statement.is_deep() {
+        return Err(QueryError::new("54001", "the query of the view is nested too deeply"));
+    }
+    Ok(())
+}
+
+fn check_name(name: &str) -> QueryResult<()> {
+    match name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
+        true => Err(QueryError::new("42602", format!("bad name of a view: {name:?}"))
+            .with_hint("A name has 1 to 255 bytes and no control characters.")),
+        false => Ok(()),
+    }
+}
+
+fn exists(name: &str) -> QueryError {
+    QueryError::new("42P07", format!("relation \"{name}\" already exists"))
+}
+
+/// The view that a CREATE VIEW asks for, bound once to see that it can be.
+fn make(
+    context: &PlanContext,
+    create: &ast::CreateView,
+    number: u32,
+    name: String,
+) -> QueryResult<View> {
+    if crate::session::has_params(&create.query) {
+        return Err(QueryError::new("42P02", "there are no parameters in the query of a view"));
+    }
+    // What is kept is ordinary SQL, without clauses of our own.
+    let mut plain = ast::Statement::Query(create.query.clone());
+    sugar::rewrite(&mut plain, context)?;
+    let ast::Statement::Query(mut query) = plain else {
+        return Err(QueryError::internal("a query that is none"));
+    };
+    expand::expand(&mut query, &|name: &ObjectName| columns_of(context, name))?;
+    let text = query.to_string();
+    if text.len() > TEXT_BYTES_MAX {
+        let message = format!("the query of a view may have {TEXT_BYTES_MAX} bytes");
+        return Err(QueryError::new("54000", message));
+    }
+    // What is kept is the text: it must say the same.
+    let query = *query;
+    if rows::parse(&text).ok().as_ref() != Some(&query) {
+        return Err(QueryError::unsupported("a view of this query")
+            .with_detail(format!("It does not read back from its text: {text}")));
+    }
+    let plan = context.bind_query(&query, &text)?;
+    let schema = context.result_schema(&plan)?;
+    let shown = Names::of(&ast::Statement::Query(create.query.clone())).rename(&schema);
+    let columns = columns(&shown, create)?;
+    let tables = std::mem::take(&mut *context.scope.tables.lock());
+    let view = View { number, name, columns, tables, text, query };
+    context.bind_view(&view)?;
+    Ok(view)
+}
+
+fn columns(schema: &SchemaRef, create: &ast::CreateView) -> QueryResult<Vec<ViewColumn>> {
+    if create.columns.len() > schema.fields().len() {
+        let message = "CREATE VIEW specifies more column names than columns";
+        return Err(QueryError::new("42601", message));
+    }
+    let mut out: Vec<ViewColumn> = Vec::with_capacity(schema.fields().len());
+    for (at, field) in schema.fields().iter().enumerate() {
+        let given = create.columns.get(at).map(|column| folded(&column.name));
+        let name = given.unwrap_or_else(|| field.name().clone());
+        if out.iter().any(|column| column.name == name) {
+            let message = format!("column \"{name}\" specified more than once");
+            return Err(QueryError::new("42701", message));
+        }
+        out.push(ViewColumn { name, kind: catalog::type_number(field) });
+    }
+    match out.is_empty() {
+        true => Err(QueryError::new("42P16", "a view must have at least one column")),
+        false => Ok(out),
+    }
+}
+
+/// Columns of a table, view or table of the catalogue.
+fn columns_of(context: &PlanContext, name: &ObjectName) -> QueryResult<Option<Vec<String>>> {
+    let mut parts = name.0.iter().rev().filter_map(|part| part.as_ident()).map(folded);
+    let (table, schema) = (parts.next().unwrap_or_default(), parts.next());
+    if let Some(system) = catalog::table(schema.as_deref(), &table) {
+        return Ok(Some(system.schema().fields().iter().map(|f| f.name().clone()).collect()));
+    }
+    let Ok(table) = table_name(name) else { return Ok(None) };
+    if let Some(found) = context.snapshot.table(&table) {
+        let names = found.schema().columns.iter().map(|column| column.name.clone());
+        return Ok(Some([found.schema().time_name.clone()].into_iter().chain(names).collect()));
+    }
+    let views = context.engine.views().of(&context.snapshot)?;
+    let names = |view: &Arc<View>| view.columns.iter().map(|c| c.name.clone()).collect();
+    Ok(views.find(&table).map(names))
+}
+
+/// OR REPLACE keeps the columns that are there, as Postgres has it.
+fn check_replacement(old: &View, new: &View) -> QueryResult<()> {
+    for (at, column) in old.columns.iter().enumerate() {
+        let message = match new.columns.get(at) {
+            None => "cannot drop columns from view".to_string(),
+            Some(now) if now.name != column.name => {
+                format!("cannot change name of view column \"{}\" to \"{}\"", column.name, now.name)
+            }
+            Some(now) if now.kind != column.kind => {
+                format!("cannot change data type of view column \"{}\"", column.name)
+            }
+            Some(_) => continue,
+        };
+        return Err(QueryError::new("42P16", message).with_hint("DROP VIEW, then CREATE VIEW."));
+    }
+    Ok(())
+}
+
+/// Runs DROP VIEW.
+pub(crate) async fn drop(
+    session: &Session,
+    names: &[ObjectName],
+    if_exists: bool,
+    cascade: bool,
+) -> QueryResult<Outcome> {
+    may_define(session, "DROP VIEW")?;
+    let engine = session.engine().clone();
+    let _guard = engine.definitions().lock().await;
+    let views = session.views()?;
+    let mut gone: Vec<Arc<View>> = Vec::new();
+    for name in names {
+        let name = table_name(name)?;
+        match views.find(&name) {
+            Some(view) => gone.push(view.clone()),
+            None if session.snapshot().table(&name).is_some() => {
+                return Err(QueryError::new("42809", format!("\"{name}\" is not a view"))
+                    .with_hint("Use DROP TABLE to remove a table."));
+            }
+            None if if_exists => {}
+            None => {
+                return Err(QueryError::new("42P01", format!("view \"{name}\" does not exist")));
+            }
+        }
+    }
+    let hidden = gone.iter().map(|view| Hidden::View(view.number)).collect();
+    let called = gone.iter().map(|view| view.name.clone()).collect();
+    let what = gone.first().map(|view| format!("view {}", view.name)).unwrap_or_default();
+    gone.extend(cascading(session, hidden, called, &what, cascade).await?);
+    let changes: Vec<Change<'_>> = gone.iter().map(|view| Change::Drop(view)).collect();
+    if !changes.is_empty() {
+        let relations: Vec<Relation> =
+            gone.iter().map(|view| Relation::View(view.number)).collect();
+        let comments = comment::forget(&session.snapshot(), &relations, &[])?;
+        let command = rows::command(&views, views.next, &changes)?;
+        apply(session, [Command::Rows(command)].into_iter().chain(comments).collect()).await?;
+    }
+    done("DROP VIEW")
+}
+
+/// The views that go with what is dropped.
+///
+/// # Errors
+/// `2BP01` if there are some and no CASCADE says that they may go.
+pub(crate) async fn cascading(
+    session: &Session,
+    hidden: Vec<Hidden>,
+    names: Vec<String>,
+    what: &str,
+    cascade: bool,
+) -> QueryResult<Vec<Arc<View>>> {
+    let found = dependents(session, hidden, names).await?;
+    if cascade || found.is_empty() {
+        return Ok(found);
+    }
+    let message = format!("cannot drop {what} because other objects depend on it");
+    let lines: Vec<String> =
+        found.iter().map(|view| format!("view {} depends on it", view.name)).collect();
+    Err(QueryError::new("2BP01", message)
+        .with_detail(lines.join("\n"))
+        .with_hint("Use DROP ... CASCADE to drop the dependent objects too."))
+}
+
+/// `0A000` where views use what is to be renamed or to get another type.
+pub(crate) async fn refuse_if_used(
+    session: &Session,
+    hidden: Hidden,
+    name: &str,
+    what: &str,
+) -> QueryResult<()> {
+    let found = dependents(session, vec![hidden], vec![name.to_string()]).await?;
+    let Some(view) = found.first() else { return Ok(()) };
+    Err(QueryError::unsupported(what)
+        .with_detail(format!("view {} depends on \"{name}\"", view.name))
+        .with_hint("Drop the view, and create it again afterwards."))
+}
+
+/// Runs ALTER VIEW … RENAME TO.
+pub(crate) async fn rename(
+    session: &Session,
+    name: &str,
+    to: &str,
+    if_exists: bool,
+) -> QueryResult<Outcome> {
+    may_define(session, "ALTER VIEW")?;
+    check_name(to)?;
+    let engine = session.engine().clone();
+    let _guard = engine.definitions().lock().await;
+    let views = session.views()?;
+    let Some(view) = views.find(name) else {
+        return match (if_exists, session.snapshot().table(name).is_some()) {
+            (_, true) => Err(QueryError::new("42809", format!("\"{name}\" is not a view"))),
+            (true, false) => done("ALTER VIEW"),
+            (false, false) => Err(QueryError::no_table(name)),
+        };
+    };
+    let taken = views.find(to).is_some()
+        || session.snapshot().table(to).is_some()
+        || catalog::table(None, to).is_some();
+    if taken {
+        return Err(exists(to));
+    }
+    let hidden = Hidden::View(view.number);
+    refuse_if_used(session, hidden, name, "renaming a view that other views use").await?;
+    let renamed = View {
+        number: view.number,
+        name: to.to_string(),
+        columns: view.columns.clone(),
+        tables: view.tables.clone(),
+        text: view.text.clone(),
+        query: view.query.clone(),
+    };
+    commit(session, &views, views.next, &[Change::Put(&renamed)]).await?;
+    done("ALTER VIEW")
+}
+
+/// The command that drops these views, to go with others.
+pub(crate) fn drop_command(views: &Views, gone: &[Arc<View>]) -> QueryResult<Option<Command>> {
+    if gone.is_empty() {
+        return Ok(None);
+    }
+    let changes: Vec<Change<'_>> = gone.iter().map(|view| Change::Drop(view)).collect();
+    Ok(Some(Command::Rows(rows::command(views, views.next, &changes)?)))
+}
+
+async fn commit(
+    session: &Session,
+    views: &Views,
+    next: u32,
+    changes: &[Change<'_>],
+) -> QueryResult<()> {
+    let command = rows::command(views, next, changes)?;
+    command.check()?;
+    apply(session, vec![Command::Rows(command)]).await
+}

@@ -1,0 +1,188 @@
+//! Views as rows of the row store: JSON with a version, unknown fields refused. README.md,
+//! section "Views", is the text.
+
+use datafusion::sql::sqlparser::ast;
+use serde::{Deserialize, Serialize};
+use tsdb::Snapshot;
+use tsdb::rows::{RowChange, RowCommand, RowExpect};
+
+use super::{View, ViewColumn, ViewTable, Views};
+use crate::error::{QueryError, QueryResult};
+use crate::statement::{self, Kind};
+use std::sync::Arc;
+
+/// Space of the row store.
+const SPACE_VIEWS: u16 = 16;
+/// Key of the row that counts changes and numbers.
+const META_KEY: &[u8] = b"n";
+/// First byte of the keys of views; their number follows, big-endian.
+const VIEW_KEY: u8 = b'v';
+/// The newest version of either row.
+const VERSION: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MetaRow {
+    v: u32,
+    revision: u64,
+    next: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ViewRow {
+    v: u32,
+    number: u32,
+    name: String,
+    columns: Vec<ViewColumn>,
+    tables: Vec<ViewTable>,
+    query: String,
+}
+
+/// The row that counts.
+pub(super) fn meta(snapshot: &Snapshot) -> QueryResult<Option<Vec<u8>>> {
+    Ok(snapshot.rows().get(SPACE_VIEWS, META_KEY)?)
+}
+
+/// All views of a snapshot, whose counting row was read before.
+pub(super) fn read(snapshot: &Snapshot, meta: Option<Vec<u8>>) -> QueryResult<Views> {
+    let Some(bytes) = &meta else { return Ok(Views::default()) };
+    let counts: MetaRow = decode(bytes)?;
+    check_version(counts.v)?;
+    let rows = snapshot.rows().scan(SPACE_VIEWS, &[VIEW_KEY])?;
+    let list = rows.iter().map(|(_, value)| Ok(Arc::new(view(value)?)));
+    Ok(Views {
+        revision: counts.revision,
+        next: counts.next,
+        list: list.collect::<QueryResult<_>>()?,
+        meta,
+    })
+}
+
+fn view(value: &[u8]) -> QueryResult<View> {
+    let row: ViewRow = decode(value)?;
+    check_version(row.v)?;
+    let query = parse(&row.query).map_err(|error| damaged(error.message))?;
+    let ViewRow { number, name, columns, tables, query: text, .. } = row;
+    Ok(View { number, name, columns, tables, text, query })
+}
+
+/// A text as one query.
+pub(super) fn parse(text: &str) -> QueryResult<ast::Query> {
+    let statements = statement::parse(text)?;
+    match statements.as_slice() {
+        [one] if !one.is_deep() => match one.kind() {
+            Kind::Query(ast) => match ast.as_ref() {
+                ast::Statement::Query(query) => Ok(query.as_ref().clone()),
+                _ => Err(QueryError::internal("a query that is none")),
+            },
+            _ => Err(QueryError::new("42601", "a view is one SELECT")),
+        },
+        _ => Err(QueryError::new("54001", "the query of the view is nested too deeply")),
+    }
+}
+
+fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> QueryResult<T> {
+    serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))
+}
+
+fn check_version(version: u32) -> QueryResult<()> {
+    match version {
+        VERSION => Ok(()),
+        other => Err(damaged(format!("version {other}"))),
+    }
+}
+
+fn damaged(what: String) -> QueryError {
+    QueryError::new("XX001", format!("a row of views cannot be read: {what}"))
+}
+
+/// One change of views.
+pub(super) enum Change<'a> {
+    Put(&'a View),
+    Drop(&'a View),
+}
+
+/// The command that makes these changes, if no others were made since `views` was read.
+pub(super) fn command(views: &Views, next: u32, changes: &[Change<'_>]) -> QueryResult<RowCommand> {
+    let counts = MetaRow { v: VERSION, revision: views.revision + 1, next };
+    let mut out = vec![RowChange::Put {
+        space: SPACE_VIEWS,
+        key: META_KEY.to_vec(),
+        value: encode(&counts)?,
+    }];
+    for change in changes {
+        out.push(match change {
+            Change::Put(view) => RowChange::Put {
+                space: SPACE_VIEWS,
+                key: key(view.number),
+                value: encode(&ViewRow {
+                    v: VERSION,
+                    number: view.number,
+                    name: view.name.clone(),
+                    columns: view.columns.clone(),
+                    tables: view.tables.clone(),
+                    query: view.text.clone(),
+                })?,
+            },
+            Change::Drop(view) => RowChange::Delete { space: SPACE_VIEWS, key: key(view.number) },
+        });
+    }
+    let meta = RowExpect { space: SPACE_VIEWS, key: META_KEY.to_vec(), value: views.meta.clone() };
+    Ok(RowCommand { expects: vec![meta], changes: out })
+}
+
+fn key(number: u32) -> Vec<u8> {
+    [&[VIEW_KEY][..], &number.to_be_bytes()].concat()
+}
+
+fn encode(row: &impl Serialize) -> QueryResult<Vec<u8>> {
+    serde_json::to_vec(row).map_err(|error| QueryError::internal(format!("a row: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> View {
+        View {
+            number: 7,
+            name: "v".into(),
+            columns: vec![ViewColumn { name: "a".into(), kind: 20 }],
+            tables: vec![ViewTable { table: 3, time: "t".into(), columns: vec![(1, "b".into())] }],
+            text: "SELECT 1 AS a".into(),
+            query: parse("SELECT 1 AS a").unwrap(),
+        }
+    }
+
+    #[test]
+    fn rows_read_back_and_damage_is_told() {
+        let command = command(&Views::default(), 8, &[Change::Put(&sample())]).unwrap();
+        let values: Vec<&[u8]> = command
+            .changes
+            .iter()
+            .filter_map(|change| match change {
+                RowChange::Put { value, .. } => Some(value.as_slice()),
+                RowChange::Delete { .. } => None,
+            })
+            .collect();
+        let [meta, row] = values[..] else { panic!("two rows") };
+        assert_eq!(meta, br#"{"v":1,"revision":1,"next":8}"#);
+        let golden = r#"{"v":1,"number":7,"name":"v","columns":[{"name":"a","kind":20}],"tables":[{"table":3,"time":"t","columns":[[1,"b"]]}],"query":"SELECT 1 AS a"}"#;
+        assert_eq!(row, golden.as_bytes());
+        let read = view(row).unwrap();
+        assert_eq!((read.number, &read.name, &read.columns), (7, &"v".into(), &sample().columns));
+        assert_eq!(read.tables, sample().tables);
+        for end in 0..row.len() {
+            assert_eq!(view(&row[..end]).unwrap_err().code, "XX001");
+        }
+        for at in 0..row.len() {
+            let mut flipped = row.to_vec();
+            flipped[at] ^= 1;
+            // It may read as another view; it must not panic.
+            let _ = view(&flipped);
+        }
+        let later = golden.replace("\"v\":1", "\"v\":2");
+        assert!(view(later.as_bytes()).unwrap_err().message.contains("version 2"));
+    }
+}

@@ -3,6 +3,7 @@
 
 mod write;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -132,11 +133,23 @@ fn drop_covered(core: &Core, table: &TableState) -> Result<bool> {
     Ok(true)
 }
 
-/// A set that an input knows already in place of one that it contains: many parts, one set.
-fn shared(inputs: &[Arc<PartHandle>], set: Option<&Arc<Bitmap>>) -> Option<Arc<Bitmap>> {
-    let set = set?;
-    let known = inputs.iter().filter_map(|part| part.members());
-    Some(Arc::clone(known.into_iter().find(|known| set.is_subset(known)).unwrap_or(set)))
+/// The series of the outputs' groups, as parts of the table know them already if that is all of them:
+/// of many parts of a group each would else have a set of its own.
+fn shared(core: &Core, id: TableId, made: &Made) -> BTreeMap<u32, Arc<Bitmap>> {
+    let mut sets = made.members.clone();
+    let state = core.state.load();
+    let Some(table) = state.tables.get(&id).filter(|_| !sets.is_empty()) else { return sets };
+    // The newest are most likely to know all.
+    let mut seen = BTreeSet::new();
+    for part in table.parts.iter().rev() {
+        let (Some(set), Some(known)) = (sets.get_mut(&part.entry.group), part.members()) else {
+            continue;
+        };
+        if seen.insert(part.entry.group) && set.is_subset(known) {
+            *set = Arc::clone(known);
+        }
+    }
+    sets
 }
 
 fn install(
@@ -146,10 +159,11 @@ fn install(
     inputs: &[Arc<PartHandle>],
     made: Made,
 ) -> Result<()> {
+    let members = shared(core, id, &made);
     let mut handles = Vec::with_capacity(made.parts.len());
     for entry in &made.parts {
         let handle = core.places.open(entry.clone())?;
-        handle.know(shared(inputs, made.members.get(&entry.group)).as_ref());
+        handle.know(members.get(&entry.group));
         handles.push(handle);
     }
     let gone: Vec<u64> = inputs.iter().map(|part| part.entry.id).collect();

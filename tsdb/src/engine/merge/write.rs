@@ -32,8 +32,9 @@ pub(super) struct Made {
     pub parts: Vec<PartEntry>,
     /// Key groups that the table does not have yet.
     pub fresh: Vec<(u32, KeyGroup)>,
-    /// Groups of the parts, and their series; where there is one group, only if they are known.
+    /// Groups that the parts may be of.
     groups: Vec<u32>,
+    /// Series of groups; where there is one group, only if they are known.
     pub members: BTreeMap<u32, Arc<Bitmap>>,
 }
 
@@ -129,9 +130,8 @@ impl<'a> Writing<'a> {
             let why = format!("a part has rows of series {to}; its table has {known} series");
             return Err(Error::Corrupt(why));
         }
-        let mut all = self.table.series.all(u32::MAX);
-        all.remove_range(..from);
-        all.remove_range(to + 1..);
+        // All series, not those between alone: sets that differ could not be shared by parts.
+        let all = self.table.series.all(u32::MAX);
         let most = self.core.options.partition_groups_max as usize;
         let split = self.table.groups.split(&self.table.series, columns, &all, most);
         if split.fresh.iter().any(|(_, group)| group.values.is_none()) {
@@ -142,7 +142,8 @@ impl<'a> Writing<'a> {
                  share them"
             );
         }
-        made.groups = split.members.keys().copied().collect();
+        let met = split.members.iter().filter(|(_, set)| set.range_cardinality(from..=to) > 0);
+        made.groups = met.map(|(number, _)| *number).collect();
         (made.fresh, made.members) = (split.fresh, split.members);
         Ok(made)
     }

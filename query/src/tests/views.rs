@@ -60,7 +60,9 @@ fn the_engines_own_streams_answer_over_views() {
 #[test]
 fn clauses_of_time_may_stand_in_a_view() {
     let world = World::with_presses();
-    world.run("CREATE VIEW hourly AS SELECT time, device, max(strokes) AS most FROM press SAMPLE BY 1h");
+    world.run(
+        "CREATE VIEW hourly AS SELECT time, device, max(strokes) AS most FROM press SAMPLE BY 1h",
+    );
     world.check(
         "SELECT device, most FROM hourly ORDER BY most",
         &["p1 | 3", "p2 | 10", "p2 | 11", "p3 | 100"],

@@ -10,7 +10,6 @@ use super::depend::{Hidden, dependents};
 use super::rows::{self, Change};
 use super::{Scope, View, ViewColumn, Views, expand};
 use crate::Outcome;
-use crate::{catalog, sugar};
 use crate::comment::{self, Relation};
 use crate::ddl::{apply, done, may_define};
 use crate::error::{QueryError, QueryResult};
@@ -19,6 +18,7 @@ use crate::names::{Names, folded};
 use crate::plan::PlanContext;
 use crate::session::Session;
 use crate::statement::Statement;
+use crate::{catalog, sugar};
 
 /// Views of a database: all of them are held in memory.
 const VIEWS_MAX: usize = 10_000;

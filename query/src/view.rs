@@ -166,7 +166,7 @@ impl Scope {
     }
 
     pub(crate) fn hides_table(&self, table: TableId) -> bool {
-        self.hidden.iter().any(|hidden| *hidden == Hidden::Table(table))
+        self.hidden.contains(&Hidden::Table(table))
     }
 
     /// Columns of a table that are hidden where it is named now; `None` is its time.
@@ -219,7 +219,7 @@ impl PlanContext {
     pub(crate) fn view(&self, name: &str) -> QueryResult<Option<Arc<dyn TableSource>>> {
         let views = self.engine.views().of(&self.snapshot)?;
         let Some(view) = views.find(name) else { return Ok(None) };
-        if self.scope.hidden.iter().any(|hidden| *hidden == Hidden::View(view.number)) {
+        if self.scope.hidden.contains(&Hidden::View(view.number)) {
             return Ok(None);
         }
         *self.scope.used.lock() = Some(views.revision);

@@ -5,11 +5,11 @@ use tsdb::types::{ColumnId, MergeMode, PARTITION_COLUMNS_MAX, TableOptions};
 
 use crate::error::{QueryError, QueryResult};
 
-/// Settings over given ones; `key` is the number of a key column by its name, or why there is none.
+/// Settings over given ones; `number_of` gives the number of a key column, or why there is none.
 pub(super) fn read(
     options: &[SqlOption],
     mut out: TableOptions,
-    key: &dyn Fn(&str) -> QueryResult<ColumnId>,
+    number_of: &dyn Fn(&str) -> QueryResult<ColumnId>,
 ) -> QueryResult<TableOptions> {
     for option in options {
         let SqlOption::KeyValue { key, value } = option else {
@@ -24,7 +24,7 @@ pub(super) fn read(
                 let (span, names) = partition(&text)?;
                 out.partition_ns = span;
                 out.partition_columns =
-                    names.iter().map(|name| key(name)).collect::<QueryResult<_>>()?;
+                    names.iter().map(|name| number_of(name)).collect::<QueryResult<_>>()?;
             }
             "retention" => out.retention_ns = forever(&text, &name)?,
             "archive_after" => out.archive_after_ns = forever(&text, &name)?,

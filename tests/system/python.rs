@@ -94,7 +94,7 @@ with psycopg.connect(sys.argv[1], autocommit=True) as connection:
         time.sleep(1)
         try:
             connection.execute("SELECT 1")
-        except psycopg.errors.OperationalError:
+        except psycopg.errors.IdleInTransactionSessionTimeout:
             break
     else:
         raise SystemExit("a transaction stays open")

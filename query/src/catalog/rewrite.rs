@@ -347,15 +347,25 @@ fn null_text() -> Expr {
     }
 }
 
-/// `ARRAY(SELECT …)` of a query that never has rows.
+/// `ARRAY(SELECT …)` of a query that never has rows, such as of options of TOAST tables.
 fn is_array_of_nothing(function: &Function) -> bool {
     let array = function.name.0.last().and_then(|p| p.as_ident()).map(folded);
     match &function.args {
         FunctionArguments::Subquery(query) if array.as_deref() == Some("array") => {
-            is_always_null(query)
+            is_always_null(query) || is_toast_options(query)
         }
         _ => false,
     }
+}
+
+/// `SELECT 'toast.' || x FROM …`, as psql's `\d+` asks; no table here has a TOAST table.
+fn is_toast_options(query: &Query) -> bool {
+    let SetExpr::Select(select) = query.body.as_ref() else { return false };
+    let [SelectItem::UnnamedExpr(Expr::BinaryOp { left, op, .. })] = select.projection.as_slice()
+    else {
+        return false;
+    };
+    *op == BinaryOperator::StringConcat && literal_text(left).as_deref() == Some("toast.")
 }
 
 /// A scalar subquery that never has a row.

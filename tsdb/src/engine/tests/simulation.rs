@@ -138,11 +138,12 @@ impl World {
     /// Finds out which of the doubtful commits happened: those up to one of them, and no other.
     fn settle(&mut self, db: &Db) -> Result<()> {
         let mut found = read(&db.snapshot())?;
+        // The number of the next table tells a table made and dropped from none.
+        found.next_table = db.snapshot().state.next_table - 1;
         let before = self.past.newest();
         let mut doubted = false;
         let mut maybe = std::mem::take(&mut self.maybe).into_iter();
         loop {
-            found.next_table = self.model.next_table;
             if found == self.model {
                 break;
             }

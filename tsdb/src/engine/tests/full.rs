@@ -171,35 +171,47 @@ fn threads_make_what_room_they_can_and_writers_are_told() {
     let db = open(&storage, settings.clone());
     let id = table(&db, None);
     storage.set_capacity(Some(storage.used_bytes() + (600 << 10)));
-    let mut taken = 0;
+    let (mut taken, mut perhaps) = (0, 0);
     let why = loop {
         match try_write(&db, id, taken) {
             Ok(()) => taken += 1,
             Err(Error::Full(why)) => break why,
-            // The row store is what cannot take it.
-            Err(Error::ReadOnly(why) | Error::Io(why)) => break why,
+            // The row store is what cannot take it: the log may have the rows, told to nobody.
+            Err(Error::ReadOnly(why) | Error::Io(why)) => {
+                perhaps = 1;
+                break why;
+            }
             Err(error) => panic!("{error}"),
         }
         assert!(taken < 10_000);
     };
     assert!(!why.is_empty());
-    assert_eq!(times(&db, id).len(), 400 * taken as usize);
-    if db.read_only().is_none() {
-        storage.set_capacity(None);
-        until("writes are taken again", || match try_write(&db, id, taken) {
-            Ok(()) => true,
-            Err(error) => {
-                assert!(matches!(error, Error::Full(_)), "{error}");
-                false
-            }
-        });
-        taken += 1;
-        until("nothing is short", || db.full().is_none());
-    }
-    let _ = db.close();
+    count(&db, id, taken, perhaps);
     storage.set_capacity(None);
+    // A thread may have met the end in the row store meanwhile.
+    until("writes are taken again", || match try_write(&db, id, taken + perhaps) {
+        Ok(()) => {
+            taken += 1;
+            true
+        }
+        Err(Error::Full(_)) => false,
+        Err(error) => {
+            assert!(db.read_only().is_some(), "{error}");
+            perhaps += 1;
+            true
+        }
+    });
+    until("nothing is short", || db.full().is_none() || db.read_only().is_some());
+    let _ = db.close();
     let db = open(&storage, settings);
-    assert_eq!(times(&db, id).len(), 400 * taken as usize);
+    count(&db, id, taken, perhaps);
+}
+
+/// The hours that were taken are there, perhaps some that nobody was told of, and no others.
+fn count(db: &Db, id: TableId, taken: i64, perhaps: i64) {
+    let found = times(db, id).len() as i64;
+    let expected = 400 * taken..=400 * (taken + perhaps);
+    assert!(found % 400 == 0 && expected.contains(&found), "{found} of {expected:?}");
 }
 
 /// Random work on a device whose end comes and goes.

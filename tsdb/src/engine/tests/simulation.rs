@@ -317,6 +317,10 @@ impl World {
     }
 
     fn step(&mut self, db: &Arc<Db>, trouble: &mut Trouble) -> Life {
+        if !self.maybe.is_empty() {
+            // What happened could not be read; the next start asks again.
+            return Life::Over;
+        }
         let what = self.random.below(40);
         trace(|| format!("step {what} after position {}", db.snapshot().position()));
         match what {

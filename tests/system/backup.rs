@@ -1,15 +1,8 @@
 //! Backup, restore and drill by the commands, with a real server and a folder as store.
 
-use std::process::Output;
-
-use crate::server::{TestServer, block_on, check, program};
+use crate::server::{TestServer, alone, block_on, check};
 
 const T: i64 = 1_704_067_200_000_000_000;
-
-/// A command that needs no server.
-fn alone(arguments: &[&str]) -> Output {
-    std::process::Command::new(program()).args(arguments).output().unwrap()
-}
 
 /// What a folder without a server answers.
 fn folder_says(folder: &str, sql: &str, answer: &str) {

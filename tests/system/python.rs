@@ -138,7 +138,7 @@ fn psycopg_cursors_and_changes() {
 }
 
 /// Runs a script with the address of the server; it must end with `fine`.
-fn run(python: &Path, server: &TestServer, script: &str) {
+pub fn run(python: &Path, server: &TestServer, script: &str) {
     let pg = server.server.pg;
     let target = format!(
         "host={} port={} user=admin dbname=millrace password='{}'",

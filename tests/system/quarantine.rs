@@ -2,11 +2,10 @@
 //! quarantine and the rest of the table, and `millrace repair` brings everything back.
 
 use std::path::Path;
-use std::process::{Command, Output};
 use std::time::Duration;
 
-use crate::python::python;
-use crate::server::{TestServer, block_on, program};
+use crate::python::{python, run};
+use crate::server::{TestServer, alone, block_on, check};
 
 const T: i64 = 1_704_067_200_000_000_000;
 
@@ -33,17 +32,6 @@ with psycopg.connect(sys.argv[1], autocommit=True) as connection:
 print("fine")
 "#;
 
-fn check(output: &Output, code: i32, stdout: &str) {
-    let (out, errors) =
-        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert_eq!(output.status.code(), Some(code), "{out}\n{errors}");
-    assert!(out.contains(stdout), "`{stdout}` is not in\n{out}");
-}
-
-fn alone(arguments: &[&str]) -> Output {
-    Command::new(program()).args(arguments).output().unwrap()
-}
-
 /// Flips a bit of the first block of a part.
 fn damage(folder: &Path, path: &str) {
     let path = folder.join(path);
@@ -62,7 +50,7 @@ fn a_damaged_part_is_told_and_repaired() {
     server.write(&lines.join("\n"));
     server.write(&format!("fine n=1i {T}\nfine n=2i {}", T + 1));
     block_on(server.one("CHECKPOINT"));
-    check(&server.command(&["backup", "--to", &store]).output().unwrap(), 0, "backup 1");
+    check(&server.command(&["backup", "--to", &store]).output().unwrap(), 0, "backup 1", "");
     let path = block_on(server.one("SELECT path FROM sys.parts WHERE \"table\" = 'm'"));
     let folder = server.folder().join("data");
     assert_eq!(server.server.terminate(Duration::from_secs(60)).unwrap(), 0);
@@ -70,25 +58,15 @@ fn a_damaged_part_is_told_and_repaired() {
     server.restart();
     match python() {
         None => println!("skipped: psycopg not found"),
-        Some(python) => {
-            let pg = server.server.pg;
-            let target = format!(
-                "host={} port={} user=admin dbname=millrace password='{}'",
-                pg.ip(),
-                pg.port(),
-                server.server.password
-            );
-            let output = Command::new(python).args(["-c", SCRIPT, &target]).output().unwrap();
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        }
+        Some(python) => run(&python, &server, SCRIPT),
     }
     assert_eq!(server.server.terminate(Duration::from_secs(60)).unwrap(), 0);
     let shown = folder.to_str().unwrap();
-    check(&alone(&["verify", "--data-dir", shown]), 1, "DAMAGED");
+    check(&alone(&["verify", "--data-dir", shown]), 1, "DAMAGED", "");
     let repair = ["repair", "--data-dir", shown, "--from", &store];
-    check(&alone(&repair), 0, "all repaired");
-    check(&alone(&repair), 0, "all as it was written");
-    check(&alone(&["verify", "--data-dir", shown]), 0, "all as it was written");
+    check(&alone(&repair), 0, "all repaired", "");
+    check(&alone(&repair), 0, "all as it was written", "");
+    check(&alone(&["verify", "--data-dir", shown]), 0, "all as it was written", "");
     server.restart();
     assert_eq!(block_on(server.one("SELECT count(n) FROM m")), "200");
     assert_eq!(block_on(server.one("SELECT count(*) FROM sys.quarantine")), "0");

@@ -167,6 +167,11 @@ pub async fn first_row(client: &tokio_postgres::Client, sql: &str) -> String {
     String::new()
 }
 
+/// Runs a command that needs no server.
+pub fn alone(arguments: &[&str]) -> Output {
+    Command::new(program()).args(arguments).output().expect("the program")
+}
+
 /// What a command said and how it ended.
 pub fn check(output: &Output, code: i32, stdout: &str, stderr: &str) {
     let (out, errors) =

@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use ingest::{LineLimits, LineWriter};
 use tsdb::Db;
-use tsdb::io::RealStorage;
 
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
 use crate::keys::KeyArgs;
 
 /// An open folder.
@@ -18,14 +17,10 @@ pub struct Folder {
 impl Folder {
     /// Opens a folder that must exist; refused while a server has it open.
     pub fn open(path: &Path, keys: &KeyArgs) -> Result<Folder> {
-        if !path.is_dir() {
-            return Err(Failure::usage(format!("there is no folder {}", path.display())));
-        }
-        let storage = RealStorage::new(path.to_path_buf())
-            .map_err(|error| Failure::doing(path.display(), error))?;
+        let storage = keys.open(path)?;
         let connector = Arc::new(crate::objects::CloudConnector::default());
         let options = tsdb::Options { connector, ..tsdb::Options::default() };
-        let db = Db::open(keys.unlock(Arc::new(storage))?, options)?;
+        let db = Db::open(storage, options)?;
         Ok(Folder { db })
     }
 

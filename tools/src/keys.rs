@@ -3,7 +3,7 @@
 //! Keys are never logged and never in an error: what is told of them is their ids.
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use tsdb::Db;
 use tsdb::crypto::{KeyRing, MasterKey, SealedStorage};
-use tsdb::io::Storage;
+use tsdb::io::{RealStorage, Storage};
 
 use crate::failure::{Failure, Result};
 use crate::settings::Settings;
@@ -47,12 +47,17 @@ impl KeyArgs {
         KeySource::of(text, file, command)?.map(|source| source.read()).transpose()
     }
 
-    /// The storage of a folder, opened with the keys if there are any.
+    /// The storage of a folder that must exist, opened with the keys if there are any.
     ///
     /// # Errors
-    /// As [`KeyArgs::ring`].
-    pub fn unlock(&self, storage: Arc<dyn Storage>) -> Result<Arc<dyn Storage>> {
-        Ok(sealed(storage, self.ring()?))
+    /// A folder that is not there or cannot be opened; as [`KeyArgs::ring`].
+    pub fn open(&self, folder: &Path) -> Result<Arc<dyn Storage>> {
+        if !folder.is_dir() {
+            return Err(Failure::usage(format!("there is no folder {}", folder.display())));
+        }
+        let storage = RealStorage::new(folder.to_path_buf())
+            .map_err(|error| Failure::doing(folder.display(), error))?;
+        Ok(sealed(Arc::new(storage), self.ring()?))
     }
 }
 

@@ -7,7 +7,6 @@ use std::time::Instant;
 use clap::Args;
 use indicatif::HumanBytes;
 use tsdb::backup::{Repair, RepairRequest, RepairedFile};
-use tsdb::io::RealStorage;
 
 use crate::backup::bar;
 use crate::failure::{Failure, Result};
@@ -36,13 +35,7 @@ pub struct RepairArgs {
 
 /// Runs the command.
 pub fn run(args: &RepairArgs) -> Result<()> {
-    let folder = args.data_dir.display();
-    if !args.data_dir.is_dir() {
-        return Err(Failure::usage(format!("there is no folder {folder}")));
-    }
-    let storage =
-        RealStorage::new(args.data_dir.clone()).map_err(|error| Failure::doing(&folder, error))?;
-    let storage = args.keys.unlock(Arc::new(storage))?;
+    let storage = args.keys.open(&args.data_dir)?;
     let options = tsdb::Options {
         connector: Arc::new(CloudConnector::default()),
         ..tsdb::Options::default()

@@ -7,7 +7,7 @@ use std::time::Instant;
 use clap::Args;
 use indicatif::{HumanBytes, ProgressBar};
 use tsdb::engine::Finding;
-use tsdb::io::{RealStorage, Storage};
+use tsdb::io::Storage;
 
 use crate::backup::bar;
 use crate::failure::{Failure, Result};
@@ -40,12 +40,7 @@ pub struct VerifyArgs {
 /// Runs the command.
 pub fn run(args: &VerifyArgs) -> Result<()> {
     let folder = args.data_dir.display();
-    if !args.data_dir.is_dir() {
-        return Err(Failure::usage(format!("there is no folder {folder}")));
-    }
-    let storage =
-        RealStorage::new(args.data_dir.clone()).map_err(|error| Failure::doing(&folder, error))?;
-    let storage = args.keys.unlock(Arc::new(storage))?;
+    let storage = args.keys.open(&args.data_dir)?;
     // Held to the end: a server that starts meanwhile would change what is read.
     let _lock = storage.lock().map_err(|error| Failure::doing(&folder, error))?;
     let newer = upgrades(&*storage)?;

@@ -131,10 +131,13 @@ impl Session {
             {
                 return Err(aborted());
             }
-            Kind::Query(ast) => {
-                let names = Names::of(ast);
-                self.describe_query(Tree::of(statement), names, given).await
-            }
+            Kind::Query(ast) => match self.describe_native(statement, ast, given) {
+                Some(fields) => Ok(Description { fields: Some(fields), ..none() }),
+                None => {
+                    let names = Names::of(ast);
+                    self.describe_query(Tree::of(statement), names, given).await
+                }
+            },
             Kind::Delete(_) | Kind::Update(_) => change::describe(self, statement, given).await,
             Kind::Insert(insert) => insert::describe(self, insert, statement, given).await,
             Kind::OfCursor(OfCursor::Declare { statement, .. }) => match statement.kind() {

@@ -301,6 +301,25 @@ impl Session {
         Ok(Outcome::Rows { schema, stream, verb: "EXPLAIN" })
     }
 
+    /// Columns of a statement without parameters that will be answered natively: drivers describe
+    /// what they run once, and planning it for that alone would cost more than its answer.
+    pub(super) fn describe_native(
+        &self,
+        statement: &Statement,
+        ast: &ast::Statement,
+        given: &[Option<DataType>],
+    ) -> Option<SchemaRef> {
+        if !given.is_empty() {
+            return None;
+        }
+        let context = self.context(statement.text());
+        let schema = match recognise(statement, ast, &[], &context)? {
+            Native::Rows(rows) => rows.schema,
+            Native::Aggregate(native) => native.schema,
+        };
+        Some(Names::of(ast).rename(&schema))
+    }
+
     pub(crate) async fn describe_query(
         &self,
         tree: Tree,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::scalar::ScalarValue;
 use futures::StreamExt;
@@ -221,9 +222,14 @@ fn shown(outcome: Outcome) -> QueryResult<Option<Vec<String>>> {
 
 /// Names of the columns of a query.
 pub(crate) fn columns(session: &Session, sql: &str) -> Vec<String> {
+    described(session, sql).into_iter().map(|(name, _)| name).collect()
+}
+
+/// Names and types of a statement's columns, before it runs.
+pub(crate) fn described(session: &Session, sql: &str) -> Vec<(String, DataType)> {
     let statements = session.parse(sql).unwrap();
     let described =
         block_on(session.describe(&statements[0], &[])).unwrap_or_else(|e| panic!("{sql}\n{e:?}"));
     let fields = described.fields.unwrap_or_else(|| panic!("{sql} gives no rows"));
-    fields.fields().iter().map(|f| f.name().clone()).collect()
+    fields.fields().iter().map(|f| (f.name().clone(), f.data_type().clone())).collect()
 }

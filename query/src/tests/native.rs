@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use datafusion::scalar::ScalarValue;
 
-use super::harness::{World, rows};
+use super::harness::{World, described, rows};
 
 /// Splitmix64: the same numbers for ever.
 struct Random(u64);
@@ -222,16 +222,22 @@ fn check(world: &World, sql: &str, ordered: bool, params: &[ScalarValue]) {
     };
     // DataFusion's date_bin of a text gives ns; SQL has one timestamptz.
     let types = |w: &World| w.types(sql, params).join(", ").replace("(ns,", "(µs,");
-    let (native, native_types) = (answer(), types(world));
+    // A statement with parameters is described by planning it, whoever answers it.
+    let told = || {
+        let described = if params.is_empty() { described(&world.session, sql) } else { Vec::new() };
+        format!("{described:?}").replace("Nanosecond", "Microsecond")
+    };
+    let (native, native_types, native_told) = (answer(), types(world), told());
     world.run("SET millrace.use_zones = off");
     let decoded = answer();
     world.run("SET millrace.use_native = off");
-    let (planned, planned_types) = (answer(), types(world));
+    let (planned, planned_types, planned_told) = (answer(), types(world), told());
     world.run("RESET millrace.use_native");
     world.run("RESET millrace.use_zones");
     assert_eq!(native, planned, "{sql}");
     assert_eq!(decoded, planned, "without zones: {sql}");
     assert_eq!(native_types, planned_types, "{sql}");
+    assert_eq!(native_told, planned_told, "{sql}");
 }
 
 #[test]
@@ -357,8 +363,10 @@ fn rows_as_they_are_equal_planned_ones() {
 /// Compares rows of which those at one time may come in any order.
 fn check_rows(world: &World, sql: &str, ordered: bool, limit: Option<usize>) {
     let native = rows(&world.session, sql, &[]);
+    let told = described(&world.session, sql);
     world.run("SET millrace.use_native = off");
     let planned = rows(&world.session, sql, &[]);
+    assert_eq!(told, described(&world.session, sql), "{sql}");
     let all = sql.split(" LIMIT").next().unwrap_or_default();
     let mut all = rows(&world.session, all, &[]);
     world.run("RESET millrace.use_native");

@@ -13,6 +13,7 @@ mod session;
 mod simple;
 mod summary;
 mod time_bucket;
+mod to_char;
 mod windows;
 
 use std::sync::Arc;
@@ -41,6 +42,7 @@ pub(crate) fn time_bucket() -> Arc<ScalarUDF> {
 pub(crate) fn register(state: &mut SessionState) -> Result<()> {
     state.register_expr_planner(Arc::new(interval::IntervalPlanner::new()))?;
     state.register_udf(time_bucket())?;
+    state.register_udf(Arc::new(ScalarUDF::from(to_char::ToChar::new())))?;
     for mark in Mark::ALL {
         state.register_udf(Arc::new(ScalarUDF::from(markers::Marker::new(mark))))?;
     }

@@ -14,6 +14,7 @@ mod explain;
 mod functions;
 mod gapfill;
 mod insert;
+mod instant;
 mod memory;
 mod names;
 mod native;

@@ -9,6 +9,7 @@ pub(crate) mod bound;
 mod context;
 pub(crate) mod extension;
 pub(crate) mod names;
+pub(crate) mod times;
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
 use arrow::compute::cast;
-use arrow::compute::kernels::cast_utils::string_to_datetime;
 use arrow::datatypes::{DataType, Int64Type, IntervalUnit, TimeUnit};
 use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::logical_expr::expr::ScalarFunction;
@@ -232,7 +231,7 @@ fn origin_of(text: &str, per_second: i64, session: &str) -> Option<i64> {
         return None;
     }
     let zone = bucket::zone(session).ok()?;
-    let micros = string_to_datetime(&zone, text).ok()?.timestamp_micros();
+    let micros = crate::instant::instant(text, &zone)?.timestamp_micros();
     i64::try_from(i128::from(micros) * i128::from(per_second) / 1_000_000).ok()
 }
 

@@ -1,13 +1,13 @@
 //! VALUES of literals and parameters, without planning.
 
 use arrow::array::timezone::Tz;
-use arrow::compute::kernels::cast_utils::string_to_datetime;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{self, Expr, SetExpr, UnaryOperator, Value};
 use tsdb::types::ColumnType;
 
 use super::rows::{Cell, RowsBuilder};
 use crate::error::{QueryError, QueryResult};
+use crate::instant::instant;
 
 /// One cell of VALUES.
 enum Literal<'a> {
@@ -269,7 +269,7 @@ pub(crate) fn time_ns(text: &str, tz: &Tz) -> QueryResult<i64> {
         let message = format!("invalid input syntax for type timestamptz: \"{text}\"");
         QueryError::new("22007", message)
     };
-    let time = string_to_datetime(tz, text).map_err(|_| bad())?;
+    let time = instant(text, tz).ok_or_else(bad)?;
     time.timestamp_nanos_opt()
         .ok_or_else(|| QueryError::new("22008", format!("timestamp out of range: \"{text}\"")))
 }

@@ -4,7 +4,7 @@
 use std::str::FromStr;
 
 use arrow::array::timezone::Tz;
-use arrow::compute::kernels::cast_utils::{parse_interval_month_day_nano, string_to_datetime};
+use arrow::compute::kernels::cast_utils::parse_interval_month_day_nano;
 use arrow::datatypes::IntervalMonthDayNano;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{
@@ -13,6 +13,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use tsdb::Literal;
 
+use crate::instant::instant;
 use crate::names::folded;
 
 /// What literals may depend on.
@@ -188,7 +189,7 @@ impl Reader<'_> {
 
     fn parse_time(&self, text: &str) -> Option<i128> {
         let zone = Tz::from_str(self.zone).ok()?;
-        let time = string_to_datetime(&zone, text).ok()?;
+        let time = instant(text, &zone)?;
         Some(i128::from(time.timestamp_micros()) * 1_000)
     }
 

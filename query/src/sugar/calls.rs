@@ -2,7 +2,6 @@
 
 use std::ops::ControlFlow;
 
-use arrow::compute::kernels::cast_utils::string_to_datetime;
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectNamePart, Value,
     VisitMut, VisitorMut,
@@ -131,7 +130,7 @@ fn literal(expr: &Expr) -> Option<String> {
 
 fn is_zone(text: &str) -> bool {
     let utc = zone_of("+00:00");
-    zone_of(text).is_ok() && utc.is_ok_and(|utc| string_to_datetime(&utc, text).is_err())
+    zone_of(text).is_ok() && utc.is_ok_and(|utc| crate::instant::instant(text, &utc).is_none())
 }
 
 fn locf(function: &mut Function) -> QueryResult<()> {

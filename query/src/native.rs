@@ -13,6 +13,7 @@ mod answer;
 mod exec;
 mod explain;
 mod literal;
+mod newest;
 mod order;
 mod rewrite;
 mod rows;
@@ -23,6 +24,7 @@ mod syntax;
 mod where_clause;
 
 pub(crate) use answer::NativeAggregate;
+pub(crate) use newest::NativeNewest;
 pub(crate) use rewrite::{AggregatedRows, rewrite};
 pub(crate) use rows::NativeRows;
 pub(crate) use syntax::{Native, recognise};

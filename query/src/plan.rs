@@ -243,8 +243,7 @@ impl PlanContext {
         let plan = base.analyzer().execute_and_check(plan, self.config.options(), |_, _| {})?;
         let plan = asof::rewrite(plan, self)?;
         let plan = gapfill::rewrite(plan, self)?;
-        // The cache may be newer than the snapshot, by commits published since it was taken.
-        let plan = match !self.steady && self.settings.is_on("millrace.use_last_cache") {
+        let plan = match self.may_use_last_cache() {
             true => table::last::rewrite(plan, self)?,
             false => plan,
         };
@@ -253,6 +252,12 @@ impl PlanContext {
             false => plan,
         };
         Ok(base.optimizer().optimize(plan, self, |_, _| {})?)
+    }
+
+    /// Whether newest rows may come from the last-value cache, which may be newer than the snapshot
+    /// by commits published since it was taken.
+    pub(crate) fn may_use_last_cache(&self) -> bool {
+        !self.steady && self.settings.is_on("millrace.use_last_cache")
     }
 
     /// Folds what is constant in an expression over a schema.

@@ -31,6 +31,7 @@ use crate::plan::PlanContext;
 use predicate::Meaning;
 
 pub(crate) use exec::{SeriesScanExec, ShownTime};
+pub(crate) use last::LastRows;
 
 /// What an operator says that has no operator below it and holds no expression.
 macro_rules! leaf {

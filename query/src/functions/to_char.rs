@@ -14,6 +14,7 @@ use arrow::datatypes::{
     DataType, Decimal128Type, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType,
 };
 use chrono::{DateTime, Offset, TimeZone};
+use chrono_tz::OffsetName;
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
@@ -91,16 +92,13 @@ impl ScalarUDFImpl for ToChar {
         let values = values.to_array(rows)?;
         let texts = match values.data_type() {
             DataType::Timestamp(_, zone) => {
-                let tz: Tz = zone.as_deref().unwrap_or("+00:00").parse()?;
+                let clock = Clock::of(zone.as_deref())?;
                 let times = values.as_primitive::<TimestampMicrosecondType>();
                 texts(
                     &values,
                     templates,
                     |text| Ok(Template::parse(text)),
-                    |template, row| {
-                        let moment = moment(times.value(row), &tz, zone.is_some())?;
-                        Ok(template.write(&moment))
-                    },
+                    |template, row| Ok(template.write(&clock.at(times.value(row))?)),
                 )
             }
             _ => {
@@ -150,19 +148,39 @@ fn texts<T>(
     Ok(Arc::new(out.finish()))
 }
 
-/// The instant (µs) as clocks of its zone show it.
-fn moment(micros: i64, tz: &Tz, zoned: bool) -> QueryResult<Moment> {
-    let far = || QueryError::new("22008", "timestamp out of range");
-    let utc = DateTime::from_timestamp_micros(micros).ok_or_else(far)?.naive_utc();
-    let offset = tz.offset_from_utc_datetime(&utc);
-    let seconds = offset.fix().local_minus_utc();
-    let local = utc.checked_add_offset(offset.fix()).ok_or_else(far)?;
-    let zone = match offset.to_string() {
-        _ if !zoned => String::new(),
-        name if seconds == 0 && name.starts_with('+') => "UTC".to_string(),
-        name => name.strip_suffix(":00").map(ToString::to_string).unwrap_or(name),
-    };
-    Ok(Moment { local, offset: seconds, zone })
+/// Clocks of a zone.
+struct Clock {
+    tz: Tz,
+    /// The zone where it has a name, and with it abbreviations.
+    named: Option<chrono_tz::Tz>,
+    /// Whether times have a zone at all.
+    zoned: bool,
+}
+
+impl Clock {
+    fn of(zone: Option<&str>) -> Result<Clock> {
+        let name = zone.unwrap_or("+00:00");
+        Ok(Clock { tz: name.parse()?, named: name.parse().ok(), zoned: zone.is_some() })
+    }
+
+    /// What they show at an instant (µs).
+    fn at(&self, micros: i64) -> QueryResult<Moment> {
+        let far = || QueryError::new("22008", "timestamp out of range");
+        let utc = DateTime::from_timestamp_micros(micros).ok_or_else(far)?.naive_utc();
+        let offset = self.tz.offset_from_utc_datetime(&utc).fix();
+        let local = utc.checked_add_offset(offset).ok_or_else(far)?;
+        let named = self.named.map(|zone| zone.offset_from_utc_datetime(&utc));
+        let zone = match named.as_ref().and_then(OffsetName::abbreviation) {
+            _ if !self.zoned => String::new(),
+            Some(name) => name.to_string(),
+            None if offset.local_minus_utc() == 0 => "UTC".to_string(),
+            None => {
+                let digits = offset.to_string();
+                digits.strip_suffix(":00").map(ToString::to_string).unwrap_or(digits)
+            }
+        };
+        Ok(Moment { local, offset: offset.local_minus_utc(), zone })
+    }
 }
 
 /// The digits of a number that a template has places for.

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{
-    self, BinaryOperator, Expr, FunctionArg, FunctionArgExpr, GroupByExpr, LimitClause, OrderBy,
-    OrderByExpr, OrderByKind, Query, Select, SelectFlavor, SelectItem, SetExpr, TableFactor, Value,
-    WildcardAdditionalOptions,
+    self, BinaryOperator, Distinct, Expr, FunctionArg, FunctionArgExpr, GroupByExpr, LimitClause,
+    OrderBy, OrderByExpr, OrderByKind, Query, Select, SelectFlavor, SelectItem, SetExpr,
+    TableFactor, Value, WildcardAdditionalOptions,
 };
 use tsdb::scan::aggregate::Buckets;
 use tsdb::types::TimeRange;
@@ -18,6 +18,7 @@ use tsdb::{Literal, Table};
 
 use super::answer::{Having, NativeAggregate};
 use super::literal::{Reader, call, is_utc, plain_args};
+use super::newest::NativeNewest;
 use super::order::Order;
 use super::rows::{NativeRows, TimeOrder};
 use super::spec::{AggregateSpec, Function, GroupBy, Measure, is_number};
@@ -39,6 +40,19 @@ pub(crate) enum Native {
     Aggregate(NativeAggregate),
     /// Rows as they are.
     Rows(NativeRows),
+    /// The newest row of each group of series.
+    Newest(NativeNewest),
+}
+
+impl Native {
+    /// Columns of the answer.
+    pub(crate) fn schema(&self) -> &SchemaRef {
+        match self {
+            Native::Aggregate(native) => &native.schema,
+            Native::Rows(rows) => &rows.schema,
+            Native::Newest(newest) => newest.schema(),
+        }
+    }
 }
 
 /// What names and literals mean in one statement over one table.
@@ -80,7 +94,7 @@ pub(crate) fn recognise(
         return None;
     }
     let (select, order_by, limit) = parts(query)?;
-    let (from, selection, list, group_by, having) = clauses(select)?;
+    let (from, distinct, selection, list, group_by, having) = clauses(select)?;
     let (name, alias) = relation(from)?;
     let table = context.snapshot.table(&name)?;
     if context.has_written(table.schema().id) {
@@ -104,6 +118,13 @@ pub(crate) fn recognise(
             (limit, offset.map_or(Some(0), |offset| scope.reader.count(offset))?)
         }
     };
+    if let Some(on) = distinct {
+        let plain = group_by.is_empty() && having.is_none() && (limit, offset) == (None, 0);
+        let projection = columns(list, &scope).filter(|_| plain)?;
+        let order = order_by.unwrap_or_default();
+        let newest = NativeNewest::new(&scope, found, projection, on, order, list, context)?;
+        return Some(Native::Newest(newest));
+    }
     if group_by.is_empty()
         && having.is_none()
         && let Some(projection) = columns(list, &scope)
@@ -214,19 +235,23 @@ fn time_order(
         _ => return None,
     };
     let OrderByExpr { expr, options, with_fill: None } = by else { return None };
-    // A name of the list goes before a column of the table.
+    if ordered_by(expr, list, scope)? != Source::Time {
+        return None;
+    }
+    // Times are never NULL, so their place does not matter.
+    let newest_first = options.asc == Some(false);
+    Some(Some(if newest_first { TimeOrder::NewestFirst } else { TimeOrder::OldestFirst }))
+}
+
+/// The column of the table that an expression of ORDER BY is; a name of the list goes before one.
+pub(super) fn ordered_by(expr: &Expr, list: &[SelectItem], scope: &Scope<'_>) -> Option<Source> {
     let renames = |item: &SelectItem| match (item, expr) {
         (SelectItem::ExprWithAlias { alias, .. }, Expr::Identifier(name)) => {
             folded(alias) == folded(name)
         }
         _ => false,
     };
-    if list.iter().any(renames) || scope.column(expr)? != Source::Time {
-        return None;
-    }
-    // Times are never NULL, so their place does not matter.
-    let newest_first = options.asc == Some(false);
-    Some(Some(if newest_first { TimeOrder::NewestFirst } else { TimeOrder::OldestFirst }))
+    if list.iter().any(renames) { None } else { scope.column(expr) }
 }
 
 type Limit<'a> = (Option<&'a Expr>, Option<&'a Expr>);
@@ -267,15 +292,21 @@ fn parts(query: &Query) -> Option<Parts<'_>> {
     (locks.is_empty() && pipe_operators.is_empty()).then_some((select, order_by, limit))
 }
 
-type Clauses<'a> =
-    (&'a TableFactor, Option<&'a Expr>, &'a [SelectItem], &'a [Expr], Option<&'a Expr>);
+type Clauses<'a> = (
+    &'a TableFactor,
+    Option<&'a [Expr]>,
+    Option<&'a Expr>,
+    &'a [SelectItem],
+    &'a [Expr],
+    Option<&'a Expr>,
+);
 
-/// Table, WHERE, list, GROUP BY and HAVING of a SELECT that has nothing else.
+/// Table, DISTINCT ON, WHERE, list, GROUP BY and HAVING of a SELECT that has nothing else.
 fn clauses(select: &Select) -> Option<Clauses<'_>> {
     let Select {
         select_token: _,
         optimizer_hints,
-        distinct: None,
+        distinct,
         select_modifiers: None,
         top: None,
         top_before_distinct: _,
@@ -309,9 +340,15 @@ fn clauses(select: &Select) -> Option<Clauses<'_>> {
         && distribute_by.is_empty()
         && sort_by.is_empty()
         && named_window.is_empty();
+    let distinct = match distinct {
+        None | Some(Distinct::All) => None,
+        Some(Distinct::On(on)) => Some(&on[..]),
+        Some(Distinct::Distinct) => return None,
+    };
     let [from] = &from[..] else { return None };
     (empty && from.joins.is_empty()).then_some((
         &from.relation,
+        distinct,
         selection.as_ref(),
         projection,
         group_by,

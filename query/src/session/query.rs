@@ -19,7 +19,7 @@ use tsdb::{ScanRequest, Snapshot, Table};
 use super::Session;
 use crate::error::{QueryError, QueryResult};
 use crate::names::{self, Names};
-use crate::native::{self, Native, NativeAggregate, NativeRows};
+use crate::native::{self, Native, NativeAggregate, NativeNewest, NativeRows};
 use crate::plan::PlanContext;
 use crate::plan::bound::{self, Bound};
 use crate::run::{self, Stop};
@@ -53,6 +53,7 @@ impl Session {
         match recognise(statement, ast, params, &context) {
             Some(Native::Rows(rows)) => self.native_rows(rows, &names, ending).await,
             Some(Native::Aggregate(native)) => self.native_aggregate(native, &names).await,
+            Some(Native::Newest(newest)) => self.native_newest(newest, &names).await,
             None => self.start_in(context, Tree::of(statement), params, names, ending).await,
         }
     }
@@ -76,6 +77,22 @@ impl Session {
             .map(|from| batch.slice(from, table::BATCH_ROWS.min(batch.num_rows() - from)))
             .collect();
         Ok((schema.clone(), run::ready(schema, batches)))
+    }
+
+    /// The newest rows of groups of series: here where they are few, else on a thread for them.
+    async fn native_newest(
+        &self,
+        newest: NativeNewest,
+        names: &Names,
+    ) -> QueryResult<(SchemaRef, SendableRecordBatchStream)> {
+        let schema = names.rename(newest.schema());
+        let _running = self.engine.enter();
+        let batch = match newest.is_small() {
+            true => newest.read()?,
+            false => self.stop().guard(self.blocking(move || newest.read())).await?,
+        };
+        let batch = run::relabel(batch, &schema)?;
+        Ok((schema.clone(), run::ready(schema, vec![batch])))
     }
 
     /// Rows of one table: here where they are few, else as a stream out of the query runtime.
@@ -313,11 +330,8 @@ impl Session {
             return None;
         }
         let context = self.context(statement.text());
-        let schema = match recognise(statement, ast, &[], &context)? {
-            Native::Rows(rows) => rows.schema,
-            Native::Aggregate(native) => native.schema,
-        };
-        Some(Names::of(ast).rename(&schema))
+        let native = recognise(statement, ast, &[], &context)?;
+        Some(Names::of(ast).rename(native.schema()))
     }
 
     pub(crate) async fn describe_query(

@@ -28,7 +28,6 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
 };
-use futures::StreamExt;
 use tsdb::Table;
 use tsdb::series::Bitmap;
 use tsdb::types::{ColumnId, Rows, SeriesRows, TableId, TimeRange};
@@ -214,32 +213,28 @@ impl TableProvider for NewestRows {
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        Ok(Arc::new(LastRowsExec {
-            provider: self.table.clone(),
-            table,
-            series,
-            on: self.on.clone(),
-            since: self.since,
-            projection,
-            schema,
-            properties: Arc::new(properties),
-        }))
+        let (provider, on, since) = (self.table.clone(), self.on.clone(), self.since);
+        let last = LastRows { provider, table, series, on, since, projection, schema };
+        Ok(Arc::new(LastRowsExec { last, properties: Arc::new(properties) }))
     }
 }
 
-/// Reads the last-value cache.
-struct LastRowsExec {
-    provider: SeriesTable,
-    table: Table,
-    series: Bitmap,
-    on: Vec<ColumnId>,
-    since: TimeRange,
-    projection: Vec<usize>,
-    schema: SchemaRef,
-    properties: Arc<PlanProperties>,
+/// A reading of the last-value cache.
+#[derive(Clone)]
+pub(crate) struct LastRows {
+    pub(crate) provider: SeriesTable,
+    pub(crate) table: Table,
+    pub(crate) series: Bitmap,
+    /// Keys of which each group has its newest row.
+    pub(crate) on: Vec<ColumnId>,
+    /// Groups whose newest row is not in here have none.
+    pub(crate) since: TimeRange,
+    /// Columns wanted, among those of the table.
+    pub(crate) projection: Vec<usize>,
+    pub(crate) schema: SchemaRef,
 }
 
-impl LastRowsExec {
+impl LastRows {
     /// Newest row of each group, as rows of ascending series.
     fn rows(&self) -> tsdb::Result<Rows> {
         let columns = self.provider.fields(&self.projection);
@@ -264,6 +259,26 @@ impl LastRowsExec {
             .collect();
         self.table.last_rows(&winners, &columns)
     }
+
+    /// The rows in batches, by ascending series.
+    pub(crate) fn read(
+        &self,
+    ) -> QueryResult<impl Iterator<Item = Result<RecordBatch>> + Send + use<>> {
+        let rows = self.rows()?;
+        let builder = BatchBuilder::new(&self.provider, &self.projection, self.schema.clone());
+        let index = self.table.series().clone();
+        let starts: Vec<usize> = (0..rows.len()).step_by(BATCH_ROWS).collect();
+        Ok(starts.into_iter().map(move |from| {
+            let to = (from + BATCH_ROWS).min(rows.len());
+            builder.build(part(&rows, from, to), &index)
+        }))
+    }
+}
+
+/// Reads the last-value cache.
+struct LastRowsExec {
+    last: LastRows,
+    properties: Arc<PlanProperties>,
 }
 
 /// A part of rows that each belong to a series of their own.
@@ -287,14 +302,15 @@ impl fmt::Debug for LastRowsExec {
 
 impl DisplayAs for LastRowsExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<&str> = self.schema.fields().iter().map(|c| c.name().as_str()).collect();
+        let last = &self.last;
+        let names: Vec<&str> = last.schema.fields().iter().map(|c| c.name().as_str()).collect();
         write!(
             f,
             "LastRows: table={}, series={} of {}, groups by {} keys, columns=[{}]",
-            self.provider.table.name,
-            self.series.cardinality(),
-            self.table.series_count(),
-            self.on.len(),
+            last.provider.table.name,
+            last.series.cardinality(),
+            last.table.series_count(),
+            last.on.len(),
             names.join(", ")
         )
     }
@@ -312,14 +328,8 @@ impl ExecutionPlan for LastRowsExec {
     crate::table::leaf!();
 
     fn execute(&self, _: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let rows = self.rows().map_err(|e| QueryError::from(e).into_datafusion())?;
-        let builder = BatchBuilder::new(&self.provider, &self.projection, self.schema.clone());
-        let index = self.table.series().clone();
-        let starts: Vec<usize> = (0..rows.len()).step_by(BATCH_ROWS).collect();
-        let batches = futures::stream::iter(starts).map(move |from| -> Result<RecordBatch> {
-            let to = (from + BATCH_ROWS).min(rows.len());
-            builder.build(part(&rows, from, to), &index)
-        });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), batches)))
+        let batches = self.last.read().map_err(QueryError::into_datafusion)?;
+        let batches = futures::stream::iter(batches);
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.last.schema.clone(), batches)))
     }
 }

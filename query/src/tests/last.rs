@@ -7,6 +7,11 @@ fn check(world: &World, sql: &str, cached: bool) {
     let with = rows(&world.session, sql, &[]);
     let plan = rows(&world.session, &format!("EXPLAIN {sql}"), &[]).join("\n");
     assert_eq!(plan.contains("LastRows"), cached, "{sql}\n{plan}");
+    let told = described(&world.session, sql);
+    world.run("SET millrace.use_native = off");
+    assert_eq!(with, rows(&world.session, sql, &[]), "planned: {sql}");
+    assert_eq!(told, described(&world.session, sql), "planned: {sql}");
+    world.run("RESET millrace.use_native");
     world.run("SET millrace.use_last_cache = off");
     let without = rows(&world.session, sql, &[]);
     let plan = rows(&world.session, &format!("EXPLAIN {sql}"), &[]).join("\n");

@@ -8,6 +8,7 @@ use arrow::array::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::future::Either;
 use futures::{Stream, StreamExt};
+use parking_lot::Mutex;
 use query::{QueryError, QueryResult};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::task::AbortOnDropHandle;
@@ -119,7 +120,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let Some(stream) = cursor.stream.take() else { return Ok(0) };
-    let mut pieces = std::pin::pin!(encode_ahead(stream, &cursor.encoder));
+    let buffers = Arc::new(Buffers::default());
+    let mut pieces = std::pin::pin!(encode_ahead(stream, &cursor.encoder, &buffers));
     let mut rows = 0;
     while let Some(piece) = socket.watch(pieces.next()).await? {
         let mut piece = piece?;
@@ -133,8 +135,28 @@ where
                 cursor.encoder.encode(&piece.batch, start, left, FLUSH_BYTES, out)?;
             socket.flush_if_full().await?;
         }
+        buffers.give(piece.bytes);
     }
     Ok(rows)
+}
+
+/// Buffers that were sent, for the pieces to come: fresh memory would have to be cleared by the
+/// kernel, and grown while it is filled.
+#[derive(Debug, Default)]
+struct Buffers(Mutex<Vec<Vec<u8>>>);
+
+impl Buffers {
+    fn take(&self) -> Vec<u8> {
+        self.0.lock().pop().unwrap_or_default()
+    }
+
+    fn give(&self, mut buffer: Vec<u8>) {
+        buffer.clear();
+        let mut held = self.0.lock();
+        if held.len() < PIECES_AHEAD {
+            held.push(buffer);
+        }
+    }
 }
 
 /// Rows of a batch, the first of them encoded.
@@ -150,16 +172,17 @@ struct Piece {
 fn encode_ahead(
     stream: SendableRecordBatchStream,
     encoder: &Arc<RowEncoder>,
+    buffers: &Arc<Buffers>,
 ) -> impl Stream<Item = QueryResult<Piece>> + Send {
     let cuts = stream.flat_map(|batch| match batch {
         Ok(batch) => Either::Left(futures::stream::iter(cut(batch).map(Ok))),
         Err(failed) => Either::Right(futures::stream::iter([Err(QueryError::from(failed))])),
     });
-    let encoder = Arc::clone(encoder);
+    let (encoder, buffers) = (Arc::clone(encoder), Arc::clone(buffers));
     let tasks = cuts.map(move |piece| {
-        let encoder = Arc::clone(&encoder);
+        let (encoder, buffers) = (Arc::clone(&encoder), Arc::clone(&buffers));
         let task = piece.map(|piece| {
-            AbortOnDropHandle::new(tokio::spawn(async move { piece.encode(&encoder) }))
+            AbortOnDropHandle::new(tokio::spawn(async move { piece.encode(&encoder, &buffers) }))
         });
         async move {
             let done = task?.await;
@@ -180,7 +203,8 @@ fn cut(batch: RecordBatch) -> impl Iterator<Item = Piece> + Send {
 }
 
 impl Piece {
-    fn encode(mut self, encoder: &RowEncoder) -> QueryResult<Piece> {
+    fn encode(mut self, encoder: &RowEncoder, buffers: &Buffers) -> QueryResult<Piece> {
+        self.bytes = buffers.take();
         let (start, rows) = (self.rows.start, self.rows.len());
         while self.written < rows && self.bytes.len() < PIECE_BYTES {
             let (from, left) = (start + self.written, rows - self.written);

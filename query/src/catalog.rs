@@ -8,6 +8,7 @@ mod backups;
 pub(crate) mod functions;
 mod image;
 mod information;
+mod jobs;
 mod keys;
 mod pg;
 mod rewrite;

@@ -18,7 +18,7 @@ mod text;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use tsdb::types::TableSchema;
+use tsdb::types::{OWNED_TABLE_PREFIX, TableSchema};
 
 use crate::error::{QueryError, QueryResult, place};
 use crate::insert;
@@ -128,6 +128,9 @@ fn find_table(session: &Session, parts: &[String]) -> QueryResult<Arc<TableSchem
         _ => false,
     };
     let name = parts.last().filter(|_| known);
+    if let Some(name) = name.filter(|name| name.starts_with(OWNED_TABLE_PREFIX)) {
+        return Err(crate::insert::owned(name));
+    }
     let snapshot = session.engine().db().snapshot();
     let table = name.and_then(|name| snapshot.table(name));
     let missing = || match name {

@@ -2,8 +2,8 @@
 
 mod backup;
 mod define;
-mod life;
-mod options;
+pub(crate) mod life;
+pub(crate) mod options;
 
 use datafusion::sql::sqlparser::ast::{AlterTable, AlterTableOperation, DropBehavior, ObjectName};
 use tsdb::rows::RowOutcome;
@@ -84,12 +84,14 @@ pub(crate) async fn run(session: &Session, statement: &Statement) -> QueryResult
         }
         Kind::Comment(comment) => comment::run(session, comment).await,
         Kind::CreateView(create) => view::define::create(session, statement, create).await,
-        Kind::DropView { names, if_exists, cascade } => {
-            view::define::drop(session, names, *if_exists, *cascade).await
+        Kind::DropView { names, if_exists, cascade, materialized } => {
+            view::define::drop(session, names, *if_exists, *cascade, *materialized).await
         }
-        Kind::RenameView { name, to, if_exists } => {
-            view::define::rename(session, name, to, *if_exists).await
+        Kind::RenameView { name, to, if_exists, materialized } => {
+            view::define::rename(session, name, to, *if_exists, *materialized).await
         }
+        Kind::AlterMaterialized(alter) => view::materialized::define::alter(session, alter).await,
+        Kind::Refresh { name } => view::materialized::refresh::run(session, name).await,
         Kind::Checkpoint => {
             may_define(session, "CHECKPOINT")?;
             let engine = session.engine().clone();
@@ -186,9 +188,10 @@ async fn drop_tables(
     });
     let views = gone.iter().map(|view| Relation::View(view.number));
     let relations: Vec<Relation> = tables.chain(views).collect();
-    commands.extend(comment::forget(&snapshot, &relations, &[])?);
-    commands.extend(view::define::drop_command(&*session.views()?, &gone)?);
-    apply(session, commands).await?;
+    let mut all = view::define::drop_commands(&snapshot, &*session.views()?, &gone)?;
+    all.append(&mut commands);
+    all.extend(comment::forget(&snapshot, &relations, &[])?);
+    apply(session, all).await?;
     done("DROP TABLE")
 }
 
@@ -251,7 +254,7 @@ async fn views_of_alteration(
     let gone = view::define::cascading(session, hidden, called, &what, cascade).await?;
     let relations: Vec<Relation> = gone.iter().map(|view| Relation::View(view.number)).collect();
     let comments = comment::forget(&session.snapshot(), &relations, &columns)?;
-    let views = view::define::drop_command(&*session.views()?, &gone)?;
+    let views = view::define::drop_commands(&session.snapshot(), &*session.views()?, &gone)?;
     Ok(views.into_iter().chain(comments).collect())
 }
 

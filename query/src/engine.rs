@@ -12,6 +12,7 @@ use datafusion::physical_planner::DefaultPhysicalPlanner;
 use tsdb::Db;
 
 use crate::error::{QueryError, QueryResult};
+use crate::jobs::{self, Jobs};
 use crate::memory::{Pools, QueryPool};
 use crate::notify::Channels;
 use crate::session::Session;
@@ -61,6 +62,7 @@ pub struct Engine {
     planner: DefaultPhysicalPlanner,
     tables: TableCache,
     views: ViewCache,
+    jobs: Arc<Jobs>,
     channels: Channels,
     /// Held by a statement that defines, from looking to committing.
     definitions: tokio::sync::Mutex<()>,
@@ -117,6 +119,7 @@ impl Engine {
             planner: plan::extension::planner(),
             tables: TableCache::default(),
             views: ViewCache::default(),
+            jobs: Arc::default(),
             channels: Channels::default(),
             definitions: tokio::sync::Mutex::default(),
             running: Arc::new(AtomicUsize::new(0)),
@@ -168,6 +171,24 @@ impl Engine {
 
     pub(crate) fn views(&self) -> &ViewCache {
         &self.views
+    }
+
+    pub(crate) fn jobs(&self) -> &Jobs {
+        &self.jobs
+    }
+
+    pub(crate) fn jobs_handle(&self) -> Arc<Jobs> {
+        self.jobs.clone()
+    }
+
+    /// Begins to look after the jobs of the database (`sys.jobs`), until the engine is dropped. A
+    /// process that serves does so once.
+    ///
+    /// # Errors
+    /// If the engine is closing.
+    pub fn start_jobs(self: &Arc<Self>) -> QueryResult<()> {
+        self.runtime()?.spawn(jobs::run(Arc::downgrade(self)));
+        Ok(())
     }
 
     pub(crate) fn channels(&self) -> &Channels {

@@ -31,7 +31,7 @@ pub(crate) use bucket::{
 pub(crate) use markers::Mark;
 pub(crate) use session::{as_text as text_of, of_session};
 pub(crate) use simple::{Fixed, Lookup};
-pub(crate) use time_bucket::ticks as ticks_of;
+pub(crate) use time_bucket::{bucket_of, ticks as ticks_of};
 
 /// The function `time_bucket`.
 pub(crate) fn time_bucket() -> Arc<ScalarUDF> {

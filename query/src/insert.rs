@@ -14,7 +14,7 @@ use datafusion::sql::sqlparser::ast;
 use futures::StreamExt;
 use std::sync::Arc;
 use tsdb::Command;
-use tsdb::types::{ColumnType, TableSchema};
+use tsdb::types::{ColumnType, OWNED_TABLE_PREFIX, TableSchema};
 
 use crate::error::{QueryError, QueryResult};
 use crate::names::{Names, folded};
@@ -217,6 +217,9 @@ pub(crate) fn table_name(name: &ast::ObjectName) -> QueryResult<String> {
     }
     let shown = parts.join(".");
     let table = parts.pop().unwrap_or_default();
+    if table.starts_with(OWNED_TABLE_PREFIX) {
+        return Err(owned(&table));
+    }
     if parts.pop().is_some_and(|schema| schema != SCHEMA) {
         return Err(QueryError::no_table(&shown));
     }
@@ -227,6 +230,13 @@ pub(crate) fn table_name(name: &ast::ObjectName) -> QueryResult<String> {
         }
         _ => Ok(table),
     }
+}
+
+/// `42939`: a name of tables that hold what others have stored.
+pub(crate) fn owned(name: &str) -> QueryError {
+    let message = format!("\"{name}\": names that begin with {OWNED_TABLE_PREFIX} are reserved");
+    QueryError::new("42939", message)
+        .with_hint("Such a table holds the rows of a materialized view; change that view.")
 }
 
 fn resolve<'a>(session: &Session, insert: &'a ast::Insert) -> QueryResult<Plan<'a>> {

@@ -15,6 +15,7 @@ mod functions;
 mod gapfill;
 mod insert;
 mod instant;
+mod jobs;
 mod memory;
 mod names;
 mod native;

@@ -68,7 +68,7 @@ pub(crate) struct PlanContext {
     /// Cursors of the block, for the catalogue.
     pub(crate) cursors: Vec<CursorInfo>,
     /// Views in use, and what is hidden to find out what depends on it.
-    pub(crate) scope: Scope,
+    pub(crate) scope: Arc<Scope>,
     table_options: datafusion::config::TableOptions,
 }
 
@@ -124,7 +124,7 @@ impl PlanContext {
             written: HashSet::new(),
             steady: false,
             cursors: Vec::new(),
-            scope: Scope::default(),
+            scope: Arc::default(),
             table_options,
         }
     }
@@ -146,12 +146,29 @@ impl PlanContext {
 
     /// With a view under definition.
     pub(crate) fn in_scope(self, scope: Scope) -> PlanContext {
-        PlanContext { scope, ..self }
+        PlanContext { scope: Arc::new(scope), ..self }
     }
 
     /// As if these things were not there.
     pub(crate) fn hiding(self, hidden: Vec<Hidden>) -> PlanContext {
-        PlanContext { scope: Scope::hiding(hidden), ..self }
+        PlanContext { scope: Arc::new(Scope::hiding(hidden)), ..self }
+    }
+
+    /// The same statement's context for what is in UTC whatever the session says.
+    pub(crate) fn in_utc(&self) -> QueryResult<PlanContext> {
+        let mut settings = Settings::clone(&self.settings);
+        settings.set("TimeZone", "UTC")?;
+        let mut utc = PlanContext::new(
+            self.engine.clone(),
+            self.snapshot.clone(),
+            Arc::new(settings),
+            self.identity.clone(),
+            config("+00:00", self.config.target_partitions()),
+            "",
+        );
+        utc.scope = self.scope.clone();
+        utc.steady = self.steady;
+        Ok(utc)
     }
 
     /// Whether tables show the quality of their fields.
@@ -257,7 +274,9 @@ impl PlanContext {
     /// Whether newest rows may come from the last-value cache, which may be newer than the snapshot
     /// by commits published since it was taken.
     pub(crate) fn may_use_last_cache(&self) -> bool {
-        !self.steady && self.settings.is_on("millrace.use_last_cache")
+        // Stored rows of a continuous aggregate hold for the snapshot only.
+        let newest = !self.steady && !self.scope.reads_stored();
+        newest && self.settings.is_on("millrace.use_last_cache")
     }
 
     /// Folds what is constant in an expression over a schema.

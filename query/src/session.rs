@@ -34,7 +34,7 @@ use crate::view::Views;
 use crate::{Description, Identity, Outcome, change, ddl, insert};
 
 pub(crate) use cursor::CursorInfo;
-pub(crate) use query::{Change, Tree, has_params};
+pub(crate) use query::{AbortOnDrop, Change, Tree, has_params};
 use transaction::Transaction;
 pub use transaction::TransactionStatus;
 

@@ -108,6 +108,12 @@ static DEFS: &[Def] = &[
         "Newest rows are answered from the last-value cache.",
     ),
     def(
+        "millrace.use_materialized",
+        "on",
+        Rule::Bool,
+        "Continuous aggregates are read from their stored rows; off: computed.",
+    ),
+    def(
         "millrace.use_native",
         "on",
         Rule::Bool,

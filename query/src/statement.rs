@@ -10,6 +10,7 @@ pub(crate) mod copy;
 pub(crate) mod cursor;
 mod depth;
 mod life;
+pub(crate) mod materialized;
 mod own;
 mod prepared;
 mod reserved;
@@ -145,12 +146,20 @@ pub(crate) enum Kind {
         names: Vec<ast::ObjectName>,
         if_exists: bool,
         cascade: bool,
+        materialized: bool,
     },
-    /// ALTER VIEW … RENAME TO.
+    /// ALTER [MATERIALIZED] VIEW … RENAME TO.
     RenameView {
         name: String,
         to: String,
         if_exists: bool,
+        materialized: bool,
+    },
+    /// ALTER MATERIALIZED VIEW … SET (…) or RESET (…).
+    AlterMaterialized(materialized::Alter),
+    /// REFRESH MATERIALIZED VIEW.
+    Refresh {
+        name: String,
     },
     Set {
         name: String,
@@ -222,6 +231,8 @@ impl Kind {
                 | Kind::CreateView(_)
                 | Kind::DropView { .. }
                 | Kind::RenameView { .. }
+                | Kind::AlterMaterialized(_)
+                | Kind::Refresh { .. }
                 | Kind::Comment(_)
                 | Kind::Backup(_)
                 | Kind::Checkpoint
@@ -323,7 +334,7 @@ fn parse_piece(piece: &[TokenWithSpan], sql: &str) -> QueryResult<Kind> {
         let message = format!("a statement of more than {TOKENS_MAX} words");
         return Err(QueryError::new("54001", message));
     }
-    let statement = parse_one(piece, sql)?;
+    let statement = parse_one(&materialized::readable(piece), sql)?;
     reserved::check(&statement, sql)?;
     classify(statement, sql)
 }
@@ -374,8 +385,15 @@ fn classify(statement: ast::Statement, _sql: &str) -> QueryResult<Kind> {
             Kind::DropTable { names, if_exists, cascade }
         }
         S::Drop { object_type: ast::ObjectType::View, if_exists, names, cascade, .. } => {
-            Kind::DropView { names, if_exists, cascade }
+            Kind::DropView { names, if_exists, cascade, materialized: false }
         }
+        S::Drop {
+            object_type: ast::ObjectType::MaterializedView,
+            if_exists,
+            names,
+            cascade,
+            ..
+        } => Kind::DropView { names, if_exists, cascade, materialized: true },
         S::Update(update) => Kind::Update(Box::new(update)),
         S::Delete(delete) => Kind::Delete(Box::new(delete)),
         S::Truncate(truncate) => Kind::Truncate(Box::new(truncate)),

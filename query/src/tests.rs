@@ -10,6 +10,7 @@ pub(crate) mod harness;
 mod last;
 mod life;
 mod limits;
+mod materialized;
 mod model;
 mod nanos;
 mod native;

@@ -8,11 +8,13 @@
 pub(crate) mod define;
 mod depend;
 mod expand;
+pub(crate) mod materialized;
 mod rows;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::datatypes::SchemaRef;
 use datafusion::common::{Column, TableReference};
@@ -27,6 +29,7 @@ use crate::plan::PlanContext;
 use crate::{catalog, names, sugar};
 
 pub(crate) use depend::Hidden;
+pub(crate) use materialized::Materialized;
 
 /// Views of views of views …; deeper ones are refused with 54001.
 const DEPTH_MAX: usize = 32;
@@ -73,7 +76,7 @@ impl ViewTable {
 }
 
 /// One view.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct View {
     /// Never used again.
     pub(crate) number: u32,
@@ -84,6 +87,8 @@ pub(crate) struct View {
     /// Text of the query.
     pub(crate) text: String,
     query: ast::Query,
+    /// Of a continuous aggregate.
+    pub(crate) materialized: Option<Materialized>,
 }
 
 /// All views at one moment.
@@ -139,6 +144,10 @@ pub(crate) struct Scope {
     used: Mutex<Option<u64>>,
     /// What is treated as if it were not there.
     pub(crate) hidden: Vec<Hidden>,
+    /// Continuous aggregates stand for their queries, stored or not.
+    pub(crate) plain: bool,
+    /// Whether stored rows of a continuous aggregate are read.
+    stored: AtomicBool,
 }
 
 /// A view whose query is being bound.
@@ -147,22 +156,40 @@ struct Open {
     name: String,
     /// `None` while it is being defined.
     view: Option<Arc<View>>,
+    /// The buckets that are wanted of it, µs: a start, and one that is not.
+    wanted: Option<(i64, i64)>,
 }
 
 impl Scope {
     pub(crate) fn hiding(hidden: Vec<Hidden>) -> Scope {
-        Scope { hidden, ..Scope::default() }
+        Scope { hidden, plain: true, ..Scope::default() }
     }
 
     /// A view that is being defined under this name: it cannot be part of itself.
     fn defining(name: &str) -> Scope {
-        let open = Open { name: name.to_string(), view: None };
+        let open = Open { name: name.to_string(), view: None, wanted: None };
         Scope { open: Mutex::new(vec![open]), ..Scope::default() }
     }
 
     /// Revision of the views, if the statement uses one.
     pub(crate) fn used(&self) -> Option<u64> {
         *self.used.lock()
+    }
+
+    /// Says which buckets are wanted of the view that is open.
+    fn want(&self, span: Option<(i64, i64)>) {
+        if let Some(open) = self.open.lock().last_mut() {
+            open.wanted = span;
+        }
+    }
+
+    fn note_stored(&self) {
+        self.stored.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether stored rows of a continuous aggregate are read: those hold for one snapshot only.
+    pub(crate) fn reads_stored(&self) -> bool {
+        self.stored.load(Ordering::Relaxed)
     }
 
     pub(crate) fn hides_table(&self, table: TableId) -> bool {
@@ -223,6 +250,7 @@ impl PlanContext {
             return Ok(None);
         }
         *self.scope.used.lock() = Some(views.revision);
+        let wanted;
         {
             let mut open = self.scope.open.lock();
             if open.iter().any(|open| open.name == name) {
@@ -233,9 +261,13 @@ impl PlanContext {
                 let message = format!("views are nested more than {DEPTH_MAX} deep");
                 return Err(QueryError::new("54001", message));
             }
-            open.push(Open { name: name.to_string(), view: Some(view.clone()) });
+            wanted = open.last().and_then(|outer| outer.wanted);
+            open.push(Open { name: name.to_string(), view: Some(view.clone()), wanted: None });
         }
-        let bound = self.bind_view(view);
+        let bound = match &view.materialized {
+            None => self.bind_view(view),
+            Some(materialized) => self.bind_materialized(view, materialized, &views, wanted),
+        };
         self.scope.open.lock().pop();
         let plan = bound.map_err(|error| inside(error, name))?;
         let schema = Arc::new(plan.schema().as_arrow().clone());
@@ -243,8 +275,8 @@ impl PlanContext {
     }
 
     /// Binds a view as a statement would that names it.
-    fn bind_open(&self, view: &Arc<View>) -> QueryResult<LogicalPlan> {
-        let open = Open { name: view.name.clone(), view: Some(view.clone()) };
+    pub(in crate::view) fn bind_open(&self, view: &Arc<View>) -> QueryResult<LogicalPlan> {
+        let open = Open { name: view.name.clone(), view: Some(view.clone()), wanted: None };
         self.scope.open.lock().push(open);
         let bound = self.bind_view(view);
         self.scope.open.lock().pop();
@@ -252,7 +284,7 @@ impl PlanContext {
     }
 
     /// The plan of a view's query under the names of its columns.
-    fn bind_view(&self, view: &View) -> QueryResult<LogicalPlan> {
+    pub(in crate::view) fn bind_view(&self, view: &View) -> QueryResult<LogicalPlan> {
         let columns = &view.columns;
         let plan = self.bind_query(&view.query, &view.text)?;
         let fields: Vec<(Option<TableReference>, String)> = plan
@@ -276,7 +308,11 @@ impl PlanContext {
     }
 
     /// Binds the query of a view, with columns of quality if its own text asks for them.
-    fn bind_query(&self, query: &ast::Query, text: &str) -> QueryResult<LogicalPlan> {
+    pub(in crate::view) fn bind_query(
+        &self,
+        query: &ast::Query,
+        text: &str,
+    ) -> QueryResult<LogicalPlan> {
         let mut statement = ast::Statement::Query(Box::new(query.clone()));
         let before = self.set_quality(text.contains("__quality"));
         let plain = sugar::rewrite(&mut statement, self)

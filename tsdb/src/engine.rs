@@ -42,6 +42,7 @@ mod stats;
 pub(crate) mod tests;
 mod verify;
 pub(crate) mod version;
+mod watch;
 
 pub use command::{Command, Committed, NewColumn, NewTable, Outcome, Pending};
 pub use formats::{FileFormat, look as file_formats};
@@ -58,6 +59,7 @@ pub use state::{Snapshot, Table};
 pub use stats::{DbStats, PartInfo, RecoveryReport, TableStats};
 pub use verify::{Finding, verify, verify_archive};
 pub use version::{Edit, ObjectRef, PartEntry, TableFiles, Version, read_edits};
+pub use watch::{WATCHES_MAX, Watch, WatchChange};
 
 /// Decodes the payload of a commit record into its commands' names and sizes, for `inspect`.
 ///
@@ -96,7 +98,7 @@ use crate::types::{TableId, WriteBatch};
 
 use self::core::Core;
 use command::promise;
-use disk::{FLUSHING, MERGING, Use};
+use disk::{FLUSHING, MERGING};
 use prepare::prepare;
 use queue::Waiting;
 use record::Prepared;
@@ -197,7 +199,10 @@ impl Db {
                 payload.len()
             )));
         }
-        self.core.check_room(Use::of(&prepared), self.core.queue.bytes() + payload.len() as u64)?;
+        self.core.check_room(
+            watch::room(&prepared, &snapshot),
+            self.core.queue.bytes() + payload.len() as u64,
+        )?;
         self.wait_for_room()?;
         let (promise, pending) = promise();
         let waiting = Waiting::new(prepared, payload, promise);

@@ -24,7 +24,7 @@ pub use deletes::Selection;
 pub use engine::{
     Command, Committed, Db, DbStats, KeyGroup, LeftOut, NewColumn, NewTable, Options, Outcome,
     PartInfo, PartitionInfo, Pending, PoolUsage, Quarantined, RecoveryReport, ScrubStatus,
-    Snapshot, Table, TableStats, Tended, now_ns,
+    Snapshot, Table, TableStats, Tended, WATCHES_MAX, Watch, WatchChange, now_ns,
 };
 pub use error::{Error, Result};
 pub use scan::{

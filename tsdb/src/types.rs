@@ -15,7 +15,7 @@ pub use cell::{CellState, Quality};
 pub use column::{BytesColumn, Column, ColumnBuilder, Value, ValueRef, Values};
 pub use key::{Key, shard_of};
 pub use schema::{
-    ColumnId, ColumnSpec, ColumnType, MergeMode, PARTITION_COLUMNS_MAX, PhysicalType, TableId,
-    TableOptions, TableSchema, TimePrecision,
+    ColumnId, ColumnSpec, ColumnType, MergeMode, OWNED_TABLE_PREFIX, PARTITION_COLUMNS_MAX,
+    PhysicalType, TableId, TableOptions, TableSchema, TimePrecision,
 };
 pub use time::{TimeRange, now_ns, time_text};

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashTable};
 use memchr::memchr_iter;
+use tsdb::types::OWNED_TABLE_PREFIX;
 
 use super::cache::{SeriesCache, TableVersion};
 use super::key;
@@ -339,6 +340,10 @@ impl<'a> Request<'a, '_> {
         let name = key::measurement(raw)?;
         if let Some(why) = self.context.denied.get(name.as_ref()) {
             return Err(why.clone().into());
+        }
+        if name.starts_with(OWNED_TABLE_PREFIX) {
+            let why = format!("measurements that begin with {OWNED_TABLE_PREFIX} are reserved");
+            return Err(why.into());
         }
         let schema = self.context.catalogue.table(&name);
         let slot = self.tables.len() as u32;

@@ -1,5 +1,6 @@
 //! `sys.backups` and `sys.jobs`: what became of backups, and what works on them.
 
+use super::jobs::refreshes;
 use super::rows::{Rows, V};
 use super::sys::micros;
 use super::{Def, Image, T};
@@ -46,6 +47,8 @@ pub(super) const DEFS: &[Def] = &[
             ("due", T::Time),
             ("runs", T::Int8),
             ("failures", T::Int8),
+            ("relation", T::Text),
+            ("every_seconds", T::Float8),
         ],
         fill: jobs,
     },
@@ -108,7 +111,10 @@ fn jobs(image: &Image, rows: &mut Rows) -> QueryResult<()> {
             time(job.due),
             job.runs.into(),
             job.failures.into(),
+            V::Null,
+            V::Null,
         ]);
     }
+    refreshes(image, rows);
     Ok(())
 }

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use tsdb::types::TableSchema;
-use tsdb::{DbStats, PoolUsage};
+use tsdb::types::{OWNED_TABLE_PREFIX, TableSchema};
+use tsdb::{DbStats, PoolUsage, Snapshot};
 
 use crate::error::QueryResult;
+use crate::jobs::Jobs;
 use crate::plan::PlanContext;
 use crate::session::CursorInfo;
 use crate::view::{View, Views};
@@ -13,8 +14,13 @@ use crate::{RoleInfo, comment};
 
 /// Tables, roles and settings at one moment.
 pub(crate) struct Image {
+    /// Tables of users.
     pub(crate) tables: Vec<tsdb::Table>,
+    /// All tables, with those that hold the rows of continuous aggregates.
+    pub(crate) all_tables: Vec<tsdb::Table>,
     pub(crate) views: Arc<Views>,
+    pub(crate) jobs: Arc<Jobs>,
+    pub(crate) snapshot: Snapshot,
     pub(crate) comments: Vec<comment::Shown>,
     pub(crate) roles: Vec<RoleInfo>,
     pub(crate) stats: DbStats,
@@ -36,9 +42,15 @@ impl Image {
             schemas.iter().map(|schema| &**schema),
             views.list.iter().map(|view| &**view),
         )?;
+        let all_tables: Vec<tsdb::Table> =
+            schemas.iter().filter_map(|s| snapshot.table_by_id(s.id)).collect();
+        let is_owned = |table: &tsdb::Table| table.schema().name.starts_with(OWNED_TABLE_PREFIX);
         Ok(Image {
             comments,
-            tables: schemas.iter().filter_map(|s| snapshot.table_by_id(s.id)).collect(),
+            tables: all_tables.iter().filter(|table| !is_owned(table)).cloned().collect(),
+            all_tables,
+            jobs: context.engine.jobs_handle(),
+            snapshot: snapshot.clone(),
             views,
             roles: context.engine.directory().roles()?,
             pools: context.engine.pools().usage(&stats),

@@ -182,7 +182,7 @@ fn tables(image: &Image, rows: &mut Rows) -> QueryResult<()> {
     for table in &image.tables {
         push(SCHEMA, &table.schema().name, "BASE TABLE", "YES");
     }
-    for view in &image.views.list {
+    for view in image.views.list.iter().filter(|view| view.materialized.is_none()) {
         push(SCHEMA, &view.name, "VIEW", "NO");
     }
     for def in super::defs() {
@@ -192,7 +192,8 @@ fn tables(image: &Image, rows: &mut Rows) -> QueryResult<()> {
 }
 
 fn views(image: &Image, rows: &mut Rows) -> QueryResult<()> {
-    for view in &image.views.list {
+    // As in Postgres, materialised views are none of the standard's.
+    for view in image.views.list.iter().filter(|view| view.materialized.is_none()) {
         rows.push([
             DATABASE.into(),
             SCHEMA.into(),
@@ -250,7 +251,7 @@ fn columns(image: &Image, rows: &mut Rows) -> QueryResult<()> {
             column(rows, (SCHEMA, &schema.name), at, &name, kind, !not_null);
         }
     }
-    for view in &image.views.list {
+    for view in image.views.list.iter().filter(|view| view.materialized.is_none()) {
         for (at, c) in view.columns.iter().enumerate() {
             column(rows, (SCHEMA, &view.name), at as i64 + 1, &c.name, c.kind, true);
         }

@@ -1,5 +1,6 @@
 //! Schema `sys`: what the database itself holds and does.
 
+use super::jobs;
 use super::keys;
 use super::rows::{Rows, V};
 use super::{Def, Image, T};
@@ -148,6 +149,8 @@ pub(super) const DEFS: &[Def] = &[
         columns: &[("key", T::Text), ("current", T::Bool), ("files", T::Int8)],
         fill: keys,
     },
+    jobs::HISTORY,
+    jobs::AGGREGATES,
 ];
 
 /// ns as µs; the ends of the axis have no time.
@@ -163,7 +166,7 @@ fn seconds(ns: Option<i64>) -> V {
 }
 
 fn tables(image: &Image, rows: &mut Rows) -> QueryResult<()> {
-    for table in &image.tables {
+    for table in &image.all_tables {
         let schema = table.schema();
         let stats = table.stats();
         let parts = table.parts();
@@ -200,7 +203,7 @@ fn tables(image: &Image, rows: &mut Rows) -> QueryResult<()> {
 }
 
 fn parts(image: &Image, rows: &mut Rows) -> QueryResult<()> {
-    for table in &image.tables {
+    for table in &image.all_tables {
         for part in table.parts() {
             rows.push([
                 table.schema().name.as_str().into(),
@@ -228,7 +231,7 @@ fn parts(image: &Image, rows: &mut Rows) -> QueryResult<()> {
 }
 
 fn partitions(image: &Image, rows: &mut Rows) -> QueryResult<()> {
-    for table in &image.tables {
+    for table in &image.all_tables {
         for partition in table.partitions() {
             rows.push([
                 table.schema().name.as_str().into(),
@@ -250,7 +253,7 @@ fn partitions(image: &Image, rows: &mut Rows) -> QueryResult<()> {
 
 /// Bad blocks; `state` is `new` until a restart would know of it.
 fn quarantine(image: &Image, rows: &mut Rows) -> QueryResult<()> {
-    for table in &image.tables {
+    for table in &image.all_tables {
         let schema = table.schema();
         for bad in table.quarantined() {
             let block = bad.block;

@@ -62,7 +62,7 @@ pub(super) async fn restore(
 }
 
 /// An object store is reached with the rights of the server, so only who has them names one.
-pub(super) fn may_archive(session: &Session, archive: Option<&str>) -> QueryResult<()> {
+pub(crate) fn may_archive(session: &Session, archive: Option<&str>) -> QueryResult<()> {
     match archive {
         Some(_) if !session.identity().superuser => {
             Err(QueryError::denied("only superusers may set archive"))
@@ -72,7 +72,7 @@ pub(super) fn may_archive(session: &Session, archive: Option<&str>) -> QueryResu
 }
 
 /// Puts a change of a table's retention into effect: a statement that follows meets it.
-pub(super) async fn settle(session: &Session, table: TableId) -> QueryResult<()> {
+pub(crate) async fn settle(session: &Session, table: TableId) -> QueryResult<()> {
     let engine = session.engine().clone();
     session.blocking(move || Ok(engine.db().retain(table, tsdb::now_ns())?)).await
 }

@@ -6,7 +6,7 @@ use tsdb::types::{ColumnId, MergeMode, PARTITION_COLUMNS_MAX, TableOptions};
 use crate::error::{QueryError, QueryResult};
 
 /// Settings over given ones; `number_of` gives the number of a key column, or why there is none.
-pub(super) fn read(
+pub(crate) fn read(
     options: &[SqlOption],
     mut out: TableOptions,
     number_of: &dyn Fn(&str) -> QueryResult<ColumnId>,
@@ -42,7 +42,7 @@ pub(super) fn read(
 }
 
 /// Settings with some back at their defaults.
-pub(super) fn reset(names: &[String], mut out: TableOptions) -> QueryResult<TableOptions> {
+pub(crate) fn reset(names: &[String], mut out: TableOptions) -> QueryResult<TableOptions> {
     let default = TableOptions::default();
     for name in names {
         match name.as_str() {
@@ -65,7 +65,7 @@ fn unknown(name: &str) -> QueryError {
         .with_hint("Known are partition_by, retention, archive_after, archive and merge.")
 }
 
-fn text(value: &Expr) -> Option<String> {
+pub(crate) fn text(value: &Expr) -> Option<String> {
     match value {
         Expr::Value(value) => match &value.value {
             Value::SingleQuotedString(text) => Some(text.clone()),
@@ -163,7 +163,7 @@ fn forever(text: &str, name: &str) -> QueryResult<Option<i64>> {
 pub(super) const DAY_NS: i64 = 86_400_000_000_000;
 
 /// `'1 day'`, `'2 years 6 months'`, ns. A month is 30 days, a year 365.
-pub(super) fn span_ns(text: &str, name: &str) -> QueryResult<i64> {
+pub(crate) fn span_ns(text: &str, name: &str) -> QueryResult<i64> {
     let bad = || QueryError::new("22007", format!("{name}: invalid time span \"{text}\""));
     let mut words = text.split_whitespace();
     let mut total = 0i64;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int64Type, IntervalUnit, TimeUnit};
+use arrow::datatypes::{DataType, Int64Type, IntervalMonthDayNano, IntervalUnit, TimeUnit};
 use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
@@ -167,7 +167,7 @@ impl ScalarUDFImpl for TimeBucket {
     }
 }
 
-fn interval(value: &ScalarValue) -> Result<Option<arrow::datatypes::IntervalMonthDayNano>> {
+fn interval(value: &ScalarValue) -> Result<Option<IntervalMonthDayNano>> {
     bucket::interval(value).map_err(QueryError::into_datafusion)
 }
 
@@ -223,6 +223,21 @@ pub(super) fn cut(values: &[ScalarValue], per_second: i64, session: &str) -> Que
         }
     }
     Ok(cut)
+}
+
+/// Width and cut that the constant arguments of a `time_bucket` say, those beside the time, in µs;
+/// times in texts are UTC. `None` without a width.
+///
+/// # Errors
+/// As a call of the function.
+pub(crate) fn bucket_of(
+    values: &[ScalarValue],
+) -> QueryResult<Option<(IntervalMonthDayNano, Cut)>> {
+    let Some((width, rest)) = values.split_first() else { return Ok(None) };
+    let Some(width) = bucket::interval(&width.cast_to(&INTERVAL)?)? else { return Ok(None) };
+    let cut = cut(rest, 1_000_000, "+00:00")?;
+    Buckets::new(width, &cut, 1_000_000)?;
+    Ok(Some((width, cut)))
 }
 
 /// A text that is a time and no zone.

@@ -46,7 +46,7 @@ impl Cell {
 }
 
 /// Collects rows of one table.
-pub(super) struct RowsBuilder<'a> {
+pub(crate) struct RowsBuilder<'a> {
     table: &'a TableSchema,
     targets: &'a [Target],
     zone: String,
@@ -90,7 +90,7 @@ impl Batch {
 }
 
 impl<'a> RowsBuilder<'a> {
-    pub(super) fn new(
+    pub(crate) fn new(
         table: &'a TableSchema,
         targets: &'a [Target],
         zone: &str,
@@ -113,12 +113,12 @@ impl<'a> RowsBuilder<'a> {
         self.targets
     }
 
-    pub(super) fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.count
     }
 
     /// About what the rows hold.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
@@ -186,7 +186,7 @@ impl<'a> RowsBuilder<'a> {
     }
 
     /// Appends all rows of a query's batch; columns are those of the targets, in order.
-    pub(super) fn push_batch(&mut self, batch: &RecordBatch) -> QueryResult<()> {
+    pub(crate) fn push_batch(&mut self, batch: &RecordBatch) -> QueryResult<()> {
         let mut columns = Vec::with_capacity(self.targets.len());
         for (target, array) in self.targets.iter().zip(batch.columns()) {
             columns.push(assign(array, target, &self.zone)?);
@@ -200,7 +200,7 @@ impl<'a> RowsBuilder<'a> {
         Ok(())
     }
 
-    pub(super) fn finish(mut self) -> Vec<Command> {
+    pub(crate) fn finish(mut self) -> Vec<Command> {
         if !self.batch.times.is_empty() {
             self.done.push(self.batch.finish(self.table.id));
         }

@@ -369,10 +369,10 @@ fn recognise(
 }
 
 /// A task that ends with its reader.
-struct AbortOnDrop<T>(tokio::task::JoinHandle<QueryResult<T>>);
+pub(crate) struct AbortOnDrop<T>(pub(crate) tokio::task::JoinHandle<QueryResult<T>>);
 
 impl<T> AbortOnDrop<T> {
-    async fn done(mut self) -> QueryResult<T> {
+    pub(crate) async fn done(mut self) -> QueryResult<T> {
         match (&mut self.0).await {
             Ok(done) => done,
             Err(error) => Err(QueryError::internal(format!("a statement's task: {error}"))),

@@ -20,6 +20,7 @@ pub(crate) struct Comment {
 /// Reads `COMMENT ON TABLE | VIEW | COLUMN name IS 'text' | NULL`.
 pub(super) fn parse(words: &mut Words<'_>) -> QueryResult<Kind> {
     words.take_all(&["COMMENT", "ON"]);
+    words.take_if_before("MATERIALIZED", "VIEW");
     let kind = words.peek().unwrap_or_default();
     let view = match kind.as_str() {
         "TABLE" => Some(false),

@@ -2,8 +2,10 @@
 
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
+use tsdb::types::OWNED_TABLE_PREFIX;
+
 use super::words::Words;
-use super::{Kind, SetValue, backup, comment, copy, cursor, life, prepared};
+use super::{Kind, SetValue, backup, comment, copy, cursor, life, materialized, prepared};
 use crate::NewRole;
 use crate::error::{QueryError, QueryResult};
 use crate::notify::{Action, CHANNEL_BYTES_MAX, PAYLOAD_BYTES_MAX};
@@ -33,6 +35,10 @@ pub(super) fn parse(piece: &[TokenWithSpan], sql: &str) -> QueryResult<Option<Ki
             role(&mut words)?
         }
         "ALTER" if words.peek_at(1).as_deref() == Some("VIEW") => return alter_view(&mut words),
+        "ALTER" if words.peek_at(1).as_deref() == Some("MATERIALIZED") => {
+            materialized::alter(&mut words)?
+        }
+        "REFRESH" => materialized::refresh(&mut words)?,
         "ALTER" => return life::parse(piece, sql),
         "COMMENT" => comment::parse(&mut words)?,
         "DECLARE" => cursor::declare(&mut words, sql)?,
@@ -52,8 +58,8 @@ pub(super) fn parse(piece: &[TokenWithSpan], sql: &str) -> QueryResult<Option<Ki
             words.take("SAVEPOINT");
             Kind::Release(words.name()?)
         }
-        "LOCK" | "CALL" | "DO" | "GRANT" | "REVOKE" | "CLUSTER" | "REINDEX" | "REFRESH"
-        | "SECURITY" | "REASSIGN" | "IMPORT" | "LOAD" => {
+        "LOCK" | "CALL" | "DO" | "GRANT" | "REVOKE" | "CLUSTER" | "REINDEX" | "SECURITY"
+        | "REASSIGN" | "IMPORT" | "LOAD" => {
             words.skip_all();
             Kind::Unsupported(QueryError::unsupported(&first))
         }
@@ -291,7 +297,7 @@ fn alter_view(words: &mut Words<'_>) -> QueryResult<Option<Kind>> {
     }
     let to = words.name()?;
     words.end()?;
-    Ok(Some(Kind::RenameView { name, to, if_exists }))
+    Ok(Some(Kind::RenameView { name, to, if_exists, materialized: false }))
 }
 
 /// The last part of a dotted name.
@@ -300,7 +306,10 @@ pub(super) fn relation(words: &mut Words<'_>) -> QueryResult<String> {
     while words.take_token(&Token::Period) {
         name = words.name()?;
     }
-    Ok(name)
+    match name.starts_with(OWNED_TABLE_PREFIX) {
+        true => Err(crate::insert::owned(&name)),
+        false => Ok(name),
+    }
 }
 
 fn role(words: &mut Words<'_>) -> QueryResult<Kind> {

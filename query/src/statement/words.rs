@@ -38,6 +38,11 @@ impl<'a> Words<'a> {
         hit
     }
 
+    /// Takes a word if this other one follows.
+    pub(super) fn take_if_before(&mut self, word: &str, next: &str) -> bool {
+        self.peek_at(1).as_deref() == Some(next) && self.take(word)
+    }
+
     /// Takes the words in order, or none of them.
     pub(super) fn take_all(&mut self, words: &[&str]) -> bool {
         let hit = words.iter().enumerate().all(|(i, w)| self.peek_at(i).as_deref() == Some(w));

@@ -233,3 +233,20 @@ pub(crate) fn described(session: &Session, sql: &str) -> Vec<(String, DataType)>
     let fields = described.fields.unwrap_or_else(|| panic!("{sql} gives no rows"));
     fields.fields().iter().map(|f| (f.name().clone(), f.data_type().clone())).collect()
 }
+
+/// Splitmix64: the same numbers for ever.
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % end
+    }
+
+    pub(crate) fn one<'a>(&mut self, list: &[&'a str]) -> &'a str {
+        list[self.below(list.len() as u64) as usize]
+    }
+}

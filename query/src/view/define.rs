@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::sql::sqlparser::ast::{self, CreateTableOptions, ObjectName};
-use tsdb::Command;
+use tsdb::{Command, Snapshot};
 
 use super::depend::{Hidden, dependents};
 use super::rows::{self, Change};
-use super::{Scope, View, ViewColumn, Views, expand};
+use super::{Scope, View, ViewColumn, Views, expand, materialized};
 use crate::Outcome;
 use crate::comment::{self, Relation};
 use crate::ddl::{apply, done, may_define};
@@ -21,7 +21,7 @@ use crate::statement::Statement;
 use crate::{catalog, sugar};
 
 /// Views of a database: all of them are held in memory.
-const VIEWS_MAX: usize = 10_000;
+pub(super) const VIEWS_MAX: usize = 10_000;
 /// Bytes of a view's text.
 const TEXT_BYTES_MAX: usize = 1 << 20;
 /// Bytes of a name, as of tables.
@@ -33,6 +33,9 @@ pub(crate) async fn create(
     statement: &Statement,
     create: &ast::CreateView,
 ) -> QueryResult<Outcome> {
+    if create.materialized {
+        return materialized::define::create(session, statement, create).await;
+    }
     may_define(session, "CREATE VIEW")?;
     check_form(statement, create)?;
     let name = table_name(&create.name)?;
@@ -58,6 +61,10 @@ pub(crate) async fn create(
     let (asked, number) = (create.clone(), old.as_ref().map_or(views.next, |old| old.number));
     let made = session.on_workers(async move { make(&context, &asked, number, name) }).await?;
     if let Some(old) = &old {
+        if old.materialized.is_some() {
+            return Err(QueryError::new("42809", format!("\"{}\" is not a view", old.name))
+                .with_hint("DROP MATERIALIZED VIEW, then CREATE VIEW."));
+        }
         check_replacement(old, &made)?;
     }
     let next = views.next.max(made.number + 1);
@@ -66,9 +73,6 @@ pub(crate) async fn create(
 }
 
 fn check_form(statement: &Statement, create: &ast::CreateView) -> QueryResult<()> {
-    if create.materialized {
-        return Err(QueryError::unsupported("CREATE MATERIALIZED VIEW"));
-    }
     if create.temporary {
         return Err(QueryError::unsupported("CREATE TEMPORARY VIEW"));
     }
@@ -93,7 +97,7 @@ fn check_form(statement: &Statement, create: &ast::CreateView) -> QueryResult<()
     Ok(())
 }
 
-fn check_name(name: &str) -> QueryResult<()> {
+pub(super) fn check_name(name: &str) -> QueryResult<()> {
     match name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
         true => Err(QueryError::new("42602", format!("bad name of a view: {name:?}"))
             .with_hint("A name has 1 to 255 bytes and no control characters.")),
@@ -101,12 +105,12 @@ fn check_name(name: &str) -> QueryResult<()> {
     }
 }
 
-fn exists(name: &str) -> QueryError {
+pub(super) fn exists(name: &str) -> QueryError {
     QueryError::new("42P07", format!("relation \"{name}\" already exists"))
 }
 
 /// The view that a CREATE VIEW asks for, bound once to see that it can be.
-fn make(
+pub(super) fn make(
     context: &PlanContext,
     create: &ast::CreateView,
     number: u32,
@@ -138,7 +142,7 @@ fn make(
     let shown = Names::of(&ast::Statement::Query(create.query.clone())).rename(&schema);
     let columns = columns(&shown, create)?;
     let tables = std::mem::take(&mut *context.scope.tables.lock());
-    let view = View { number, name, columns, tables, text, query };
+    let view = View { number, name, columns, tables, text, query, materialized: None };
     context.bind_view(&view)?;
     Ok(view)
 }
@@ -205,8 +209,13 @@ pub(crate) async fn drop(
     names: &[ObjectName],
     if_exists: bool,
     cascade: bool,
+    materialized: bool,
 ) -> QueryResult<Outcome> {
-    may_define(session, "DROP VIEW")?;
+    let (verb, thing) = match materialized {
+        true => ("DROP MATERIALIZED VIEW", "materialized view"),
+        false => ("DROP VIEW", "view"),
+    };
+    may_define(session, verb)?;
     let engine = session.engine().clone();
     let _guard = engine.definitions().lock().await;
     let views = session.views()?;
@@ -214,30 +223,36 @@ pub(crate) async fn drop(
     for name in names {
         let name = table_name(name)?;
         match views.find(&name) {
-            Some(view) => gone.push(view.clone()),
+            Some(view) if view.materialized.is_some() == materialized => gone.push(view.clone()),
+            Some(_) => {
+                let other = if materialized { "DROP VIEW" } else { "DROP MATERIALIZED VIEW" };
+                return Err(QueryError::new("42809", format!("\"{name}\" is not a {thing}"))
+                    .with_hint(format!("Use {other}.")));
+            }
             None if session.snapshot().table(&name).is_some() => {
-                return Err(QueryError::new("42809", format!("\"{name}\" is not a view"))
+                return Err(QueryError::new("42809", format!("\"{name}\" is not a {thing}"))
                     .with_hint("Use DROP TABLE to remove a table."));
             }
             None if if_exists => {}
             None => {
-                return Err(QueryError::new("42P01", format!("view \"{name}\" does not exist")));
+                let message = format!("{thing} \"{name}\" does not exist");
+                return Err(QueryError::new("42P01", message));
             }
         }
     }
     let hidden = gone.iter().map(|view| Hidden::View(view.number)).collect();
     let called = gone.iter().map(|view| view.name.clone()).collect();
-    let what = gone.first().map(|view| format!("view {}", view.name)).unwrap_or_default();
+    let what = gone.first().map(|view| format!("{thing} {}", view.name)).unwrap_or_default();
     gone.extend(cascading(session, hidden, called, &what, cascade).await?);
-    let changes: Vec<Change<'_>> = gone.iter().map(|view| Change::Drop(view)).collect();
-    if !changes.is_empty() {
+    if !gone.is_empty() {
         let relations: Vec<Relation> =
             gone.iter().map(|view| Relation::View(view.number)).collect();
         let comments = comment::forget(&session.snapshot(), &relations, &[])?;
-        let command = rows::command(&views, views.next, &changes)?;
-        apply(session, [Command::Rows(command)].into_iter().chain(comments).collect()).await?;
+        let mut commands = drop_commands(&session.snapshot(), &views, &gone)?;
+        commands.extend(comments);
+        apply(session, commands).await?;
     }
-    done("DROP VIEW")
+    done(verb)
 }
 
 /// The views that go with what is dropped.
@@ -283,8 +298,10 @@ pub(crate) async fn rename(
     name: &str,
     to: &str,
     if_exists: bool,
+    materialized: bool,
 ) -> QueryResult<Outcome> {
-    may_define(session, "ALTER VIEW")?;
+    let verb = if materialized { "ALTER MATERIALIZED VIEW" } else { "ALTER VIEW" };
+    may_define(session, verb)?;
     check_name(to)?;
     let engine = session.engine().clone();
     let _guard = engine.definitions().lock().await;
@@ -292,10 +309,15 @@ pub(crate) async fn rename(
     let Some(view) = views.find(name) else {
         return match (if_exists, session.snapshot().table(name).is_some()) {
             (_, true) => Err(QueryError::new("42809", format!("\"{name}\" is not a view"))),
-            (true, false) => done("ALTER VIEW"),
+            (true, false) => done(verb),
             (false, false) => Err(QueryError::no_table(name)),
         };
     };
+    // As in Postgres ALTER VIEW renames either kind.
+    if materialized && view.materialized.is_none() {
+        let message = format!("\"{name}\" is not a materialized view");
+        return Err(QueryError::new("42809", message));
+    }
     let taken = views.find(to).is_some()
         || session.snapshot().table(to).is_some()
         || catalog::table(None, to).is_some();
@@ -304,25 +326,24 @@ pub(crate) async fn rename(
     }
     let hidden = Hidden::View(view.number);
     refuse_if_used(session, hidden, name, "renaming a view that other views use").await?;
-    let renamed = View {
-        number: view.number,
-        name: to.to_string(),
-        columns: view.columns.clone(),
-        tables: view.tables.clone(),
-        text: view.text.clone(),
-        query: view.query.clone(),
-    };
+    let renamed = View { name: to.to_string(), ..View::clone(view) };
     commit(session, &views, views.next, &[Change::Put(&renamed)]).await?;
-    done("ALTER VIEW")
+    done(verb)
 }
 
-/// The command that drops these views, to go with others.
-pub(crate) fn drop_command(views: &Views, gone: &[Arc<View>]) -> QueryResult<Option<Command>> {
+/// The commands that drop these views, to go with others: before those that drop their tables.
+pub(crate) fn drop_commands(
+    snapshot: &Snapshot,
+    views: &Views,
+    gone: &[Arc<View>],
+) -> QueryResult<Vec<Command>> {
     if gone.is_empty() {
-        return Ok(None);
+        return Ok(Vec::new());
     }
+    let mut commands = materialized::define::drop_stores(snapshot, gone);
     let changes: Vec<Change<'_>> = gone.iter().map(|view| Change::Drop(view)).collect();
-    Ok(Some(Command::Rows(rows::command(views, views.next, &changes)?)))
+    commands.push(Command::Rows(rows::command(views, views.next, &changes)?));
+    Ok(commands)
 }
 
 async fn commit(

@@ -31,7 +31,8 @@ pub(crate) async fn dependents(
     if candidates.is_empty() {
         return Ok(Vec::new());
     }
-    let plain = session.context("");
+    // Without stored rows: those of another snapshot would look like another meaning.
+    let plain = session.context("").hiding(Vec::new());
     let without = session.context("").hiding(hidden.clone());
     session
         .on_workers(async move {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tsdb::Snapshot;
 use tsdb::rows::{RowChange, RowCommand, RowExpect};
 
-use super::{View, ViewColumn, ViewTable, Views};
+use super::{Materialized, View, ViewColumn, ViewTable, Views};
 use crate::error::{QueryError, QueryResult};
 use crate::statement::{self, Kind};
 use std::sync::Arc;
@@ -17,8 +17,10 @@ const SPACE_VIEWS: u16 = 16;
 const META_KEY: &[u8] = b"n";
 /// First byte of the keys of views; their number follows, big-endian.
 const VIEW_KEY: u8 = b'v';
-/// The newest version of either row.
+/// The version of either row.
 const VERSION: u32 = 1;
+/// That of the row of a continuous aggregate.
+const MATERIALIZED_VERSION: u32 = 2;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,6 +39,8 @@ struct ViewRow {
     columns: Vec<ViewColumn>,
     tables: Vec<ViewTable>,
     query: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    materialized: Option<Materialized>,
 }
 
 /// The row that counts.
@@ -61,10 +65,16 @@ pub(super) fn read(snapshot: &Snapshot, meta: Option<Vec<u8>>) -> QueryResult<Vi
 
 fn view(value: &[u8]) -> QueryResult<View> {
     let row: ViewRow = decode(value)?;
-    check_version(row.v)?;
+    if row.v != version_of(&row.materialized) {
+        return Err(damaged(format!("version {}", row.v)));
+    }
     let query = parse(&row.query).map_err(|error| damaged(error.message))?;
-    let ViewRow { number, name, columns, tables, query: text, .. } = row;
-    Ok(View { number, name, columns, tables, text, query })
+    let ViewRow { number, name, columns, tables, query: text, materialized, .. } = row;
+    Ok(View { number, name, columns, tables, text, query, materialized })
+}
+
+fn version_of(materialized: &Option<Materialized>) -> u32 {
+    if materialized.is_some() { MATERIALIZED_VERSION } else { VERSION }
 }
 
 /// A text as one query.
@@ -117,12 +127,13 @@ pub(super) fn command(views: &Views, next: u32, changes: &[Change<'_>]) -> Query
                 space: SPACE_VIEWS,
                 key: key(view.number),
                 value: encode(&ViewRow {
-                    v: VERSION,
+                    v: version_of(&view.materialized),
                     number: view.number,
                     name: view.name.clone(),
                     columns: view.columns.clone(),
                     tables: view.tables.clone(),
                     query: view.text.clone(),
+                    materialized: view.materialized.clone(),
                 })?,
             },
             Change::Drop(view) => RowChange::Delete { space: SPACE_VIEWS, key: key(view.number) },
@@ -152,6 +163,7 @@ mod tests {
             tables: vec![ViewTable { table: 3, time: "t".into(), columns: vec![(1, "b".into())] }],
             text: "SELECT 1 AS a".into(),
             query: parse("SELECT 1 AS a").unwrap(),
+            materialized: None,
         }
     }
 

@@ -90,6 +90,7 @@ impl House {
         engine.pools().register(move || writer.cache_usage());
         let most = settings.number("memory_bytes_max");
         engine.pools().register(move || process::own_memory(most));
+        engine.start_jobs()?;
         // A password that was asked for is known already.
         let made = made.filter(|_| password.is_none());
         Ok((House { db, users, engine, lines }, made))

@@ -15,6 +15,7 @@ use super::prepare::SortedWrite;
 use super::record::Prepared;
 use super::retain;
 use super::state::{State, TableState};
+use super::watch::{self, Noted};
 
 /// What apply needs besides the state.
 pub(crate) struct Context<'a> {
@@ -56,28 +57,42 @@ pub(crate) fn apply(
     let mut row_commands = Vec::new();
     // Which outcome waits for which row command.
     let mut waiting = Vec::new();
+    // What the row store has seen it need not be told again.
+    let told = position <= context.catalog_position;
+    let mut noted = Noted::default();
     for command in commands {
         let outcome = match command {
-            Prepared::Write(write) => apply_write(context, state, effects, position, write),
+            Prepared::Write(write) => {
+                if !told {
+                    noted.write(state, &write);
+                }
+                apply_write(context, state, effects, position, write)
+            }
             Prepared::Other(Command::Rows(rows)) => {
                 waiting.push((outcomes.len(), row_commands.len()));
                 row_commands.push(rows);
                 Ok(Outcome::Done)
             }
             Prepared::Other(Command::Delete { table, selections }) => {
+                if !told {
+                    noted.delete(state, table, &selections);
+                }
                 delete::apply(state, effects, position, table, selections)
             }
             Prepared::Other(Command::Retain { table, cut }) => {
                 retain::apply(state, effects, position, table, cut)
             }
-            Prepared::Other(_) if position <= context.catalog_position => Ok(Outcome::Done),
+            Prepared::Other(_) if told => Ok(Outcome::Done),
+            Prepared::Other(Command::Watch { table, number, change }) => {
+                let mut changes = Vec::new();
+                let outcome = noted.change(state, table, number, &change, &mut changes);
+                push(&mut row_commands, changes);
+                outcome
+            }
             Prepared::Other(command) => {
                 let mut changes = Vec::new();
                 let outcome = apply_catalog(context, state, effects, command, &mut changes);
-                if !changes.is_empty() {
-                    row_commands.push(RowCommand { expects: Vec::new(), changes });
-                    state.schema_version += 1;
-                }
+                state.schema_version += u64::from(push(&mut row_commands, changes));
                 outcome
             }
         };
@@ -87,6 +102,7 @@ pub(crate) fn apply(
         }
         outcomes.push(outcome);
     }
+    push(&mut row_commands, noted.rows(state));
     let references: Vec<&RowCommand> = row_commands.iter().collect();
     let results = context.rows.apply_many(position, &references)?;
     for (outcome, command) in waiting {
@@ -99,6 +115,15 @@ pub(crate) fn apply(
     }
     state.position = position;
     Ok(outcomes)
+}
+
+/// Adds a command of these changes; whether there are any.
+fn push(commands: &mut Vec<RowCommand>, changes: Vec<RowChange>) -> bool {
+    let any = !changes.is_empty();
+    if any {
+        commands.push(RowCommand { expects: Vec::new(), changes });
+    }
+    any
 }
 
 fn apply_write(
@@ -230,6 +255,7 @@ fn apply_catalog(
         Command::DropTable { table } => {
             let name = find(state, table)?.schema.name.clone();
             if let Some(gone) = state.tables.remove(&table) {
+                changes.extend(watch::drop_rows(table, &gone.watches));
                 state.head_bytes -= gone.head.memory();
             }
             state.names.remove(&name);
@@ -238,9 +264,11 @@ fn apply_catalog(
             effects.dropped.push(table);
             Ok(Outcome::Done)
         }
-        Command::Write(_) | Command::Delete { .. } | Command::Retain { .. } | Command::Rows(_) => {
-            Err(Error::Invalid("not a command of the catalogue".into()))
-        }
+        Command::Write(_)
+        | Command::Delete { .. }
+        | Command::Retain { .. }
+        | Command::Watch { .. }
+        | Command::Rows(_) => Err(Error::Invalid("not a command of the catalogue".into())),
     }
 }
 

@@ -12,6 +12,8 @@ use crate::error::{Error, Result};
 use crate::rows::{RowCommand, RowOutcome};
 use crate::types::{ColumnId, ColumnType, TableId, TableOptions, WriteBatch};
 
+use super::watch::WatchChange;
+
 /// A new column of a table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewColumn {
@@ -115,6 +117,15 @@ pub enum Command {
     DropTable {
         /// Table to drop.
         table: TableId,
+    },
+    /// Changes a watch: who wants to know which times of a table have changed.
+    Watch {
+        /// Table that is watched.
+        table: TableId,
+        /// Number of the watch.
+        number: u32,
+        /// What becomes of it.
+        change: WatchChange,
     },
     /// Changes management rows.
     Rows(RowCommand),

@@ -328,6 +328,7 @@ pub(crate) fn attach(
         bad_last,
         scarred,
         groups: Arc::new(files.groups.clone()),
+        watches: Arc::default(),
         series_count: series.len(),
         series_stored: series.len(),
         series_bytes,

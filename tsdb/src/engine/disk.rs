@@ -51,7 +51,7 @@ impl Use {
                 Command::Write(_) | Command::CreateTable(_) | Command::AddColumns { .. } => {
                     Use::Data
                 }
-                Command::Rows(_) => Use::Rows,
+                Command::Rows(_) | Command::Watch { .. } => Use::Rows,
                 Command::Delete { .. } | Command::Retain { .. } => Use::Relief,
                 _ => Use::Catalogue,
             },

@@ -20,7 +20,7 @@ use super::record::Decoded;
 use super::state::State;
 use super::stats::RecoveryReport;
 use super::version::{Edit, FoundVersion, Version, VersionLog};
-use super::{catalog, files, record};
+use super::{catalog, files, record, watch};
 
 /// The last byte is the version: 2 where the database is encrypted.
 const IDENTITY_MAGIC: &[u8; 7] = b"MRBASE\x00";
@@ -233,6 +233,15 @@ fn load(places: &Places, rows: &RowStore, version: &Version, shards: u16) -> Res
         state.names.insert(schema.name.clone(), schema.id);
         let table = attach(places, shards, schema, files)?;
         state.tables.insert(table.schema.id, Arc::new(table));
+    }
+    for (table, watch) in watch::load(&state.rows)? {
+        let Some(table) = state.tables.get_mut(&table) else {
+            return Err(Error::Corrupt(format!(
+                "row store: watch {} is over table {table}, which is not there",
+                watch.number
+            )));
+        };
+        Arc::make_mut(&mut Arc::make_mut(table).watches).push(watch);
     }
     Ok(state)
 }

@@ -11,6 +11,7 @@ use super::command::{Command, NewColumn, NewTable};
 use super::delete;
 use super::narrow;
 use super::prepare::{BATCH_ROWS_MAX, SortedWrite};
+use super::watch;
 
 /// A command as it is applied: from the queue or read back from the log.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +36,7 @@ const DROP_TABLE: u8 = 9;
 const ROWS: u8 = 10;
 const DELETE: u8 = 11;
 const RETAIN: u8 = 12;
+const WATCH: u8 = 13;
 
 /// In the first byte of a table's settings: the URL of its archive follows them.
 const ARCHIVE: u8 = 0x80;
@@ -266,6 +268,12 @@ fn put_command(out: &mut Vec<u8>, command: &Command) -> u8 {
             put_option_i64(out, *cut);
             RETAIN
         }
+        Command::Watch { table, number, change } => {
+            out.extend_from_slice(&table.to_le_bytes());
+            out.extend_from_slice(&number.to_le_bytes());
+            watch::put_change(out, change);
+            WATCH
+        }
     }
 }
 
@@ -303,6 +311,11 @@ fn other(kind: u8, reader: &mut Reader<'_>) -> Result<Command> {
             let table = reader.u32()?;
             Command::Delete { table, selections: delete::selections(reader)? }
         }
+        WATCH => Command::Watch {
+            table: reader.u32()?,
+            number: reader.u32()?,
+            change: watch::change(reader)?,
+        },
         RETAIN => Command::Retain { table: reader.u32()?, cut: option_i64(reader)? },
         _ => return Err(reader.error(format_args!("no command has the number {kind}"))),
     })

@@ -24,6 +24,7 @@ use crate::types::{ColumnId, PhysicalType, Rows, TableId, TableSchema, TimeRange
 use super::groups::Groups;
 use super::quarantine::{LeftOut, Quarantined, hides_all, with};
 use super::stats::{PartInfo, TableStats};
+use super::watch::Watch;
 
 /// Rows merged at a time where an aggregation meets overlapping sources.
 const MERGED_ROWS: usize = 8192;
@@ -79,6 +80,8 @@ pub(crate) struct TableState {
     pub series_bytes: u64,
     /// Key groups of parts.
     pub groups: Arc<Groups>,
+    /// Who wants to know what has changed.
+    pub watches: Arc<Vec<Watch>>,
 }
 
 /// What a reader sees: version, head, row store and position, taken together. Cheap to clone.
@@ -231,6 +234,16 @@ impl Table {
     /// Rows before this time are gone and refused (retention), ns.
     pub fn cut(&self) -> Option<i64> {
         self.state.cut
+    }
+
+    /// The watch of this number.
+    pub fn watch(&self, number: u32) -> Option<&Watch> {
+        self.state.watches.iter().find(|watch| watch.number == number)
+    }
+
+    /// How many watches there are.
+    pub fn watch_count(&self) -> usize {
+        self.state.watches.len()
     }
 
     /// Rows and bytes.

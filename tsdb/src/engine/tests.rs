@@ -20,6 +20,7 @@ pub(crate) mod random;
 mod sealed;
 mod simulation;
 mod twin;
+mod watch;
 pub(crate) mod workload;
 
 /// The seeds to run: a range, or the one that the environment names.

@@ -32,6 +32,10 @@ pub enum ColumnType {
     Timestamp = 9,
 }
 
+/// Names of tables that belong to something else, as the stored rows of a continuous aggregate do:
+/// users make none of such a name, nor write to one. A number follows.
+pub const OWNED_TABLE_PREFIX: &str = "_materialized_";
+
 /// How the values of a column lie in memory and on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]

@@ -243,6 +243,19 @@ pub(super) const DEFS: &[Def] = &[
         views,
     ),
     def(
+        "pg_matviews",
+        &[
+            ("schemaname", T::Text),
+            ("matviewname", T::Text),
+            ("matviewowner", T::Text),
+            ("tablespace", T::Text),
+            ("hasindexes", T::Bool),
+            ("ispopulated", T::Bool),
+            ("definition", T::Text),
+        ],
+        materialized_views,
+    ),
+    def(
         "pg_description",
         &[
             ("objoid", T::Oid),
@@ -396,10 +409,6 @@ pub(super) const EMPTY: &[Def] = &[
     ),
     empty("pg_event_trigger", &[("oid", T::Oid), ("evtname", T::Text)]),
     empty(
-        "pg_matviews",
-        &[("schemaname", T::Text), ("matviewname", T::Text), ("matviewowner", T::Text)],
-    ),
-    empty(
         "pg_operator",
         &[
             ("oid", T::Oid),
@@ -495,7 +504,8 @@ fn classes(image: &Image, rows: &mut Rows) -> QueryResult<()> {
     }
     for view in &image.views.list {
         let oid = view_oid(view.number);
-        let mut row = class(oid, &view.name, NS_PUBLIC, "v", view.columns.len(), owner);
+        let kind = if view.materialized.is_some() { "m" } else { "v" };
+        let mut row = class(oid, &view.name, NS_PUBLIC, kind, view.columns.len(), owner);
         put(&mut row, "reltype", oid + 1);
         rows.push_named(row);
     }
@@ -834,8 +844,23 @@ fn tables(image: &Image, rows: &mut Rows) -> QueryResult<()> {
     Ok(())
 }
 
+fn materialized_views(image: &Image, rows: &mut Rows) -> QueryResult<()> {
+    for view in image.views.list.iter().filter(|view| view.materialized.is_some()) {
+        rows.push([
+            "public".into(),
+            view.name.as_str().into(),
+            image.owner_name().into(),
+            V::Null,
+            false.into(),
+            true.into(),
+            view_definition(view).into(),
+        ]);
+    }
+    Ok(())
+}
+
 fn views(image: &Image, rows: &mut Rows) -> QueryResult<()> {
-    for view in &image.views.list {
+    for view in image.views.list.iter().filter(|view| view.materialized.is_none()) {
         rows.push([
             "public".into(),
             view.name.as_str().into(),

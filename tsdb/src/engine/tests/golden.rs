@@ -10,6 +10,7 @@ use crate::engine::open::Identity;
 use crate::engine::prepare::SortedWrite;
 use crate::engine::record::{self, Prepared};
 use crate::engine::version::{Edit, FoundVersion, ObjectRef, PartEntry, Version, VersionLog};
+use crate::engine::watch::WatchChange;
 use crate::io::{MemoryStorage, Storage};
 use crate::part::BadBlock;
 use crate::rows::{RowChange, RowCommand, RowExpect};
@@ -321,6 +322,26 @@ fn retain_commands() {
     bytes.drain(4..17);
     bytes[0] -= 1;
     check(&bytes, "record-v0-retain");
+    assert_eq!(record::decode(&bytes).unwrap().commands, commands);
+    for cut in 0..bytes.len() {
+        assert!(record::decode(&bytes[..cut]).is_err(), "cut at {cut}");
+    }
+}
+
+/// Changes of watches came later too.
+#[test]
+fn watch_commands() {
+    let change = |change| Prepared::Other(Command::Watch { table: 3, number: 7, change });
+    let commands = vec![
+        change(WatchChange::Begin { grain: 1_000 }),
+        change(WatchChange::Raise { until: -5 }),
+        change(WatchChange::Settle { times: TimeRange::new(-9, 2), done: 3 }),
+        change(WatchChange::End),
+    ];
+    let mut bytes = record::encode(&commands);
+    bytes.drain(4..17);
+    bytes[0] -= 1;
+    check(&bytes, "record-v0-watch");
     assert_eq!(record::decode(&bytes).unwrap().commands, commands);
     for cut in 0..bytes.len() {
         assert!(record::decode(&bytes[..cut]).is_err(), "cut at {cut}");

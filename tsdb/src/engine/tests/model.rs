@@ -242,6 +242,7 @@ impl Model {
                 }
                 None => false,
             },
+            Command::Watch { .. } => false,
             Command::CreateTable(new) => self.create(new),
             Command::AddColumns { table, columns } => {
                 self.tables.get_mut(table).is_some_and(|t| t.add(columns))

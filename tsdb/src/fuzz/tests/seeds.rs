@@ -24,7 +24,7 @@ use crate::tier::file::keep;
 use crate::types::{
     BytesColumn, Column, ColumnType, Key, SeriesRef, TableOptions, TimeRange, Values, WriteBatch,
 };
-use crate::{Command, NewColumn, Selection};
+use crate::{Command, NewColumn, Selection, WatchChange};
 
 /// Seeds begin in the mode that passes checksums, so that mutations come behind them.
 const PASSING: u8 = 1;
@@ -144,6 +144,7 @@ fn records() {
                 Command::SetOptions { table: 1, options: settings },
                 Command::Rows(RowCommand { expects: Vec::new(), changes: vec![row] }),
                 Command::Retain { table: 1, cut: Some(2_000_000_000) },
+                Command::Watch { table: 1, number: 7, change: WatchChange::Begin { grain: 60 } },
                 Command::RenameTable { table: 1, name: "saw".into() },
                 Command::DropColumn { table: 1, column: 5 },
             ],

@@ -1,0 +1,300 @@
+//! Storing what a continuous aggregate does not have yet, and storing anew what has changed.
+//!
+//! Invariants
+//! - The watch is raised, then the snapshots are taken that are stored: a change that they do not
+//!   show is noted after the raising, and stays so (FORMAT.md of tsdb, "Watches").
+//! - Rows of a range replace what was stored of it, in the record that settles the range: a crash
+//!   leaves both or neither. What lies in a range that is not settled nobody reads.
+//! - One refresh of a view at a time, until its last record is committed, also where whoever asked
+//!   for it has left: a record behind the next raising would settle what it does not know.
+//! - The record is committed under the lock of definitions, with the view seen to be there.
+
+use std::sync::Arc;
+
+use datafusion::physical_plan::execute_stream;
+use futures::StreamExt;
+use tokio::sync::OwnedMutexGuard;
+use tsdb::types::{TableId, TimeRange};
+use tsdb::{Command, Selection, Snapshot, WatchChange};
+
+use super::super::{Open, View, Views};
+use super::define::{no_aggregate, not_there};
+use super::ladder::nanos;
+use super::standing::{Span, Standing};
+use super::{Materialized, store};
+use crate::ddl::{done, may_define};
+use crate::engine::Engine;
+use crate::error::{QueryError, QueryResult};
+use crate::insert::rows::RowsBuilder;
+use crate::insert::{Target, targets_of};
+use crate::plan::{self, PlanContext};
+use crate::session::{AbortOnDrop, Session};
+use crate::settings::Settings;
+use crate::table::Source;
+use crate::{Identity, Outcome};
+
+/// Rows that one record is meant to have.
+const ROWS_WANTED: u64 = 100_000;
+/// Bytes of rows in one record: more is taken in smaller steps, of a single bucket refused.
+const BYTES_WANTED: usize = 32 << 20;
+const BYTES_MAX: usize = 96 << 20;
+/// Changed spans that are stored apart.
+const SPANS_MAX: usize = 256;
+
+/// What a refresh has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Refreshed {
+    /// Ranges of buckets stored.
+    pub(crate) ranges: u64,
+    /// Rows stored.
+    pub(crate) rows: u64,
+}
+
+/// Runs REFRESH MATERIALIZED VIEW.
+pub(crate) async fn run(session: &Session, name: &str) -> QueryResult<Outcome> {
+    may_define(session, "REFRESH MATERIALIZED VIEW")?;
+    let views = session.views()?;
+    let view = views.find(name).ok_or_else(|| not_there(name))?;
+    if view.materialized.is_none() {
+        return Err(no_aggregate(name));
+    }
+    let (engine, number) = (session.engine().clone(), view.number);
+    let mut stop = session.stop();
+    stop.guard(async move { engine.jobs().refresh(&engine, number, tsdb::now_ns()).await }).await?;
+    done("REFRESH MATERIALIZED VIEW")
+}
+
+/// The view of a number, as it is now.
+fn find(engine: &Engine, snapshot: &Snapshot, number: u32) -> QueryResult<(Arc<Views>, Arc<View>)> {
+    let views = engine.views().of(snapshot)?;
+    let found = views.list.iter().find(|view| view.number == number).cloned();
+    match found {
+        Some(view) if view.materialized.is_some() => Ok((views, view)),
+        _ => Err(QueryError::new("42P01", "the materialized view was dropped meanwhile")),
+    }
+}
+
+/// Keeps others from refreshing the same view.
+pub(crate) type Turn = Arc<OwnedMutexGuard<()>>;
+
+/// Refreshes a view as of time `now`, ns since 1970. Dropping the future stops it between two
+/// records.
+pub(crate) async fn refresh(
+    engine: &Arc<Engine>,
+    number: u32,
+    now: i64,
+    turn: &Turn,
+) -> QueryResult<Refreshed> {
+    let mut refreshed = Refreshed::default();
+    let snapshot = engine.db().snapshot();
+    let (views, view) = find(engine, &snapshot, number)?;
+    let lag = view.materialized.as_ref().map_or(0, |m| m.refresh_lag_ns);
+    let standing = Standing::of(&snapshot, &views, &view)?;
+    let goal = standing.goal(now, lag)?;
+    if goal <= standing.done && standing.watch.changed().is_empty() {
+        return Ok(refreshed);
+    }
+    let Some(goal) = goal else { return Ok(refreshed) };
+    let until = nanos(standing.ladder.rows_from(goal)?);
+    let raise = WatchChange::Raise { until };
+    commit(engine, number, turn, |_, root| {
+        vec![Command::Watch { table: root, number, change: raise }]
+    })
+    .await?;
+    // From here on every snapshot shows what is not noted as changed since.
+    let snapshot = engine.db().snapshot();
+    let standing = Standing::of(&snapshot, &views, &view)?;
+    let storing = Storing { engine, standing: &standing, number, turn };
+    for span in standing.changed(SPANS_MAX)? {
+        storing.store(span, false, &mut refreshed).await?;
+    }
+    // What lies in buckets that are kept, or not stored, is nothing to tell again.
+    let kept = standing.frozen.max(standing.oldest).min(standing.done);
+    if let Some(kept) = kept {
+        let last = nanos(standing.ladder.rows_from(kept)?).saturating_sub(1);
+        let noted = standing.watch.changed().first().is_some_and(|range| range.min <= last);
+        if noted {
+            settle(engine, number, turn, TimeRange::new(i64::MIN, last)).await?;
+        }
+    }
+    let from = match standing.done {
+        Some(done) => Some(done),
+        None => standing.first()?,
+    };
+    if let Some(from) = from.filter(|from| *from < goal) {
+        storing.store((from, goal), true, &mut refreshed).await?;
+    }
+    Ok(refreshed)
+}
+
+async fn settle(
+    engine: &Arc<Engine>,
+    number: u32,
+    turn: &Turn,
+    times: TimeRange,
+) -> QueryResult<()> {
+    let change = WatchChange::Settle { times, done: i64::MIN };
+    commit(engine, number, turn, |_, root| vec![Command::Watch { table: root, number, change }])
+        .await
+}
+
+/// A refresh under way.
+struct Storing<'a> {
+    engine: &'a Arc<Engine>,
+    standing: &'a Standing,
+    number: u32,
+    turn: &'a Turn,
+}
+
+impl Storing<'_> {
+    /// Stores the buckets of a span, a piece after the other; `newest`: they follow what is stored.
+    async fn store(&self, span: Span, newest: bool, refreshed: &mut Refreshed) -> QueryResult<()> {
+        let ladder = &self.standing.ladder;
+        let series = u64::from(self.standing.root.series_count()).max(1);
+        let mut step = (ROWS_WANTED / series).max(1);
+        let (mut at, end) = span;
+        while at < end {
+            let next = ladder.advance(at, step, end)?;
+            let single = ladder.next(at)? >= next;
+            let most = if single { BYTES_MAX } else { BYTES_WANTED };
+            let computed = compute(self.engine, self.number, (at, next), most).await?;
+            let Some((rows, count)) = computed else {
+                if single {
+                    let message = "a single bucket has more rows than one record of the log takes";
+                    return Err(QueryError::new("54000", message)
+                        .with_hint("Group by fewer keys, or by shorter buckets."));
+                }
+                step = (step / 8).max(1);
+                continue;
+            };
+            // Before the first bucket there is nothing to come back to.
+            let first = newest && self.standing.done.is_none() && at == span.0;
+            self.replace((at, next), newest, first, rows).await?;
+            refreshed.ranges += 1;
+            refreshed.rows += count;
+            at = next;
+            if count < ROWS_WANTED / 4 {
+                step = step.saturating_mul(2);
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits the rows of some buckets in place of what was stored of them.
+    async fn replace(
+        &self,
+        (from, to): Span,
+        newest: bool,
+        first: bool,
+        rows: Vec<Command>,
+    ) -> QueryResult<()> {
+        let ladder = &self.standing.ladder;
+        let rows_from = if first { i64::MIN } else { nanos(ladder.rows_from(from)?) };
+        let rows_end = nanos(ladder.rows_from(to)?).saturating_sub(1);
+        let done = if newest { nanos(to) } else { i64::MIN };
+        let settled = WatchChange::Settle { times: TimeRange::new(rows_from, rows_end), done };
+        let replaced = TimeRange::new(nanos(from), nanos(to).saturating_sub(1));
+        let number = self.number;
+        commit(self.engine, number, self.turn, move |store, root| {
+            let mut all = Vec::with_capacity(rows.len() + 2);
+            // Beyond what is done nothing was ever stored: the record that stores says so.
+            if !newest {
+                let selections = vec![Selection::Range { series: None, times: replaced }];
+                all.push(Command::Delete { table: store, selections });
+            }
+            all.extend(rows);
+            all.push(Command::Watch { table: root, number, change: settled });
+            all
+        })
+        .await
+    }
+}
+
+/// Commits as one record what is made of the numbers of the table with the stored rows and of the
+/// root.
+async fn commit(
+    engine: &Arc<Engine>,
+    number: u32,
+    turn: &Turn,
+    make: impl FnOnce(TableId, TableId) -> Vec<Command>,
+) -> QueryResult<()> {
+    let _guard = engine.definitions().lock().await;
+    let snapshot = engine.db().snapshot();
+    let (_, view) = find(engine, &snapshot, number)?;
+    let Some(materialized) = &view.materialized else { return Err(no_aggregate(&view.name)) };
+    let store = store(&snapshot, &view)?;
+    let commands = make(store.schema().id, materialized.root);
+    let (db, turn) = (engine.db().clone(), turn.clone());
+    let committed = engine.runtime()?.spawn_blocking(move || {
+        let committed = db.commit(commands);
+        drop(turn);
+        committed
+    });
+    let committed = committed.await;
+    let committed =
+        committed.map_err(|error| QueryError::internal(format!("storing rows: {error}")))??;
+    committed.all()?;
+    Ok(())
+}
+
+/// The rows of some buckets as writes, and their number; `None` if they take more than `most`
+/// bytes.
+async fn compute(
+    engine: &Arc<Engine>,
+    number: u32,
+    span: Span,
+    most: usize,
+) -> QueryResult<Option<(Vec<Command>, u64)>> {
+    let of = engine.clone();
+    let task = engine.runtime()?.spawn(async move {
+        let snapshot = of.db().snapshot();
+        let (_, view) = find(&of, &snapshot, number)?;
+        let Some(materialized) = &view.materialized else { return Err(no_aggregate(&view.name)) };
+        let store = store(&snapshot, &view)?;
+        let targets = targets(&view, materialized, &targets_of(store.schema()))?;
+        let mut context = context(&of, snapshot);
+        let open = Open { name: view.name.clone(), view: Some(view.clone()), wanted: None };
+        context.scope.open.lock().push(open);
+        let bound = context.bind_definition(&view, materialized, Some(span));
+        context.scope.open.lock().pop();
+        let plan = context.optimize(bound?, &[])?;
+        let plan = context.physical(&plan).await?;
+        let mut rows = RowsBuilder::new(store.schema(), &targets, "+00:00")?;
+        let mut stream = execute_stream(plan, context.task())?;
+        while let Some(batch) = stream.next().await {
+            rows.push_batch(&batch?)?;
+            if rows.bytes() > most {
+                return Ok(None);
+            }
+        }
+        let count = rows.count();
+        Ok(Some((rows.finish(), count)))
+    });
+    // Whoever leaves takes the task along.
+    AbortOnDrop(task).done().await
+}
+
+/// The columns of the stored rows in the order of the view's.
+fn targets(view: &View, materialized: &Materialized, all: &[Target]) -> QueryResult<Vec<Target>> {
+    let of = |(at, column): (usize, &super::super::ViewColumn)| {
+        let found = match at == materialized.bucket {
+            true => all.iter().find(|target| target.source == Source::Time),
+            false => all.iter().find(|target| target.name == column.name),
+        };
+        found.cloned().ok_or_else(|| {
+            let message = format!("stored rows have no column \"{}\"", column.name);
+            QueryError::new("XX001", message)
+        })
+    };
+    view.columns.iter().enumerate().map(of).collect()
+}
+
+/// A statement of nobody.
+fn context(engine: &Arc<Engine>, snapshot: Snapshot) -> PlanContext {
+    let user = "refresh".to_string();
+    let options = engine.options();
+    let settings = Settings::new(&user, true, &options.version);
+    let identity = Identity { user, superuser: true, can_write: true, can_define: true };
+    let config = plan::config("+00:00", options.threads);
+    PlanContext::new(engine.clone(), snapshot, Arc::new(settings), Arc::new(identity), config, "")
+}

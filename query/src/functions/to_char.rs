@@ -130,7 +130,7 @@ fn texts<T>(
         Ok::<_, QueryError>(())
     };
     if let ColumnarValue::Scalar(text) = templates {
-        let template = super::text_of(text).map(|text| parse(text)).transpose()?;
+        let template = super::text_of(text).map(&parse).transpose()?;
         (0..values.len()).try_for_each(|row| one(row, template.as_ref()))?;
         return Ok(Arc::new(out.finish()));
     }

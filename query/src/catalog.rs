@@ -10,6 +10,7 @@ mod image;
 mod information;
 mod keys;
 mod pg;
+mod queries;
 mod rewrite;
 mod rows;
 mod sys;
@@ -64,6 +65,7 @@ fn defs() -> impl Iterator<Item = &'static Def> {
         .chain(backups::DEFS)
         .chain(information::DEFS)
         .chain(pg::DEFS.iter().flat_map(|d| d.iter()))
+        .chain(queries::DEFS)
 }
 
 /// The system table of that name. A bare name finds those of `pg_catalog`, as in Postgres.

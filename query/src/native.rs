@@ -23,6 +23,7 @@ mod syntax;
 mod where_clause;
 
 pub(crate) use answer::NativeAggregate;
+pub(crate) use exec::AggregateExec;
 pub(crate) use rewrite::{AggregatedRows, rewrite};
 pub(crate) use rows::NativeRows;
 pub(crate) use syntax::{Native, recognise};

@@ -27,7 +27,7 @@ use parking_lot::Mutex;
 use crate::error::{QueryError, QueryResult};
 use crate::notify::Action;
 use crate::plan::bound::Bound;
-use crate::{NewRole, ddl};
+use crate::{NewRole, RoleChange, ddl};
 
 pub use prepared::OfPrepared;
 pub(crate) use reserved::is_reserved;
@@ -199,6 +199,11 @@ pub(crate) enum Kind {
     AlterRole {
         role: NewRole,
     },
+    /// ALTER ROLE … SET and RESET.
+    ConfigureRole {
+        role: String,
+        change: RoleChange,
+    },
     DropRole {
         names: Vec<String>,
         if_exists: bool,
@@ -228,6 +233,7 @@ impl Kind {
                 | Kind::Vacuum { .. }
                 | Kind::CreateRole { .. }
                 | Kind::AlterRole { .. }
+                | Kind::ConfigureRole { .. }
                 | Kind::DropRole { .. }
                 | Kind::Discard
         )

@@ -3,7 +3,7 @@
 //! Only superusers change others; everybody may change the own password. At least one superuser
 //! who can log in stays.
 
-use query::{Directory, Identity, NewRole, QueryResult, RoleInfo};
+use query::{Directory, Identity, NewRole, QueryResult, RoleChange, RoleInfo, is_limit_setting};
 
 use crate::refuse;
 use crate::rows::{Meta, SPACE_TOKENS, SPACE_USERS, UserRow};
@@ -12,6 +12,8 @@ use crate::users::{Inner, Users, delete, no_such_user, now_unix_ms, put};
 
 /// Longest name, bytes, as in Postgres.
 const NAME_BYTES_MAX: usize = 63;
+/// Longest value of a setting, bytes.
+const VALUE_BYTES_MAX: usize = 1024;
 /// Users of one database: `\du` must stay readable in memory.
 const USERS_MAX: usize = 100_000;
 
@@ -61,6 +63,30 @@ impl Directory for Users {
         })?;
         let password = role.password.is_some();
         tracing::info!(role = role.name, by = by.user, password, "role altered");
+        Ok(())
+    }
+
+    fn configure(&self, by: &Identity, role: &str, change: RoleChange) -> QueryResult<()> {
+        let inner = &*self.inner;
+        let key = role.as_bytes().to_vec();
+        inner.change(|_| {
+            may_configure(inner, by, role, &change)?;
+            let mut row = inner.user(role)?.ok_or_else(|| no_such_user(role))?;
+            match &change {
+                RoleChange::Set { name, value } => {
+                    if value.len() > VALUE_BYTES_MAX {
+                        let text = format!("a setting of more than {VALUE_BYTES_MAX} bytes");
+                        return Err(refuse("22023", text));
+                    }
+                    row.settings.insert(name.clone(), value.clone());
+                }
+                RoleChange::Reset(name) => drop(row.settings.remove(name)),
+                RoleChange::ResetAll => row.settings.clear(),
+            }
+            row.revision += 1;
+            Ok(vec![put(SPACE_USERS, key.clone(), row.encode())])
+        })?;
+        tracing::info!(role, by = by.user, ?change, "settings of a role changed");
         Ok(())
     }
 
@@ -123,6 +149,18 @@ fn may_alter(inner: &Inner, by: &Identity, role: &NewRole) -> QueryResult<()> {
     must_be_superuser(inner, by, "alter roles")
 }
 
+/// A superuser may give anybody settings, anybody oneself those that limit nothing.
+fn may_configure(inner: &Inner, by: &Identity, role: &str, change: &RoleChange) -> QueryResult<()> {
+    let harmless = match change {
+        RoleChange::Set { name, .. } | RoleChange::Reset(name) => !is_limit_setting(name),
+        RoleChange::ResetAll => false,
+    };
+    if harmless && by.user == role && inner.user(&by.user)?.is_some() {
+        return Ok(());
+    }
+    must_be_superuser(inner, by, "change settings of roles")
+}
+
 /// Hashes before the change is planned: it is slow, and plans may run several times.
 fn hash(inner: &Inner, role: &NewRole) -> QueryResult<Option<Secrets>> {
     role.password.as_deref().map(|password| Secrets::new(password, &inner.options)).transpose()
@@ -143,6 +181,7 @@ fn new_row(meta: &mut Meta, role: &NewRole) -> QueryResult<UserRow> {
         created_unix_ms: now_unix_ms(),
         scram: None,
         argon2: None,
+        settings: std::collections::BTreeMap::new(),
     })
 }
 

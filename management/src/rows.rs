@@ -1,9 +1,12 @@
 //! The rows of this crate and their encoding: JSON objects with a version `v`, unknown fields
 //! refused. README.md, section "Rows", is the text.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use query::{Identity, RoleInfo};
+use query::{Identity, RoleInfo, RoleSettings};
 use serde::{Deserialize, Serialize};
 
 use crate::secret::{ArgonSecret, ScramSecret};
@@ -17,8 +20,10 @@ pub(crate) const SPACE_TOKENS: u16 = 257;
 pub(crate) const SPACE_META: u16 = 258;
 /// Key of the row that orders all changes of users.
 pub(crate) const META_KEY: &[u8] = b"users";
-/// The newest version of any row here.
+/// The version of rows without anything newer.
 const VERSION: u32 = 1;
+/// The version of users with settings.
+const VERSION_SETTINGS: u32 = 2;
 
 /// A user or role.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +39,8 @@ pub(crate) struct UserRow {
     pub created_unix_ms: i64,
     pub scram: Option<ScramSecret>,
     pub argon2: Option<ArgonSecret>,
+    /// What sessions begin with, by name.
+    pub settings: BTreeMap<String, String>,
 }
 
 impl UserRow {
@@ -44,7 +51,13 @@ impl UserRow {
             superuser: self.superuser,
             can_write: self.superuser || self.can_write,
             can_define: self.superuser || self.can_define,
+            settings: self.settings(),
         }
+    }
+
+    fn settings(&self) -> RoleSettings {
+        let pair = |(name, value): (&String, &String)| (name.clone(), value.clone());
+        Arc::new(self.settings.iter().map(pair).collect())
     }
 
     pub fn role(&self) -> RoleInfo {
@@ -56,6 +69,7 @@ impl UserRow {
             can_write: self.superuser || self.can_write,
             can_define: self.superuser || self.can_define,
             created_unix_ms: self.created_unix_ms,
+            settings: self.settings(),
         }
     }
 
@@ -65,7 +79,7 @@ impl UserRow {
 
     pub fn encode(&self) -> Vec<u8> {
         to_json(&UserJson {
-            v: VERSION,
+            v: if self.settings.is_empty() { VERSION } else { VERSION_SETTINGS },
             name: self.name.clone(),
             oid: self.oid,
             revision: self.revision,
@@ -87,13 +101,18 @@ impl UserRow {
                 salt: BASE64.encode(&a.salt),
                 hash: BASE64.encode(a.hash),
             }),
+            settings: self.settings.clone(),
         })
     }
 
     /// Err(Corrupt) for bytes that are no user row of a known version.
     pub fn decode(bytes: &[u8]) -> tsdb::Result<UserRow> {
         let json: UserJson = from_json(bytes, "user")?;
-        check_version(json.v, "user")?;
+        check_version(json.v, VERSION_SETTINGS, "user")?;
+        if json.v == VERSION && !json.settings.is_empty() {
+            let text = format!("row of user {}: settings in version 1", json.name);
+            return Err(tsdb::Error::Corrupt(text));
+        }
         let bad = |what| tsdb::Error::Corrupt(format!("row of user {}: bad {what}", json.name));
         let scram = match &json.scram {
             None => None,
@@ -117,6 +136,7 @@ impl UserRow {
             created_unix_ms: json.created_unix_ms,
             scram,
             argon2,
+            settings: json.settings,
         })
     }
 }
@@ -135,6 +155,9 @@ struct UserJson {
     created_unix_ms: i64,
     scram: Option<ScramJson>,
     argon2: Option<ArgonJson>,
+    /// Since version 2.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    settings: BTreeMap<String, String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -198,7 +221,7 @@ impl Meta {
 
     pub fn decode(bytes: &[u8]) -> tsdb::Result<Meta> {
         let meta: Meta = from_json(bytes, "users")?;
-        check_version(meta.v, "users")?;
+        check_version(meta.v, VERSION, "users")?;
         Ok(meta)
     }
 }
@@ -225,7 +248,7 @@ impl TokenRow {
 
     pub fn decode(bytes: &[u8]) -> tsdb::Result<TokenRow> {
         let row: TokenRow = from_json(bytes, "token")?;
-        check_version(row.v, "token")?;
+        check_version(row.v, VERSION, "token")?;
         Ok(row)
     }
 }
@@ -243,8 +266,8 @@ fn from_json<T: for<'a> Deserialize<'a>>(bytes: &[u8], what: &str) -> tsdb::Resu
     })
 }
 
-fn check_version(v: u32, what: &str) -> tsdb::Result<()> {
-    if v == VERSION {
+fn check_version(v: u32, newest: u32, what: &str) -> tsdb::Result<()> {
+    if (VERSION..=newest).contains(&v) {
         return Ok(());
     }
     Err(tsdb::Error::Corrupt(format!("row of {what}: version {v} is not known to this program")))
@@ -277,6 +300,7 @@ mod tests {
                 salt: vec![4; 16],
                 hash: [5; 32],
             }),
+            settings: BTreeMap::new(),
         }
     }
 
@@ -299,6 +323,21 @@ mod tests {
     }
 
     #[test]
+    fn golden_user_row_with_settings() {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let settings = [pair("statement_timeout", "5s"), pair("TimeZone", "UTC")];
+        let user = UserRow { settings: settings.into(), ..user() };
+        let golden = GOLDEN.replace(r#""v":1"#, r#""v":2"#);
+        let golden = golden.strip_suffix('}').expect("an object");
+        let golden =
+            format!(r#"{golden},"settings":{{"TimeZone":"UTC","statement_timeout":"5s"}}}}"#);
+        assert_eq!(String::from_utf8(user.encode()).expect("JSON is text"), golden);
+        assert_eq!(UserRow::decode(golden.as_bytes()).expect("a good row"), user);
+        let old = golden.replace(r#""v":2"#, r#""v":1"#);
+        assert!(matches!(UserRow::decode(old.as_bytes()), Err(tsdb::Error::Corrupt(_))));
+    }
+
+    #[test]
     fn truncation_is_an_error_and_flips_never_panic() {
         let bytes = user().encode();
         for end in 0..bytes.len() {
@@ -316,7 +355,7 @@ mod tests {
 
     #[test]
     fn newer_versions_and_unknown_fields_are_refused() {
-        for bad in [GOLDEN.replace(r#""v":1"#, r#""v":2"#), GOLDEN.replace("oid", "oids")] {
+        for bad in [GOLDEN.replace(r#""v":1"#, r#""v":3"#), GOLDEN.replace("oid", "oids")] {
             assert!(matches!(UserRow::decode(bad.as_bytes()), Err(tsdb::Error::Corrupt(_))));
         }
     }

@@ -328,6 +328,7 @@ fn make_first_user(
         created_unix_ms: now_unix_ms(),
         scram: Some(scram),
         argon2,
+        settings: std::collections::BTreeMap::new(),
     };
     let meta = Meta::new(NEXT_OID, &secret::random());
     let changes = vec![

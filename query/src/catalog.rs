@@ -11,6 +11,7 @@ mod information;
 mod jobs;
 mod keys;
 mod pg;
+mod queries;
 mod rewrite;
 mod rows;
 mod sys;
@@ -65,6 +66,7 @@ fn defs() -> impl Iterator<Item = &'static Def> {
         .chain(backups::DEFS)
         .chain(information::DEFS)
         .chain(pg::DEFS.iter().flat_map(|d| d.iter()))
+        .chain(queries::DEFS)
 }
 
 /// The system table of that name. A bare name finds those of `pg_catalog`, as in Postgres.

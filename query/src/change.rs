@@ -28,7 +28,7 @@ use crate::statement::{Kind, Statement};
 use crate::view::not_a_table;
 use crate::{Description, Outcome};
 
-pub(crate) use found::rows_at;
+pub(crate) use found::{Check, rows_at};
 pub(crate) use syntax::{delete_query, update_query};
 
 /// What is said of views.

@@ -16,15 +16,17 @@ mod sink;
 mod text;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures::future::BoxFuture;
 use tsdb::types::{OWNED_TABLE_PREFIX, TableSchema};
 
+use crate::activity::Live;
 use crate::error::{QueryError, QueryResult, place};
 use crate::insert;
 use crate::names::Names;
 use crate::run::Stop;
-use crate::session::{Session, Tree};
+use crate::session::{Session, Tree, limit_rows};
 use crate::statement::copy::{Copy, What};
 use crate::{Outcome, plan, view};
 
@@ -49,6 +51,10 @@ pub(crate) struct CopyIn {
     /// The batch before, on its way to the disk.
     pending: Option<BoxFuture<'static, QueryResult<()>>>,
     stop: Stop,
+    /// Keeps it among the statements that run.
+    pub(crate) live: Option<Live>,
+    /// Since when the client has sent nothing.
+    idle: Option<Instant>,
 }
 
 /// What knows where rows end in a format.
@@ -83,6 +89,7 @@ pub(crate) async fn run(session: &Session, copy: &Copy, source: &str) -> QueryRe
                 QueryError { position: known, ..place }
             });
             let (schema, stream) = started?;
+            let stream = limit_rows(stream, session.settings().max_result_rows());
             Ok(Outcome::CopyOut { schema, stream, options: copy.options.clone() })
         }
     }
@@ -115,6 +122,8 @@ fn start_in(
         next: 0,
         pending: None,
         stop: session.stop(),
+        live: None,
+        idle: None,
     });
     Ok(outcome)
 }
@@ -172,6 +181,19 @@ impl CopyIn {
         }
     }
 
+    /// The client has sent something.
+    fn goes_on(&mut self) {
+        if let (Some(live), Some(since)) = (&self.live, self.idle.take()) {
+            live.query().waits_for_reader(since);
+        }
+    }
+
+    fn failed(&self, error: &QueryError) {
+        if let Some(live) = &self.live {
+            live.query().fail(error.code);
+        }
+    }
+
     /// Forgets the input that was read.
     fn trim(&mut self) {
         self.input.drain(..self.next);
@@ -186,13 +208,18 @@ impl Session {
     /// What is wrong with the rows, with line and column; the COPY is over then.
     pub async fn copy_data(&self, bytes: &[u8]) -> QueryResult<()> {
         let mut copy = self.take_copy()?;
+        copy.goes_on();
         // A large message is not held a second time as a whole.
         for piece in bytes.chunks(PIECE_BYTES) {
             if let Err(error) = self.feed(&mut copy, piece).await {
+                copy.failed(&error);
                 self.fail();
                 return Err(error);
             }
+            // A large message is many pieces, and others want their turn.
+            tokio::task::yield_now().await;
         }
+        copy.idle = Some(Instant::now());
         self.keep_copy(copy);
         Ok(())
     }
@@ -203,6 +230,7 @@ impl Session {
     /// As [`Session::copy_data`], and what committing the last rows meets.
     pub async fn copy_done(&self) -> QueryResult<String> {
         let mut copy = self.take_copy()?;
+        copy.goes_on();
         let done = async {
             while matches!(copy.step()?, Step::Full) {
                 self.flush_copy(&mut copy).await?;
@@ -217,6 +245,7 @@ impl Session {
         match done.await {
             Ok(()) => Ok(format!("COPY {}", copy.sink.rows_in_all())),
             Err(error) => {
+                copy.failed(&error);
                 self.fail();
                 Err(error)
             }
@@ -245,6 +274,7 @@ impl Session {
     }
 
     async fn feed(&self, copy: &mut CopyIn, bytes: &[u8]) -> QueryResult<()> {
+        copy.stop.check()?;
         copy.input.extend_from_slice(bytes);
         while matches!(copy.step()?, Step::Full) {
             self.flush_copy(copy).await?;

@@ -14,9 +14,10 @@ use crate::comment::{self, Relation};
 use crate::error::{QueryError, QueryResult};
 use crate::insert::table_name;
 use crate::session::{Session, in_block};
+use crate::settings::{self, Settings};
 use crate::statement::{Kind, Statement};
 use crate::view::{self, Hidden, not_a_table};
-use crate::{Directory, NewRole, Outcome};
+use crate::{Directory, NewRole, Outcome, RoleChange};
 
 /// What is said of statements that would make a table out of a query.
 pub(crate) const CREATE_FIRST: &str = "A table needs a key with a time column, which a query does not \
@@ -95,7 +96,7 @@ pub(crate) async fn run(session: &Session, statement: &Statement) -> QueryResult
         Kind::Checkpoint => {
             may_define(session, "CHECKPOINT")?;
             let engine = session.engine().clone();
-            session.blocking(move || Ok(engine.db().checkpoint()?)).await?;
+            session.stoppable(move || Ok(engine.db().checkpoint()?)).await?;
             done("CHECKPOINT")
         }
         Kind::Backup(asked) => backup::run(session, asked).await,
@@ -103,6 +104,7 @@ pub(crate) async fn run(session: &Session, statement: &Statement) -> QueryResult
         Kind::CreateRole { .. } | Kind::AlterRole { .. } | Kind::DropRole { .. } => {
             role(session, statement.kind()).await
         }
+        Kind::ConfigureRole { role, change } => configure_role(session, role, change).await,
         other => Err(QueryError::internal(format!("no way to run {other:?}"))),
     }
 }
@@ -276,9 +278,33 @@ async fn vacuum(session: &Session, full: bool, table: Option<&str>) -> QueryResu
             engine.db().checkpoint()?;
             Ok(engine.db().merge_full(id)?)
         };
-        session.blocking(work).await?;
+        session.stoppable(work).await?;
     }
     done("VACUUM")
+}
+
+/// What a role's sessions begin with; the directory knows who may change it.
+async fn configure_role(
+    session: &Session,
+    role: &str,
+    change: &RoleChange,
+) -> QueryResult<Outcome> {
+    if session.in_block() {
+        return Err(in_block("changing users"));
+    }
+    let name_of = |name: &str| Settings::canonical(name).ok_or_else(|| settings::unknown(name));
+    let change = match change {
+        RoleChange::Set { name, value } => {
+            let (name, value) = Settings::checked(name, value)?;
+            RoleChange::Set { name: name.to_string(), value }
+        }
+        RoleChange::Reset(name) => RoleChange::Reset(name_of(name)?.to_string()),
+        RoleChange::ResetAll => RoleChange::ResetAll,
+    };
+    let (by, role) = (session.identity().clone(), role.to_string());
+    let directory = session.engine().directory().clone();
+    session.blocking(move || directory.configure(&by, &role, change)).await?;
+    done("ALTER ROLE")
 }
 
 async fn role(session: &Session, kind: &Kind) -> QueryResult<Outcome> {

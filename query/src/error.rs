@@ -9,6 +9,8 @@ use arrow::error::ArrowError;
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 
+use crate::memory::OWN_LIMIT;
+
 /// An error with what Postgres clients expect of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueryError {
@@ -153,7 +155,7 @@ impl From<ArrowError> for QueryError {
                 QueryError::new(code_of_text(&message).unwrap_or("22000"), message)
             }
             ArrowError::MemoryError(message) => QueryError::new("53200", message),
-            ArrowError::IoError(message, _) => QueryError::new("58030", message),
+            ArrowError::IoError(message, _) => io_error(message),
             other => QueryError::internal(other),
         }
     }
@@ -217,7 +219,7 @@ impl From<DataFusionError> for QueryError {
                 },
             },
             DataFusionError::ArrowError(inner, _) => QueryError::from(*inner),
-            DataFusionError::IoError(inner) => QueryError::new("58030", inner.to_string()),
+            DataFusionError::IoError(inner) => io_error(inner.to_string()),
             DataFusionError::SQL(inner, _) => {
                 crate::statement::parser_error(&inner.to_string(), "")
             }
@@ -233,9 +235,7 @@ impl From<DataFusionError> for QueryError {
             DataFusionError::ExecutionJoin(inner) => {
                 QueryError::internal(format!("a query task ended early: {inner}"))
             }
-            DataFusionError::ResourcesExhausted(message) => {
-                QueryError::new("53200", "out of memory for queries").with_detail(tidy(&message))
-            }
+            DataFusionError::ResourcesExhausted(message) => exhausted(&message),
             DataFusionError::Context(_, inner) => QueryError::from(*inner),
             DataFusionError::Diagnostic(diagnostic, inner) => {
                 let mut out = QueryError::from(*inner);
@@ -298,14 +298,38 @@ fn shared(error: &DataFusionError) -> QueryError {
             },
             other => QueryError::internal(other),
         },
-        DataFusionError::ResourcesExhausted(message) => {
-            QueryError::new("53200", "out of memory for queries").with_detail(tidy(message))
-        }
+        DataFusionError::ResourcesExhausted(message) => exhausted(message),
+        DataFusionError::IoError(inner) => io_error(inner.to_string()),
         DataFusionError::Execution(m) => {
             QueryError::new(code_of_text(m).unwrap_or("22000"), tidy(m))
         }
         other => QueryError::internal(other.strip_backtrace()),
     }
+}
+
+/// `53200`: over the memory of all queries, or over that of this one.
+fn exhausted(message: &str) -> QueryError {
+    if let Some(error) = spill_full(message) {
+        return error;
+    }
+    match message.split_once(OWN_LIMIT) {
+        None => QueryError::new("53200", "out of memory for queries").with_detail(tidy(message)),
+        Some((_, message)) => QueryError::new("53200", "the statement is over its limit of memory")
+            .with_detail(tidy(message))
+            .with_hint("Setting millrace.query_memory, which a role may limit."),
+    }
+}
+
+/// `58030`, or `53100` where operators have spilled as much as they may.
+fn io_error(message: String) -> QueryError {
+    spill_full(&message).unwrap_or_else(|| QueryError::new("58030", message))
+}
+
+fn spill_full(message: &str) -> Option<QueryError> {
+    message.contains("exceeded the allowable limit of").then(|| {
+        QueryError::new("53100", "queries have spilled as much to disk as they may")
+            .with_hint("Setting spill_bytes_max of the server; sys.queries shows who spills.")
+    })
 }
 
 fn schema_error(error: &SchemaError) -> QueryError {

@@ -162,7 +162,10 @@ async fn new_rows(
     // As UPDATE does in a block: the rows of its snapshot.
     let snapshot = session.snapshot();
     let found = snapshot.table_by_id(table.id).ok_or_else(|| QueryError::no_table(&table.name))?;
-    session.blocking(move || conflict::new_rows(&found, &commands)).await
+    let mut stop = session.stop();
+    let looked = stop.clone();
+    let work = move || conflict::new_rows(&found, &commands, &|| looked.check());
+    stop.guard(session.blocking(work)).await
 }
 
 /// The query with literals of VALUES cast to the columns they go into, so that rows may mix

@@ -2,6 +2,8 @@
 //! our own, functions, and the catalogue that psql and BI tools look into. `README.md` has the
 //! map of the rooms and what holds between them.
 
+mod activity;
+mod admission;
 mod asof;
 mod catalog;
 mod change;
@@ -31,6 +33,7 @@ mod table;
 mod view;
 
 use std::fmt;
+use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::execution::SendableRecordBatchStream;
@@ -41,6 +44,7 @@ pub use error::{QueryError, QueryResult};
 pub use memory::Pools;
 pub use notify::Notification;
 pub use session::{Session, TransactionStatus};
+pub use settings::is_limit_setting;
 pub use statement::{OfPrepared, Statement};
 
 /// Key of a field's metadata that names the Postgres type where the Arrow type does not say it:
@@ -58,7 +62,12 @@ pub struct Identity {
     pub can_write: bool,
     /// May CREATE, ALTER and DROP tables, CHECKPOINT and VACUUM.
     pub can_define: bool,
+    /// Settings that the role's sessions begin with (ALTER ROLE … SET).
+    pub settings: RoleSettings,
 }
+
+/// Settings of a role by name, in order of name.
+pub type RoleSettings = Arc<Vec<(String, String)>>;
 
 /// A role as \du and pg_roles show it.
 #[derive(Clone, Debug)]
@@ -77,6 +86,24 @@ pub struct RoleInfo {
     pub can_define: bool,
     /// When it was made, ms since 1970.
     pub created_unix_ms: i64,
+    /// Settings that its sessions begin with.
+    pub settings: RoleSettings,
+}
+
+/// What ALTER ROLE … SET and RESET ask for. Names and values are checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RoleChange {
+    /// SET name TO value.
+    Set {
+        /// The setting as it is spelled.
+        name: String,
+        /// Its value.
+        value: String,
+    },
+    /// RESET name.
+    Reset(String),
+    /// RESET ALL.
+    ResetAll,
 }
 
 /// Users, kept by the management crate; reached from CREATE/ALTER/DROP USER|ROLE and pg_roles.
@@ -96,6 +123,12 @@ pub trait Directory: Send + Sync {
     /// # Errors
     /// `42704` if it does not exist, `42501` without the right.
     fn alter(&self, by: &Identity, role: NewRole) -> QueryResult<()>;
+    /// Changes what a role's sessions begin with, from the next log-in on. Superusers change all
+    /// roles, others only themselves, and of that no setting that [`is_limit_setting`] names.
+    ///
+    /// # Errors
+    /// `42704` if it does not exist, `42501` without the right.
+    fn configure(&self, by: &Identity, role: &str, change: RoleChange) -> QueryResult<()>;
     /// Removes a role.
     ///
     /// # Errors

@@ -1,12 +1,15 @@
-//! Memory as `sys.memory` shows it: the pool of all queries, and pools that other rooms register.
+//! Memory as `sys.memory` shows it: the pool of all queries, each query's share of it, and pools
+//! that other rooms register.
 
 use std::fmt::{Display, Formatter};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::memory_pool::{
     FairSpillPool, MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation,
 };
+use datafusion::execution::runtime_env::RuntimeEnv;
 use parking_lot::RwLock;
 use tsdb::{DbStats, PoolUsage};
 
@@ -115,11 +118,150 @@ impl MemoryPool for QueryPool {
     }
 }
 
+/// Begins the words of an error that one statement's limit gives.
+pub(crate) const OWN_LIMIT: &str = "over millrace.query_memory: ";
+
+/// What one statement holds.
+#[derive(Debug, Default)]
+struct Held {
+    now: AtomicUsize,
+    peak: AtomicUsize,
+}
+
+/// One statement's share of the pool: at most so many bytes of it.
+pub(crate) struct Share {
+    bytes_max: usize,
+    all: Arc<QueryPool>,
+    held: Arc<Held>,
+    /// Made for the first operator that wants memory.
+    pool: OnceLock<Arc<dyn MemoryPool>>,
+    env: OnceLock<Arc<RuntimeEnv>>,
+}
+
+impl Share {
+    pub(crate) fn new(all: &Arc<QueryPool>, bytes_max: usize) -> Share {
+        Share {
+            bytes_max: bytes_max.min(all.bytes_max),
+            all: Arc::clone(all),
+            held: Arc::default(),
+            pool: OnceLock::new(),
+            env: OnceLock::new(),
+        }
+    }
+
+    /// Bytes that its operators hold.
+    pub(crate) fn now(&self) -> usize {
+        self.held.now.load(Ordering::Relaxed)
+    }
+
+    /// The most that they ever held.
+    pub(crate) fn peak(&self) -> usize {
+        self.held.peak.load(Ordering::Relaxed)
+    }
+
+    /// Where its operators take memory from.
+    pub(crate) fn pool(&self) -> &Arc<dyn MemoryPool> {
+        self.pool.get_or_init(|| {
+            Arc::new(SharePool {
+                own: FairSpillPool::new(self.bytes_max),
+                bytes_max: self.bytes_max,
+                all: Arc::clone(&self.all),
+                held: Arc::clone(&self.held),
+            })
+        })
+    }
+
+    /// What its operators see of the house: that of all queries, with this pool.
+    pub(crate) fn env(&self, all: &RuntimeEnv) -> &Arc<RuntimeEnv> {
+        self.env.get_or_init(|| {
+            let memory_pool = Arc::clone(self.pool());
+            Arc::new(RuntimeEnv { memory_pool, ..all.clone() })
+        })
+    }
+}
+
+/// Takes memory from the statement's share and from the pool of all. Both divide what they have
+/// fairly among operators that can spill.
+#[derive(Debug)]
+struct SharePool {
+    own: FairSpillPool,
+    bytes_max: usize,
+    all: Arc<QueryPool>,
+    held: Arc<Held>,
+}
+
+impl SharePool {
+    fn grown(&self, bytes: usize) {
+        let now = self.held.now.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        self.held.peak.fetch_max(now, Ordering::Relaxed);
+    }
+}
+
+impl Display for SharePool {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        self.own.fmt(f)
+    }
+}
+
+impl MemoryPool for SharePool {
+    fn name(&self) -> &str {
+        "statement"
+    }
+
+    fn register(&self, consumer: &MemoryConsumer) {
+        self.own.register(consumer);
+        self.all.register(consumer);
+    }
+
+    fn unregister(&self, consumer: &MemoryConsumer) {
+        self.own.unregister(consumer);
+        self.all.unregister(consumer);
+    }
+
+    fn grow(&self, reservation: &MemoryReservation, additional: usize) {
+        self.own.grow(reservation, additional);
+        self.all.grow(reservation, additional);
+        self.grown(additional);
+    }
+
+    fn shrink(&self, reservation: &MemoryReservation, shrink: usize) {
+        self.own.shrink(reservation, shrink);
+        self.all.shrink(reservation, shrink);
+        self.held.now.fetch_sub(shrink, Ordering::Relaxed);
+    }
+
+    fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
+        if let Err(error) = self.own.try_grow(reservation, additional) {
+            // Where both are of one size it is the memory of all that is short.
+            return Err(match error {
+                DataFusionError::ResourcesExhausted(words)
+                    if self.bytes_max < self.all.bytes_max =>
+                {
+                    DataFusionError::ResourcesExhausted(format!("{OWN_LIMIT}{words}"))
+                }
+                other => other,
+            });
+        }
+        if let Err(error) = self.all.try_grow(reservation, additional) {
+            self.own.shrink(reservation, additional);
+            return Err(error);
+        }
+        self.grown(additional);
+        Ok(())
+    }
+
+    fn reserved(&self) -> usize {
+        self.own.reserved()
+    }
+
+    fn memory_limit(&self) -> MemoryLimit {
+        MemoryLimit::Finite(self.bytes_max)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     //! Tests of counting.
-    use std::sync::Arc;
-
     use super::*;
 
     #[test]
@@ -135,6 +277,41 @@ mod tests {
         assert_eq!(pool.reserved(), 400);
         drop(reservation);
         assert_eq!(counted.usage().used, 0);
+    }
+
+    #[test]
+    fn a_share_ends_before_the_pool_of_all() {
+        let all = Arc::new(QueryPool::new(1000));
+        let (small, large) = (Share::new(&all, 300), Share::new(&all, 5000));
+        let take = |share: &Share| MemoryConsumer::new("test").register(share.pool());
+        let (first, second) = (take(&small), take(&large));
+        first.try_grow(200).unwrap();
+        let error = first.try_grow(200).unwrap_err().to_string();
+        assert!(error.contains(OWN_LIMIT), "{error}");
+        second.try_grow(700).unwrap();
+        let error = second.try_grow(200).unwrap_err().to_string();
+        assert!(!error.contains(OWN_LIMIT), "{error}");
+        assert_eq!((small.now(), large.now(), all.usage().used), (200, 700, 900));
+        second.shrink(600);
+        second.try_grow(300).unwrap();
+        drop(first);
+        assert_eq!((small.now(), small.peak(), large.now(), large.peak()), (0, 200, 400, 700));
+        drop(second);
+        assert_eq!(all.usage().used, 0);
+    }
+
+    #[test]
+    fn operators_that_spill_divide_a_share() {
+        let all = Arc::new(QueryPool::new(1000));
+        let share = Share::new(&all, 400);
+        let take = || MemoryConsumer::new("test").with_can_spill(true).register(share.pool());
+        let (first, second) = (take(), take());
+        first.try_grow(200).unwrap();
+        assert!(first.try_grow(1).is_err());
+        second.try_grow(200).unwrap();
+        drop((first, second));
+        let alone = take();
+        alone.try_grow(400).unwrap();
     }
 
     #[test]

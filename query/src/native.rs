@@ -24,6 +24,7 @@ mod syntax;
 mod where_clause;
 
 pub(crate) use answer::NativeAggregate;
+pub(crate) use exec::AggregateExec;
 pub(crate) use newest::NativeNewest;
 pub(crate) use rewrite::{AggregatedRows, rewrite};
 pub(crate) use rows::NativeRows;

@@ -10,6 +10,7 @@ mod context;
 pub(crate) mod extension;
 pub(crate) mod names;
 pub(crate) mod times;
+pub(crate) mod weight;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use arrow::datatypes::{DataType, Field, SchemaRef};
 use chrono::Utc;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DFSchemaRef, Result};
+use datafusion::config::ConfigOptions;
 use datafusion::execution::TaskContext;
 use datafusion::execution::config::SessionConfig;
 use datafusion::logical_expr::execution_props::ExecutionProps;
@@ -34,6 +36,7 @@ use tsdb::Snapshot;
 use tsdb::types::TableId;
 
 use crate::Identity;
+use crate::activity::{Client, Query};
 use crate::catalog::Image;
 use crate::engine::Engine;
 use crate::error::{QueryError, QueryResult};
@@ -56,6 +59,9 @@ pub(crate) struct PlanContext {
     /// The statement changes rows: [`names::ROWS`] has tables with the identity of their rows.
     pub(crate) changes: bool,
     config: SessionConfig,
+    /// The same for statements over little or nothing.
+    small: SessionConfig,
+    is_small: AtomicBool,
     props: ExecutionProps,
     /// Rows of the catalogue, made when a statement asks for the first of them.
     image: Mutex<Option<Arc<Image>>>,
@@ -67,9 +73,14 @@ pub(crate) struct PlanContext {
     steady: bool,
     /// Cursors of the block, for the catalogue.
     pub(crate) cursors: Vec<CursorInfo>,
+    /// The connection that asks.
+    pub(crate) client: Option<Arc<Client>>,
+    /// The run of the statement, whose memory its operators take.
+    query: Option<Arc<Query>>,
     /// Views in use, and what is hidden to find out what depends on it.
     pub(crate) scope: Arc<Scope>,
-    table_options: datafusion::config::TableOptions,
+    /// Made if something wants to change them.
+    table_options: Option<Box<datafusion::config::TableOptions>>,
 }
 
 /// Settings of DataFusion for sessions of a zone.
@@ -89,7 +100,18 @@ pub(crate) fn config(zone: &str, partitions: usize) -> SessionConfig {
     // Leaves take no filters at run time, so producing them is wasted work.
     options.optimizer.enable_dynamic_filter_pushdown = false;
     options.optimizer.max_passes = 2;
+    // What a sort keeps free to merge what it has spilled. The default of 10 MiB for each core
+    // would be more than small limits of memory have.
+    options.execution.sort_spill_reservation_bytes = 2 << 20;
     options.optimizer.prefer_existing_sort = true;
+    config
+}
+
+/// Of those the settings for statements that read little: one core, and as nothing is to be gained
+/// by moving filters about, one pass of rules.
+pub(crate) fn small(config: &SessionConfig) -> SessionConfig {
+    let mut config = config.clone().with_target_partitions(1);
+    config.options_mut().optimizer.max_passes = 1;
     config
 }
 
@@ -103,13 +125,12 @@ impl PlanContext {
         snapshot: Snapshot,
         settings: Arc<Settings>,
         identity: Arc<Identity>,
-        config: SessionConfig,
+        (config, small): (SessionConfig, SessionConfig),
         text: &str,
     ) -> PlanContext {
         let mut props = ExecutionProps::new();
         props.query_execution_start_time = Some(Utc::now());
         props.config_options = Some(config.options().clone());
-        let table_options = engine.base().table_options().clone();
         PlanContext {
             engine,
             snapshot,
@@ -118,14 +139,18 @@ impl PlanContext {
             quality: AtomicBool::new(text.contains("__quality")),
             changes: false,
             config,
+            small,
+            is_small: AtomicBool::new(false),
             props,
             image: Mutex::new(None),
             fleeting: AtomicBool::new(false),
             written: HashSet::new(),
             steady: false,
             cursors: Vec::new(),
+            client: None,
+            query: None,
             scope: Arc::default(),
-            table_options,
+            table_options: None,
         }
     }
 
@@ -144,6 +169,11 @@ impl PlanContext {
         PlanContext { cursors, ..self }
     }
 
+    /// Of a connection, in a run of a statement.
+    pub(crate) fn of_run(self, client: Arc<Client>, query: Option<Arc<Query>>) -> PlanContext {
+        PlanContext { client: Some(client), query, ..self }
+    }
+
     /// With a view under definition.
     pub(crate) fn in_scope(self, scope: Scope) -> PlanContext {
         PlanContext { scope: Arc::new(scope), ..self }
@@ -158,16 +188,20 @@ impl PlanContext {
     pub(crate) fn in_utc(&self) -> QueryResult<PlanContext> {
         let mut settings = Settings::clone(&self.settings);
         settings.set("TimeZone", "UTC")?;
+        let config = config("+00:00", self.config.target_partitions());
+        let small = small(&config);
         let mut utc = PlanContext::new(
             self.engine.clone(),
             self.snapshot.clone(),
             Arc::new(settings),
             self.identity.clone(),
-            config("+00:00", self.config.target_partitions()),
+            (config, small),
             "",
         );
         utc.scope = self.scope.clone();
         utc.steady = self.steady;
+        utc.client = self.client.clone();
+        utc.query = self.query.clone();
         Ok(utc)
     }
 
@@ -257,6 +291,7 @@ impl PlanContext {
             return Err(QueryError::new("42P02", format!("there is no parameter {name}")));
         }
         let base = self.engine.base();
+        self.is_small.store(!reads_tables(&plan)?, Ordering::Relaxed);
         let plan = base.analyzer().execute_and_check(plan, self.config.options(), |_, _| {})?;
         let plan = asof::rewrite(plan, self)?;
         let plan = gapfill::rewrite(plan, self)?;
@@ -279,6 +314,14 @@ impl PlanContext {
         newest && self.settings.is_on("millrace.use_last_cache")
     }
 
+    /// Settings of DataFusion for this statement, as far as it is known.
+    fn options(&self) -> &Arc<ConfigOptions> {
+        match self.is_small.load(Ordering::Relaxed) {
+            true => self.small.options(),
+            false => self.config.options(),
+        }
+    }
+
     /// Folds what is constant in an expression over a schema.
     pub(crate) fn simplify(&self, expr: Expr, schema: &DFSchemaRef) -> Result<Expr> {
         let context = SimplifyContext::builder()
@@ -296,7 +339,7 @@ impl PlanContext {
     ) -> QueryResult<Arc<dyn ExecutionPlan>> {
         use datafusion::physical_planner::PhysicalPlanner;
         if self.config.target_partitions() > 1 && self.estimate(plan)? < ROWS_PARALLEL_MIN {
-            self.config = self.config.clone().with_target_partitions(1);
+            self.config = self.small.clone();
         }
         let engine = self.engine.clone();
         Ok(engine.planner().create_physical_plan(plan, &*self).await?)
@@ -317,6 +360,8 @@ impl PlanContext {
     /// What operators see while they run. Functions are bound in the plan, so the maps by name
     /// stay empty.
     pub(crate) fn task(&self) -> Arc<TaskContext> {
+        let all = self.engine.base().runtime_env();
+        let env = self.query.as_ref().map_or(all, |query| query.memory.env(all));
         Arc::new(TaskContext::new(
             None,
             String::new(),
@@ -325,7 +370,7 @@ impl PlanContext {
             Default::default(),
             Default::default(),
             Default::default(),
-            self.engine.base().runtime_env().clone(),
+            env.clone(),
         ))
     }
 
@@ -344,4 +389,29 @@ impl PlanContext {
     pub(crate) fn started_us(&self) -> i64 {
         self.props.query_execution_start_time.map_or(0, |t| t.timestamp_micros())
     }
+}
+
+/// Whether a plan reads tables of rows, not only the catalogue and constants.
+fn reads_tables(plan: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        found |= match node {
+            LogicalPlan::TableScan(scan) => table::id_of(scan).is_some(),
+            LogicalPlan::Projection(_)
+            | LogicalPlan::Filter(_)
+            | LogicalPlan::Sort(_)
+            | LogicalPlan::Limit(_)
+            | LogicalPlan::SubqueryAlias(_)
+            | LogicalPlan::EmptyRelation(_)
+            | LogicalPlan::Values(_)
+            | LogicalPlan::Aggregate(_) => false,
+            // Joins and what else there is may need more than one pass.
+            _ => true,
+        };
+        Ok(match found {
+            true => TreeNodeRecursion::Stop,
+            false => TreeNodeRecursion::Continue,
+        })
+    })?;
+    Ok(found)
 }

@@ -17,18 +17,24 @@ use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use datafusion::common::Result;
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::future::BoxFuture;
 use futures::{FutureExt, Stream, StreamExt};
 use tokio::sync::{mpsc, watch};
 
-use crate::engine::Running;
+use crate::activity::{Query, Work};
+use crate::admission::Slot;
+use crate::engine::Counted;
 use crate::error::{QueryError, QueryResult};
 
 pub(crate) use guard::guard;
 
 /// Batches on their way to a reader. Two: one being sent while the next is made.
 const BATCHES_AHEAD: usize = 2;
+
+/// How long a heavy statement's reader may let it wait before others have its place.
+const LENDS_AFTER: Duration = Duration::from_millis(200);
 
 /// Ends what it is handed to when somebody asks or time is up. Clones belong to one statement.
 #[derive(Clone)]
@@ -46,6 +52,11 @@ impl Stop {
         // `Instant` of tokio is the clock's; no runtime is needed to read it.
         let until = timeout.map(|t| tokio::time::Instant::now() + t);
         Stop { asked, until, over: Arc::default() }
+    }
+
+    /// For one more part of the same statement, which is not over when another part is.
+    pub(crate) fn again(&self) -> Stop {
+        Stop { asked: self.asked.clone(), until: self.until, over: Arc::default() }
     }
 
     /// Resolves with the error that ends the statement. Where no Tokio runtime polls it, it does
@@ -151,6 +162,90 @@ impl RecordBatchStream for Reader {
     }
 }
 
+/// Rows that are read before their reader is told of them, and their bytes.
+const AHEAD_ROWS_MAX: usize = 8_192;
+const AHEAD_BYTES_MAX: usize = 1 << 20;
+
+/// How long a statement may take that is held for small.
+const AHEAD_TIME_MAX: Duration = Duration::from_millis(50);
+
+/// Where batches come from.
+pub(crate) enum Source {
+    /// Operators that have not begun.
+    Plan(Arc<dyn ExecutionPlan>, Arc<TaskContext>),
+    /// Operators that have, with the batches they gave.
+    Begun(Vec<RecordBatch>, SendableRecordBatchStream),
+}
+
+/// What reading ahead has found.
+pub(crate) enum Ahead {
+    /// All there is.
+    All(Vec<RecordBatch>),
+    /// The beginning of more.
+    More(Source),
+    /// What is not small after all: it takes long.
+    Late(Source),
+}
+
+impl Source {
+    fn start(self, stop: &Stop, query: Option<&Query>) -> Result<SendableRecordBatchStream> {
+        let (plan, task) = match self {
+            Source::Plan(plan, task) => (plan, task),
+            Source::Begun(batches, stream) => {
+                let schema = stream.schema();
+                let batches = futures::stream::iter(batches.into_iter().map(Ok)).chain(stream);
+                return Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches)));
+            }
+        };
+        let plan = guard(plan, stop)?;
+        if let Some(query) = query {
+            query.works(Work::Plan(Arc::clone(&plan)));
+            query.run();
+        }
+        execute_stream(plan, task)
+    }
+
+    /// Reads what is small to its end, of more its beginning.
+    pub(crate) async fn read_ahead(
+        self,
+        stop: &Stop,
+        query: &Query,
+        schema: &SchemaRef,
+    ) -> QueryResult<Ahead> {
+        let mut stream = self.start(stop, Some(query))?;
+        let (mut batches, mut rows, mut bytes) = (Vec::new(), 0, 0);
+        let until = tokio::time::Instant::now() + AHEAD_TIME_MAX;
+        loop {
+            let batch = match tokio::time::timeout_at(until, stream.next()).await {
+                Ok(Some(batch)) => batch,
+                Ok(None) => return Ok(Ahead::All(batches)),
+                Err(_) => return Ok(Ahead::Late(Source::Begun(batches, stream))),
+            };
+            let batch = relabel(batch?, schema)?;
+            rows += batch.num_rows();
+            bytes += batch.get_array_memory_size();
+            batches.push(batch);
+            if rows > AHEAD_ROWS_MAX || bytes > AHEAD_BYTES_MAX {
+                return Ok(Ahead::More(Source::Begun(batches, stream)));
+            }
+        }
+    }
+}
+
+/// What a [`Driver`] drives.
+pub(crate) struct Running {
+    pub(crate) source: Source,
+    pub(crate) stop: Stop,
+    /// The flag of the transaction block.
+    pub(crate) failed: Option<Arc<AtomicBool>>,
+    /// Counts it as running until its work is over.
+    pub(crate) counted: Counted,
+    /// Its place among the heavy statements.
+    pub(crate) slot: Option<Slot>,
+    /// Is told what works for it.
+    pub(crate) query: Option<Arc<Query>>,
+}
+
 /// The sending side of a [`Reader`].
 pub(crate) struct Driver {
     schema: SchemaRef,
@@ -176,21 +271,25 @@ pub(crate) fn channel(
 }
 
 impl Driver {
+    /// Gives an error instead of rows.
+    pub(crate) async fn fail(self, error: QueryError, failed: Option<Arc<AtomicBool>>) {
+        if let Some(failed) = failed {
+            failed.store(true, Ordering::Release);
+        }
+        // A reader that has left needs no error.
+        let _ = self.batches.send(Err(error.into_datafusion())).await;
+    }
+
     /// Runs the plan to its end.
-    pub(crate) async fn run(
-        self,
-        plan: Arc<dyn ExecutionPlan>,
-        task: Arc<TaskContext>,
-        mut stop: Stop,
-        running: Running,
-        failed: Option<Arc<AtomicBool>>,
-    ) {
+    pub(crate) async fn run(self, running: Running) {
+        let Running { source, mut stop, failed, counted, mut slot, query } = running;
         let fail = || {
             if let Some(failed) = &failed {
                 failed.store(true, Ordering::Release);
             }
         };
-        let started = guard(plan, &stop).and_then(|plan| execute_stream(plan, task));
+        let started = source.start(&stop, query.as_deref());
+        drop(query);
         let stream = match started {
             Ok(stream) => stream,
             Err(error) => {
@@ -204,22 +303,27 @@ impl Driver {
             biased;
             error = stop.stopped() => Some(error),
             () = self.batches.closed() => None,
-            worked = self.pump(stream) => {
+            worked = self.pump(stream, slot.as_mut()) => {
                 if !worked {
                     fail();
                 }
                 None
             }
         };
+        drop(slot);
         if let Some(error) = ended {
             fail();
             let _ = self.batches.send(Err(error.into_datafusion())).await;
         }
-        drop(running);
+        drop(counted);
     }
 
     /// Whether the stream came to its end, or its reader left, without an error.
-    async fn pump(&self, mut stream: SendableRecordBatchStream) -> bool {
+    async fn pump(
+        &self,
+        mut stream: SendableRecordBatchStream,
+        mut slot: Option<&mut Slot>,
+    ) -> bool {
         while let Some(batch) = stream.next().await {
             let batch = batch.and_then(|batch| relabel(batch, &self.schema));
             let failed = batch.is_err();
@@ -228,11 +332,34 @@ impl Driver {
                 let _ = self.batches.send(batch).await;
                 return false;
             }
-            if self.batches.send(batch).await.is_err() {
-                return true;
+            match self.room(slot.as_deref_mut()).await {
+                Ok(Some(room)) => room.send(batch),
+                Ok(None) => return true,
+                Err(error) => {
+                    let _ = self.batches.send(Err(error.into_datafusion())).await;
+                    return false;
+                }
             }
         }
         true
+    }
+
+    /// Waits until the reader takes one more batch; `None` if it has left. A heavy statement whose
+    /// reader is slow lends its place to others meanwhile.
+    async fn room(
+        &self,
+        slot: Option<&mut Slot>,
+    ) -> QueryResult<Option<mpsc::Permit<'_, Result<RecordBatch>>>> {
+        let Some(slot) = slot else { return Ok(self.batches.reserve().await.ok()) };
+        match tokio::time::timeout(LENDS_AFTER, self.batches.reserve()).await {
+            Ok(room) => Ok(room.ok()),
+            Err(_) => {
+                slot.pause();
+                let Ok(room) = self.batches.reserve().await else { return Ok(None) };
+                slot.resume().await?;
+                Ok(Some(room))
+            }
+        }
     }
 }
 
@@ -247,7 +374,6 @@ pub(crate) fn relabel(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBa
 
 /// A stream of batches that are there already.
 pub(crate) fn ready(schema: SchemaRef, batches: Vec<RecordBatch>) -> SendableRecordBatchStream {
-    use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
     let batches = futures::stream::iter(batches.into_iter().map(Ok));
     Box::pin(RecordBatchStreamAdapter::new(schema, batches))
 }

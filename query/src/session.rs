@@ -5,6 +5,8 @@
 
 mod cursor;
 mod implicit;
+mod known;
+mod live;
 mod query;
 mod savepoint;
 mod setting;
@@ -16,11 +18,10 @@ use arrow::datatypes::DataType;
 use datafusion::execution::config::SessionConfig;
 use datafusion::scalar::ScalarValue;
 use parking_lot::Mutex;
-use tokio::sync::watch;
 use tsdb::{LeftOut, Quarantined, Snapshot};
 
+use crate::activity::{Client, Query};
 use crate::copy::{self, CopyIn};
-
 use crate::engine::Engine;
 use crate::error::{QueryError, QueryResult, place};
 use crate::names::Names;
@@ -34,6 +35,8 @@ use crate::view::Views;
 use crate::{Description, Identity, Outcome, change, ddl, insert};
 
 pub(crate) use cursor::CursorInfo;
+use known::Known;
+pub(crate) use live::limit_rows;
 pub(crate) use query::{AbortOnDrop, Change, Tree, has_params};
 use transaction::Transaction;
 pub use transaction::TransactionStatus;
@@ -43,8 +46,10 @@ pub struct Session {
     engine: Arc<Engine>,
     identity: Arc<Identity>,
     state: Mutex<State>,
-    /// True while somebody wants the running statement to end.
-    cancel: watch::Sender<bool>,
+    /// The connection as others see it.
+    client: Arc<Client>,
+    /// Statements that came lately, with the plans that are kept with them.
+    known: Mutex<Known>,
     /// Notifications that wait for the client.
     inbox: Arc<Inbox>,
     /// What readers were spared since bad blocks keep it.
@@ -53,12 +58,12 @@ pub struct Session {
 
 struct State {
     settings: Arc<Settings>,
-    /// DataFusion's settings for the zone below.
-    config: SessionConfig,
+    /// DataFusion's settings for the zone below, and those for small statements.
+    config: (SessionConfig, SessionConfig),
     zone: String,
     transaction: Option<Transaction>,
-    /// Number of the connection, which its notifications carry.
-    process: i32,
+    /// The statement that runs, or ran last.
+    query: Option<Arc<Query>>,
     /// A COPY FROM STDIN under way.
     copy: Option<CopyIn>,
 }
@@ -70,7 +75,7 @@ impl Session {
         start_up: &[(String, String)],
     ) -> Session {
         let version = engine.options().version.clone();
-        let mut settings = Settings::new(&identity.user, identity.superuser, &version);
+        let mut settings = Settings::of_role(&identity, &version);
         for (name, value) in start_up {
             if let Err(error) = settings.start_up(name, value) {
                 tracing::debug!(name, %error, "a start-up parameter was left out");
@@ -78,19 +83,24 @@ impl Session {
         }
         let zone = settings.zone().to_string();
         let config = plan::config(&zone, engine.options().threads);
+        let config = (config.clone(), plan::small(&config));
         let settings = Arc::new(settings);
+        let identity = Arc::new(identity);
+        let client = engine.activity().connect(Arc::clone(&identity));
+        client.set_application(settings.get("application_name").unwrap_or_default());
         Session {
             engine,
-            identity: Arc::new(identity),
+            identity,
             state: Mutex::new(State {
                 settings,
                 config,
                 zone,
                 transaction: None,
-                process: 0,
+                query: None,
                 copy: None,
             }),
-            cancel: watch::Sender::new(false),
+            client,
+            known: Mutex::default(),
             inbox: Arc::default(),
             left_out: Arc::default(),
         }
@@ -111,7 +121,16 @@ impl Session {
     /// # Errors
     /// `42601` with a position, `54001` for texts nested too deeply.
     pub fn parse(&self, sql: &str) -> QueryResult<Vec<Statement>> {
-        statement::parse(sql)
+        if let Some(known) = self.known.lock().find(sql) {
+            self.engine.caches().statements.hit();
+            return Ok(vec![known]);
+        }
+        self.engine.caches().statements.miss();
+        let statements = statement::parse(sql)?;
+        if let [statement] = &statements[..] {
+            self.known.lock().keep(sql, statement);
+        }
+        Ok(statements)
     }
 
     /// Tells parameters and columns. `given`: parameter types the client declared, by number;
@@ -178,14 +197,13 @@ impl Session {
         statement: &Statement,
         params: &[ScalarValue],
     ) -> QueryResult<Outcome> {
-        self.cancel.send_replace(false);
-        // A COPY that was never ended is forgotten with what it has not committed.
-        self.state.lock().copy = None;
+        let live = self.enter(statement)?;
         let done = self.run(statement, params).await;
         if done.is_err() {
             self.fail();
         }
-        done.map_err(|e| place(e, statement.source()))
+        let done = done.map_err(|e| place(e, statement.source()));
+        self.leave(live, done)
     }
 
     async fn run(&self, statement: &Statement, params: &[ScalarValue]) -> QueryResult<Outcome> {
@@ -265,12 +283,17 @@ impl Session {
 
     /// Ends the running statement with 57014; from any thread.
     pub fn cancel(&self) {
-        self.cancel.send_replace(true);
+        self.client.cancel.send_replace(true);
     }
 
     /// The number by which clients know this connection.
     pub fn set_process(&self, process: i32) {
-        self.state.lock().process = process;
+        self.client.set_process(process);
+    }
+
+    /// Resolves when somebody wants the connection to end. May be dropped and called again.
+    pub async fn terminated(&self) {
+        self.client.ended().await;
     }
 
     /// Resolves when a notification waits. May be dropped and called again.
@@ -301,8 +324,7 @@ impl Session {
 
     fn apply_actions(&self, actions: Vec<Action>) {
         if !actions.is_empty() {
-            let process = self.state.lock().process;
-            self.engine.channels().apply(process, &self.inbox, actions);
+            self.engine.channels().apply(self.client.process(), &self.inbox, actions);
         }
     }
 
@@ -336,9 +358,18 @@ impl Session {
         self.engine.views().of(&self.snapshot())
     }
 
-    /// What ends the statement that starts now.
+    /// What ends the statement that runs, for one more of its parts.
     pub(crate) fn stop(&self) -> Stop {
-        Stop::new(self.cancel.subscribe(), self.settings().statement_timeout())
+        match &self.state.lock().query {
+            Some(query) => query.stop(),
+            None => Stop::new(self.client.cancel.subscribe(), None),
+        }
+    }
+
+    /// The statement that runs.
+    pub(crate) fn query_now(&self) -> QueryResult<Arc<Query>> {
+        let query = self.state.lock().query.clone();
+        query.ok_or_else(|| QueryError::internal("a statement runs that never began"))
     }
 
     /// The snapshot of this statement: the transaction's, or the newest.
@@ -357,8 +388,10 @@ impl Session {
         let mut state = self.state.lock();
         if state.zone != state.settings.zone() {
             state.zone = state.settings.zone().to_string();
-            state.config = plan::config(&state.zone, self.engine.options().threads);
+            let config = plan::config(&state.zone, self.engine.options().threads);
+            state.config = (config.clone(), plan::small(&config));
         }
+        let query = state.query.clone();
         let block = state.transaction.as_ref().map(|b| (b.written(), b.is_implicit()));
         let cursors = state.transaction.as_ref().map(|b| b.cursors.shown()).unwrap_or_default();
         let context = PlanContext::new(
@@ -369,7 +402,7 @@ impl Session {
             state.config.clone(),
             text,
         );
-        let context = context.with_cursors(cursors);
+        let context = context.with_cursors(cursors).of_run(self.client.clone(), query);
         match block {
             Some((written, false)) => context.in_block(written),
             Some((written, true)) => context.after_writes(written),
@@ -412,6 +445,19 @@ impl Session {
         }
     }
 
+    /// As [`Session::blocking`], for work that its client need not wait for: when the statement must
+    /// end it does, and what was begun goes on behind it.
+    pub(crate) async fn stoppable<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> QueryResult<T> + Send + 'static,
+    ) -> QueryResult<T> {
+        let done = self.stop().guard(self.blocking(work)).await;
+        done.map_err(|error| match error.code {
+            "57014" => error.with_detail("What was begun goes on in the background."),
+            _ => error,
+        })
+    }
+
     /// Runs work that may block on a thread made for it.
     pub(crate) async fn blocking<T: Send + 'static>(
         &self,
@@ -422,6 +468,12 @@ impl Session {
             Ok(done) => done,
             Err(error) => Err(QueryError::internal(format!("a statement's task: {error}"))),
         }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.engine.activity().disconnect(&self.client);
     }
 }
 

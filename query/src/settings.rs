@@ -3,6 +3,8 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::Identity;
+use crate::admission::Priority;
 use crate::error::{QueryError, QueryResult};
 
 /// What a setting may hold.
@@ -16,6 +18,8 @@ enum Rule {
     Int(i64, i64),
     /// A time span, kept in ms; 0 is none.
     Millis,
+    /// Bytes with a unit of Postgres (B, kB, MB, GB, TB); a bare number is kB, 0 none.
+    Bytes,
     /// One of these words.
     OneOf(&'static [&'static str]),
     /// A time zone.
@@ -96,10 +100,40 @@ static DEFS: &[Def] = &[
         "Rows that filling gaps may add in one place of a statement.",
     ),
     def(
+        "millrace.max_result_rows",
+        "0",
+        Rule::Int(0, i64::MAX),
+        "A SELECT or COPY TO that gives more rows is ended (53400); 0: any number.",
+    ),
+    def(
+        "millrace.priority",
+        "normal",
+        Rule::OneOf(PRIORITIES),
+        "Which heavy statements run first where there are many: low, normal, high.",
+    ),
+    def(
+        "millrace.query_memory",
+        "0",
+        Rule::Bytes,
+        "Memory of one statement, which spills or is ended (53200) above; 0: the server's limit.",
+    ),
+    def(
+        "millrace.queue_timeout",
+        "5min",
+        Rule::Millis,
+        "A heavy statement that waits longer for its turn is ended; 0: never.",
+    ),
+    def(
         "millrace.skip_quarantined",
         "off",
         Rule::Bool,
         "SELECT leaves rows of bad blocks out and warns; off: it fails.",
+    ),
+    def(
+        "millrace.slow_query_after",
+        "5s",
+        Rule::Millis,
+        "Statements that take longer are logged and in sys.slow_queries; 0: none. Superusers only.",
     ),
     def(
         "millrace.use_last_cache",
@@ -158,12 +192,32 @@ static DEFS: &[Def] = &[
         "A transaction reads one snapshot.",
     ),
     def("transaction_read_only", "off", Rule::Bool, "The transaction refuses writes."),
-    def("work_mem", "4096", Rule::Text, "Accepted; memory is limited for all queries together."),
+    def("work_mem", "4096", Rule::Text, "Accepted; millrace.query_memory limits a statement."),
     def("xmloption", "content", Rule::Text, "Accepted for clients that set it."),
 ];
 
 /// Names with a dot that a client may make up, at most this many a session.
 const CUSTOM_MAX: usize = 64;
+
+const PRIORITIES: &[&str] = &["low", "normal", "high"];
+
+/// Settings that limit. What a role is given of them by a superuser is the most that its sessions
+/// may ask for.
+const LIMITS: [&str; 5] = [
+    "statement_timeout",
+    "idle_in_transaction_session_timeout",
+    "millrace.max_result_rows",
+    "millrace.priority",
+    "millrace.query_memory",
+];
+
+/// Settings that only superusers change.
+const GUARDED: [&str; 1] = ["millrace.slow_query_after"];
+
+/// Whether only superusers may give a role this setting.
+pub fn is_limit_setting(name: &str) -> bool {
+    LIMITS.iter().chain(&GUARDED).any(|limit| limit.eq_ignore_ascii_case(name))
+}
 
 /// Values of one session. Clone is a deep copy: transactions keep one to fall back to.
 #[derive(Clone, Debug)]
@@ -172,6 +226,9 @@ pub(crate) struct Settings {
     /// What RESET goes back to: the defaults with the start-up parameters over them.
     resets: Vec<String>,
     custom: Vec<(String, String)>,
+    /// Most that a session may set, as [`breadth`] counts: place of the setting and its value.
+    caps: Vec<(usize, u64)>,
+    superuser: bool,
 }
 
 impl Settings {
@@ -193,7 +250,58 @@ impl Settings {
                 _ => format!("15.0 (Millrace {version})"),
             },
         );
-        Settings { resets: values.clone(), values, custom: Vec::new() }
+        let caps = match (superuser, find("millrace.priority")) {
+            (false, Some(i)) => vec![(i, breadth(&DEFS[i], DEFS[i].default))],
+            _ => Vec::new(),
+        };
+        Settings { resets: values.clone(), values, custom: Vec::new(), caps, superuser }
+    }
+
+    /// The values of a server, and of the role over them. What no build knows any more is left out.
+    pub(crate) fn of_role(identity: &Identity, version: &str) -> Settings {
+        let mut settings = Settings::new(&identity.user, identity.superuser, version);
+        for (name, value) in identity.settings.iter() {
+            let Some((i, value)) = find(name).and_then(|i| Some((i, check(&DEFS[i], value).ok()?)))
+            else {
+                tracing::warn!(name, user = identity.user, "a setting of the role is unknown");
+                continue;
+            };
+            if !identity.superuser && LIMITS.iter().any(|limit| *limit == DEFS[i].name) {
+                settings.caps.retain(|(at, _)| *at != i);
+                settings.caps.push((i, breadth(&DEFS[i], &value)));
+            }
+            settings.resets[i].clone_from(&value);
+            settings.values[i] = value;
+        }
+        settings
+    }
+
+    /// A value as it would be kept for a role.
+    ///
+    /// # Errors
+    /// `42704` for an unknown name, `22023` for a bad value, `55P02` for what nobody changes.
+    pub(crate) fn checked(name: &str, value: &str) -> QueryResult<(&'static str, String)> {
+        let i = find(name).ok_or_else(|| unknown(name))?;
+        Ok((DEFS[i].name, check(&DEFS[i], value)?))
+    }
+
+    /// `42501` where the session may not set this.
+    fn may_set(&self, i: usize, value: &str) -> QueryResult<()> {
+        let def = &DEFS[i];
+        if !self.superuser && GUARDED.contains(&def.name) {
+            let message = format!("permission denied to set parameter \"{}\"", def.name);
+            return Err(QueryError::new("42501", message));
+        }
+        match self.caps.iter().find(|(at, _)| *at == i) {
+            Some((_, cap)) if breadth(def, value) > *cap => {
+                let most = &self.resets[i];
+                let message = format!("parameter \"{}\" may not be set to {value}", def.name);
+                Err(QueryError::new("42501", message).with_hint(format!(
+                    "A superuser limits it for this role; {most} and what is stricter can be set."
+                )))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Takes a start-up parameter: RESET comes back to it.
@@ -242,7 +350,9 @@ impl Settings {
     /// SET.
     pub(crate) fn set(&mut self, name: &str, value: &str) -> QueryResult<()> {
         let Some(i) = find(name) else { return self.set_custom(name, value) };
-        self.values[i] = check(&DEFS[i], value)?;
+        let value = check(&DEFS[i], value)?;
+        self.may_set(i, &value)?;
+        self.values[i] = value;
         Ok(())
     }
 
@@ -307,6 +417,33 @@ impl Settings {
         (millis > 0).then(|| Duration::from_millis(millis as u64))
     }
 
+    /// How long a heavy statement may wait for its turn; `None`: no limit.
+    pub(crate) fn queue_timeout(&self) -> Option<Duration> {
+        self.span("millrace.queue_timeout")
+    }
+
+    /// From which time on a statement is slow, µs; `None`: never.
+    pub(crate) fn slow_query_after_us(&self) -> Option<u64> {
+        self.span("millrace.slow_query_after").map(|span| span.as_micros() as u64)
+    }
+
+    /// Rows that a statement may give; `None`: any number.
+    pub(crate) fn max_result_rows(&self) -> Option<u64> {
+        let rows = self.get("millrace.max_result_rows")?.parse().ok()?;
+        (rows > 0).then_some(rows)
+    }
+
+    /// Bytes that a statement may hold; `None`: the server's limit.
+    pub(crate) fn query_memory(&self) -> Option<usize> {
+        let bytes = parse_bytes(self.get("millrace.query_memory")?)?;
+        usize::try_from(bytes).ok().filter(|bytes| *bytes > 0)
+    }
+
+    /// Place in the queue of heavy statements.
+    pub(crate) fn priority(&self) -> Priority {
+        Priority::of(self.get("millrace.priority").unwrap_or_default())
+    }
+
     /// Rows that filling gaps may add.
     pub(crate) fn gapfill_rows_max(&self) -> usize {
         self.get("millrace.gapfill_rows_max").and_then(|n| n.parse().ok()).unwrap_or(1_000_000)
@@ -348,6 +485,7 @@ fn check(def: &Def, value: &str) -> QueryResult<String> {
             _ => Err(bad()),
         },
         Rule::Millis => parse_millis(trimmed).map(show_millis).ok_or_else(bad),
+        Rule::Bytes => parse_bytes(trimmed).map(show_bytes).ok_or_else(bad),
         Rule::OneOf(words) => words
             .iter()
             .find(|w| w.eq_ignore_ascii_case(trimmed))
@@ -437,9 +575,119 @@ fn show_millis(millis: i64) -> String {
     }
 }
 
+/// Units of bytes, as Postgres writes them.
+const BYTE_UNITS: [(u64, &str); 5] =
+    [(1 << 40, "TB"), (1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB"), (1, "B")];
+
+/// `64MB`, `1 GB`, `2048` (kB) … in bytes.
+fn parse_bytes(text: &str) -> Option<u64> {
+    let split = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let number: f64 = number.parse().ok()?;
+    let unit = if unit.trim().is_empty() { "kB" } else { unit.trim() };
+    let (size, _) = BYTE_UNITS.iter().find(|(_, name)| *name == unit)?;
+    let bytes = (number * *size as f64).round();
+    (0.0..=(1u64 << 50) as f64).contains(&bytes).then_some(bytes as u64)
+}
+
+/// With the largest unit that divides it, as SHOW does.
+fn show_bytes(bytes: u64) -> String {
+    match BYTE_UNITS.iter().find(|(size, _)| bytes > 0 && bytes.is_multiple_of(*size)) {
+        Some((size, unit)) => format!("{}{unit}", bytes / size),
+        None => "0".into(),
+    }
+}
+
+/// How much a value of a limit allows: more is less strict, and 0, which is no limit, is most.
+fn breadth(def: &Def, value: &str) -> u64 {
+    let count = match def.rule {
+        Rule::OneOf(_) => return Priority::of(value) as u64,
+        Rule::Bytes => parse_bytes(value).unwrap_or(0),
+        Rule::Millis => parse_millis(value).map_or(0, |millis| millis as u64),
+        _ => value.parse().unwrap_or(0),
+    };
+    if count == 0 { u64::MAX } else { count }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+
+    fn role(superuser: bool, settings: &[(&str, &str)]) -> Settings {
+        let own = |pair: &(&str, &str)| (pair.0.to_string(), pair.1.to_string());
+        let settings: Vec<_> = settings.iter().map(own).collect();
+        let identity = Identity {
+            user: "bob".into(),
+            superuser,
+            can_write: false,
+            can_define: false,
+            settings: Arc::new(settings),
+        };
+        Settings::of_role(&identity, "")
+    }
+
+    #[test]
+    fn a_role_s_limits_can_only_be_made_stricter() {
+        let given = [
+            ("statement_timeout", "5s"),
+            ("millrace.max_result_rows", "1000"),
+            ("millrace.query_memory", "64MB"),
+            ("millrace.priority", "high"),
+            ("TimeZone", "Asia/Tokyo"),
+        ];
+        let mut s = role(false, &given);
+        assert_eq!(s.zone(), "Asia/Tokyo");
+        assert_eq!(s.max_result_rows(), Some(1000));
+        assert_eq!(s.query_memory(), Some(64 << 20));
+        for (name, value) in [
+            ("statement_timeout", "6s"),
+            ("statement_timeout", "0"),
+            ("millrace.max_result_rows", "1001"),
+            ("millrace.max_result_rows", "0"),
+            ("millrace.query_memory", "1GB"),
+            ("millrace.query_memory", "0"),
+            ("millrace.slow_query_after", "0"),
+        ] {
+            assert_eq!(s.set(name, value).unwrap_err().code, "42501", "{name} {value}");
+            assert_eq!(s.start_up(name, value).unwrap_err().code, "42501", "{name} {value}");
+        }
+        for (name, value) in [
+            ("statement_timeout", "4999"),
+            ("millrace.max_result_rows", "10"),
+            ("millrace.query_memory", "100kB"),
+            ("millrace.priority", "low"),
+            ("millrace.priority", "high"),
+            ("TimeZone", "UTC"),
+        ] {
+            s.set(name, value).unwrap_or_else(|e| panic!("{name} {value}: {e}"));
+        }
+        s.reset_all();
+        for (name, value) in given {
+            assert_eq!(s.get(name), Some(value));
+        }
+        let mut free = role(true, &given);
+        assert_eq!(free.statement_timeout(), Some(Duration::from_secs(5)));
+        free.set("statement_timeout", "0").unwrap();
+        let mut plain = role(false, &[]);
+        plain.set("statement_timeout", "1h").unwrap();
+        assert_eq!(plain.set("millrace.priority", "high").unwrap_err().code, "42501");
+    }
+
+    #[test]
+    fn bytes_are_shown_with_their_unit() {
+        let mut s = role(true, &[]);
+        for (given, shown) in
+            [("64MB", "64MB"), ("2048", "2MB"), ("1.5 kB", "1536B"), ("0", "0"), ("1024GB", "1TB")]
+        {
+            s.set("millrace.query_memory", given).unwrap();
+            assert_eq!(s.get("millrace.query_memory"), Some(shown), "{given}");
+        }
+        for bad in ["", "x", "1 XB", "-1", "1e9", "9999999TB"] {
+            assert_eq!(s.set("millrace.query_memory", bad).unwrap_err().code, "22023", "{bad}");
+        }
+    }
 
     #[test]
     fn sets_shows_and_resets() {

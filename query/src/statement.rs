@@ -28,7 +28,7 @@ use parking_lot::Mutex;
 use crate::error::{QueryError, QueryResult};
 use crate::notify::Action;
 use crate::plan::bound::Bound;
-use crate::{NewRole, ddl};
+use crate::{NewRole, RoleChange, ddl};
 
 pub use prepared::OfPrepared;
 pub(crate) use reserved::is_reserved;
@@ -208,6 +208,11 @@ pub(crate) enum Kind {
     AlterRole {
         role: NewRole,
     },
+    /// ALTER ROLE … SET and RESET.
+    ConfigureRole {
+        role: String,
+        change: RoleChange,
+    },
     DropRole {
         names: Vec<String>,
         if_exists: bool,
@@ -239,6 +244,7 @@ impl Kind {
                 | Kind::Vacuum { .. }
                 | Kind::CreateRole { .. }
                 | Kind::AlterRole { .. }
+                | Kind::ConfigureRole { .. }
                 | Kind::DropRole { .. }
                 | Kind::Discard
         )

@@ -2,6 +2,7 @@
 
 mod backups;
 mod blocks;
+mod cancelling;
 mod catalog;
 mod changes;
 mod comments;
@@ -17,6 +18,7 @@ mod native;
 mod notify;
 mod quarantine;
 mod queries;
+mod queue;
 mod returning;
 mod statements;
 mod stopping;

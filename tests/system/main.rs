@@ -8,6 +8,7 @@ mod crash;
 mod encrypted;
 mod hostile;
 mod life;
+mod limits;
 mod login;
 mod memory;
 mod psql;

@@ -27,6 +27,7 @@ impl Login for Passwords {
             superuser: false,
             can_write: user == "writer",
             can_define: false,
+            settings: query::RoleSettings::default(),
         })
     }
 }

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use tsdb::types::{OWNED_TABLE_PREFIX, TableSchema};
 use tsdb::{DbStats, PoolUsage, Snapshot};
 
+use crate::activity::Activity;
+use crate::engine::Caches;
 use crate::error::QueryResult;
 use crate::jobs::Jobs;
 use crate::plan::PlanContext;
 use crate::session::CursorInfo;
 use crate::view::{View, Views};
-use crate::{RoleInfo, comment};
+use crate::{Identity, RoleInfo, comment};
 
 /// Tables, roles and settings at one moment.
 pub(crate) struct Image {
@@ -27,6 +29,10 @@ pub(crate) struct Image {
     pub(crate) pools: Vec<PoolUsage>,
     pub(crate) cursors: Vec<CursorInfo>,
     pub(crate) settings: Arc<crate::settings::Settings>,
+    pub(crate) activity: Arc<Activity>,
+    pub(crate) caches: Arc<Caches>,
+    /// Who asks.
+    pub(crate) identity: Arc<Identity>,
     /// For what is looked up only when it is asked for.
     pub(crate) db: Arc<tsdb::Db>,
 }
@@ -57,6 +63,9 @@ impl Image {
             stats,
             cursors: context.cursors.clone(),
             settings: context.settings.clone(),
+            activity: context.engine.activity().clone(),
+            caches: context.engine.caches().clone(),
+            identity: context.identity.clone(),
             db: context.engine.db().clone(),
         })
     }

@@ -4,6 +4,7 @@
 //! so they stay the same over restarts: table 16384 + 8 n, its key's index + 1, constraint + 2,
 //! row type + 3; view 16388 + 8 n, its row type + 1. What Millrace does not have (triggers, inheritance …) is an empty table.
 
+mod activity;
 pub(super) mod kinds;
 pub(super) mod objects;
 mod server;
@@ -77,7 +78,7 @@ pub(super) fn system_tables() -> impl Iterator<Item = (i64, i64, &'static Def)> 
     })
 }
 
-pub(super) const DEFS: &[&[Def]] = &[objects::DEFS, server::DEFS, objects::EMPTY];
+pub(super) const DEFS: &[&[Def]] = &[objects::DEFS, server::DEFS, objects::EMPTY, activity::DEFS];
 
 /// Whether a table of pg_catalog never has a row.
 pub(super) fn is_empty(name: &str) -> bool {

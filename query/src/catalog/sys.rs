@@ -377,7 +377,15 @@ fn stats(image: &Image, rows: &mut Rows) -> QueryResult<()> {
         ("log_archive_failing_seconds", s.log_archive_failing_seconds),
         ("log_archive_given_up", s.log_archive_given_up),
     ];
-    for (name, value) in all {
+    let (statement_hits, statement_misses) = image.caches.statements.counts();
+    let (plan_hits, plan_misses) = image.caches.plans.counts();
+    let of_queries = [
+        ("statement_cache_hits", statement_hits),
+        ("statement_cache_misses", statement_misses),
+        ("plan_cache_hits", plan_hits),
+        ("plan_cache_misses", plan_misses),
+    ];
+    for (name, value) in all.into_iter().chain(of_queries) {
         rows.push([name.into(), value.into()]);
     }
     Ok(())

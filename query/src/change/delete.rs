@@ -5,7 +5,7 @@ use futures::StreamExt;
 use tsdb::types::{SeriesRef, TableId, TableSchema, WriteBatch};
 use tsdb::{Command, Selection, Snapshot, Table};
 
-use super::found::{Found, Raw, batch_bytes, fields};
+use super::found::{Check, Found, Raw, batch_bytes, fields};
 use super::{check_count, is_append};
 use crate::Outcome;
 use crate::error::QueryResult;
@@ -74,7 +74,10 @@ async fn write(
     let mut commands = vec![Command::Delete { table: id, selections: vec![found.points()] }];
     let mut bytes = found.len() * 12;
     if nth && let Some(table) = snapshot.table_by_id(id) {
-        let kept = session.blocking(move || rows_to_keep(&table, &found)).await?;
+        let mut stop = session.stop();
+        let looked = stop.clone();
+        let work = move || rows_to_keep(&table, &found, &|| looked.check());
+        let kept = stop.guard(session.blocking(work)).await?;
         bytes += kept.as_ref().map_or(0, batch_bytes);
         commands.extend(kept.map(Command::Write));
     }
@@ -82,12 +85,12 @@ async fn write(
 }
 
 /// The rows that share series and time with one that goes, to be written again.
-fn rows_to_keep(table: &Table, found: &Found) -> QueryResult<Option<WriteBatch>> {
+fn rows_to_keep(table: &Table, found: &Found, check: Check<'_>) -> QueryResult<Option<WriteBatch>> {
     let points = || found.series.iter().copied().zip(found.nanos.iter().copied());
-    if Raw::read(table, points(), &[], "DELETE")?.rows.len() == found.len() {
+    if Raw::read(table, points(), &[], "DELETE", check)?.rows.len() == found.len() {
         return Ok(None);
     }
-    let raw = Raw::read(table, points(), &fields(table), "DELETE")?;
+    let raw = Raw::read(table, points(), &fields(table), "DELETE", check)?;
     let gone = found.set();
     let stay: Vec<u32> =
         (0u32..).zip(&raw.rows).filter(|(_, row)| !gone.contains(row)).map(|(at, _)| at).collect();

@@ -12,6 +12,9 @@ use tsdb::{ScanRequest, Selection, Table};
 use super::{BYTES_MAX, too_large};
 use crate::error::{QueryError, QueryResult};
 
+/// Tells whether the work may go on.
+pub(crate) type Check<'a> = &'a (dyn Fn() -> QueryResult<()> + Sync);
+
 /// Rows by identity.
 #[derive(Default)]
 pub(super) struct Found {
@@ -87,11 +90,12 @@ fn first_of_each(
 pub(crate) fn rows_at(
     table: &Table,
     points: HashSet<(u32, i64)>,
+    check: Check<'_>,
 ) -> QueryResult<HashSet<(u32, i64)>> {
     if points.is_empty() {
         return Ok(points);
     }
-    let there = Raw::read(table, points.into_iter(), &[], "INSERT")?;
+    let there = Raw::read(table, points.into_iter(), &[], "INSERT", check)?;
     Ok(there.rows.into_iter().map(|(series, time, _)| (series, time)).collect())
 }
 
@@ -103,12 +107,14 @@ pub(super) struct Raw {
 }
 
 impl Raw {
-    /// All rows at these places in time, in their order, with these fields.
+    /// All rows at these places in time, in their order, with these fields; `check` is asked at each
+    /// batch whether to go on.
     pub(super) fn read(
         table: &Table,
         points: impl Iterator<Item = (u32, i64)>,
         fields: &[(ColumnId, PhysicalType)],
         verb: &str,
+        check: Check<'_>,
     ) -> QueryResult<Raw> {
         let wanted: HashSet<(u32, i64)> = points.collect();
         let series: Bitmap = wanted.iter().map(|point| point.0).collect();
@@ -123,6 +129,7 @@ impl Raw {
         let mut bytes = 0;
         for stream in &mut table.scan(request)?.streams {
             while let Some(batch) = stream.next_rows()? {
+                check()?;
                 let share = batch.memory() / batch.len().max(1);
                 let before = rows.len();
                 pick(&batch, &wanted, &mut rows, &mut cells);

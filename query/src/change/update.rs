@@ -17,7 +17,7 @@ use tsdb::types::{
 };
 use tsdb::{Command, Snapshot, Table};
 
-use super::found::{Found, Raw, batch_bytes, fields};
+use super::found::{Check, Found, Raw, batch_bytes, fields};
 use super::{BYTES_MAX, check_count, is_append, syntax, too_large};
 use crate::Outcome;
 use crate::error::{QueryError, QueryResult};
@@ -98,7 +98,10 @@ async fn write(
     } else {
         let table =
             snapshot.table_by_id(schema.id).ok_or_else(|| QueryError::no_table(&schema.name))?;
-        session.blocking(move || changes.whole_rows(&table, moves)).await?
+        let mut stop = session.stop();
+        let looked = stop.clone();
+        let work = move || changes.whole_rows(&table, moves, &|| looked.check());
+        stop.guard(session.blocking(work)).await?
     };
     let size = |command: &Command| match command {
         Command::Write(batch) => batch_bytes(batch),
@@ -193,10 +196,15 @@ impl Changes {
 
     /// Whole rows with their changes, behind the delete of the old ones where new ones would not
     /// take their places.
-    fn whole_rows(&self, table: &Table, moves: bool) -> QueryResult<Vec<Command>> {
+    fn whole_rows(
+        &self,
+        table: &Table,
+        moves: bool,
+        check: Check<'_>,
+    ) -> QueryResult<Vec<Command>> {
         let schema = table.schema();
         let points = self.found.series.iter().copied().zip(self.found.nanos.iter().copied());
-        let raw = Raw::read(table, points, &fields(table), "UPDATE")?;
+        let raw = Raw::read(table, points, &fields(table), "UPDATE", check)?;
         let row_of: HashMap<(u32, i64, u32), usize> = (0..self.found.len())
             .map(|at| {
                 let nth = self.found.nth.get(at).copied().unwrap_or(0);
@@ -211,7 +219,7 @@ impl Changes {
         let (series, times) = self.places(table, &raw, &changed)?;
         let append = is_append(schema);
         if moves && !append {
-            self.check_unique(table, &series, &times)?;
+            self.check_unique(table, &series, &times, check)?;
         }
         let columns =
             raw.columns.iter().map(|(id, cells)| (*id, self.column(*id, cells, &changed)));
@@ -283,7 +291,13 @@ impl Changes {
     }
 
     /// `23505` where a row would fall on another one.
-    fn check_unique(&self, table: &Table, series: &[SeriesRef], times: &[i64]) -> QueryResult<()> {
+    fn check_unique(
+        &self,
+        table: &Table,
+        series: &[SeriesRef],
+        times: &[i64],
+        check: Check<'_>,
+    ) -> QueryResult<()> {
         let clash = || {
             let message = format!(
                 "rows of \"{}\" would have the same key and time after the UPDATE",
@@ -305,7 +319,7 @@ impl Changes {
             known.extend(number.map(|number| (number, *time)));
         }
         let gone = self.found.set();
-        let there = Raw::read(table, known.into_iter(), &[], "UPDATE")?;
+        let there = Raw::read(table, known.into_iter(), &[], "UPDATE", check)?;
         if there.rows.iter().any(|row| !gone.contains(row)) {
             return clash();
         }

@@ -1,6 +1,6 @@
 //! BACKUP: backups of the running database, for superusers.
 
-use tsdb::backup::{Event, EventKind};
+use tsdb::backup::{Event, EventKind, Progress};
 
 use crate::Outcome;
 use crate::error::{QueryError, QueryResult};
@@ -18,7 +18,17 @@ pub(super) async fn run(session: &Session, backup: &Backup) -> QueryResult<Outco
     let engine = session.engine().clone();
     match backup.clone() {
         Backup::Take { url, full } => {
-            session.blocking(move || Ok(engine.db().backup(&url, full, |_| Ok(()))?)).await?;
+            let mut stop = session.stop();
+            let looked = stop.clone();
+            // The backup ends when it is next asked; its client need not wait for that.
+            let work = session.blocking(move || {
+                let asked = |_: &Progress| match looked.check() {
+                    Ok(()) => Ok(()),
+                    Err(error) => Err(tsdb::Error::Unavailable(error.message)),
+                };
+                Ok(engine.db().backup(&url, full, asked)?)
+            });
+            stop.guard(work).await?;
         }
         Backup::Drilled { url, figures, failed } => {
             let event = drilled(&url, &figures, failed.as_deref())?;

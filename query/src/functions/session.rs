@@ -72,13 +72,37 @@ pub(crate) fn of_session(name: &str, context: &PlanContext) -> Option<Arc<Scalar
             fixed(ScalarValue::TimestampMicrosecond(now, Some(zone.into())))
         }
         "__no_texts" => fixed(texts(&[])),
-        "pg_backend_pid" => fixed(ScalarValue::Int32(i32::try_from(std::process::id()).ok())),
+        "pg_backend_pid" => fixed(ScalarValue::Int32(context.client.as_ref().map(|c| c.process()))),
+        "pg_cancel_backend" => Some(stop(name, context, false)),
+        "pg_terminate_backend" => Some(stop(name, context, true)),
         "pg_is_in_recovery" => fixed(ScalarValue::Boolean(Some(false))),
         "txid_current" => {
             fixed(ScalarValue::Int64(i64::try_from(context.snapshot.position()).ok()))
         }
         _ => catalog::functions::of_catalog(name, context),
     }
+}
+
+/// `pg_cancel_backend(pid)` and, as `whole`, `pg_terminate_backend(pid [, timeout])`: false where
+/// there is no such connection. A time-out is not waited for.
+fn stop(name: &str, context: &PlanContext, whole: bool) -> Arc<ScalarUDF> {
+    let (activity, by) = (context.engine.activity().clone(), context.identity.clone());
+    Lookup::volatile(name, DataType::Boolean, move |args| {
+        let process = match args {
+            [process] => process,
+            [process, _] if whole => process,
+            _ => {
+                let message = format!("function takes the number of a connection, not {args:?}");
+                return Err(QueryError::new("42883", message).into_datafusion());
+            }
+        };
+        let process = match process.cast_to(&DataType::Int32)? {
+            ScalarValue::Int32(Some(process)) => process,
+            _ => return Ok(ScalarValue::Boolean(None)),
+        };
+        let stopped = activity.stop(&by, process, whole).map_err(QueryError::into_datafusion)?;
+        Ok(ScalarValue::Boolean(Some(stopped)))
+    })
 }
 
 /// `text[]`.

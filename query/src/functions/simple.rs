@@ -64,12 +64,26 @@ impl Lookup {
         returns: DataType,
         find: impl Fn(&[ScalarValue]) -> Result<ScalarValue> + Send + Sync + 'static,
     ) -> Arc<ScalarUDF> {
-        Arc::new(ScalarUDF::from(Lookup {
-            name: name.to_string(),
-            returns,
-            signature: anything(Volatility::Stable),
-            find: Arc::new(find),
-        }))
+        Lookup::of(name, returns, Volatility::Stable, Arc::new(find))
+    }
+
+    /// A function that does something: it is called when the statement runs, not before.
+    pub(crate) fn volatile(
+        name: &str,
+        returns: DataType,
+        find: impl Fn(&[ScalarValue]) -> Result<ScalarValue> + Send + Sync + 'static,
+    ) -> Arc<ScalarUDF> {
+        Lookup::of(name, returns, Volatility::Volatile, Arc::new(find))
+    }
+
+    fn of(
+        name: &str,
+        returns: DataType,
+        volatility: Volatility,
+        find: Arc<Find>,
+    ) -> Arc<ScalarUDF> {
+        let (name, signature) = (name.to_string(), anything(volatility));
+        Arc::new(ScalarUDF::from(Lookup { name, returns, signature, find }))
     }
 }
 

@@ -12,7 +12,7 @@ use tsdb::types::{Key, MergeMode, SeriesRef, TableSchema, WriteBatch};
 use tsdb::{Command, Table};
 
 use super::Target;
-use crate::change;
+use crate::change::{self, Check};
 use crate::error::{QueryError, QueryResult};
 use crate::names::folded;
 use crate::table::Source;
@@ -171,13 +171,14 @@ pub(super) fn check_once(commands: &[Command]) -> QueryResult<()> {
 pub(super) fn new_rows(
     table: &Table,
     commands: &[Command],
+    check: Check<'_>,
 ) -> QueryResult<(Vec<Command>, Vec<bool>)> {
     let known = |key: &Key| table.series().lookup(key);
     let points: HashSet<(u32, i64)> = writes(commands)
         .flat_map(places)
         .filter_map(|(key, time)| Some((known(key)?, time)))
         .collect();
-    let there = change::rows_at(table, points)?;
+    let there = change::rows_at(table, points, check)?;
     let mut seen: HashSet<(&Key, i64)> = HashSet::new();
     let (mut left, mut mask) = (Vec::new(), Vec::new());
     for batch in writes(commands) {

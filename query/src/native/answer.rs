@@ -47,9 +47,23 @@ pub(crate) struct NativeAggregate {
 impl NativeAggregate {
     /// Whether the answer is there before another thread would have taken over.
     pub(crate) fn is_small(&self) -> bool {
-        let columns = (self.spec.measures.len() + self.spec.filters.len()).max(1);
         let (series, times) = (self.series.as_ref(), &self.spec.times);
-        self.top_rows().is_none() && size::is_small(&self.table, series, times, columns)
+        self.top_rows().is_none() && size::is_small(&self.table, series, times, self.columns())
+    }
+
+    /// Whether the answer is there soon.
+    pub(crate) fn is_short(&self) -> bool {
+        let (series, times) = (self.series.as_ref(), &self.spec.times);
+        self.top_rows().is_some() || size::is_short(&self.table, series, times, self.columns())
+    }
+
+    /// Rows that it reads, about.
+    pub(crate) fn rows_about(&self) -> u64 {
+        size::rows(&self.table, self.series.as_ref(), &self.spec.times) as u64
+    }
+
+    fn columns(&self) -> usize {
+        (self.spec.measures.len() + self.spec.filters.len()).max(1)
     }
 
     /// Rows wanted of an answer in order of time, where reading may stop early.

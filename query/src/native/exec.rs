@@ -30,8 +30,8 @@ use tsdb::series::Bitmap;
 use tsdb::{ScanStats, Table};
 
 use super::explain::{COUNTERS, described, read};
-use super::run;
 use super::spec::{AggregateSpec, Keys};
+use super::{run, size};
 use crate::error::{QueryError, QueryResult};
 use crate::table::BATCH_ROWS;
 
@@ -48,7 +48,7 @@ struct Inner {
 }
 
 /// Aggregates one table.
-pub(super) struct AggregateExec {
+pub(crate) struct AggregateExec {
     inner: Arc<Inner>,
     /// Made at planning, since that tells how many there are; taken by the first run.
     streams: Mutex<Vec<Option<AggregateStream>>>,
@@ -83,6 +83,12 @@ impl AggregateExec {
             stats: Mutex::new(vec![planned.stats]),
             properties: Arc::new(properties),
         })
+    }
+
+    /// Rows that it reads, about; where statistics answer, fewer.
+    pub(crate) fn rows_about(&self) -> f64 {
+        let spec = &self.inner.spec;
+        size::rows(&self.inner.table, self.inner.request.series.as_ref(), &spec.times)
     }
 
     /// The streams of a partition: those made at planning, or for a second run new ones.
@@ -137,7 +143,7 @@ impl Inner {
         futures::stream::try_unfold((self, stream, held), |(inner, stream, held)| async move {
             let Some(mut stream) = stream else { return Ok(None) };
             let mut more = true;
-            while more && stream.slots() < BATCH_ROWS {
+            while more && (stream.slots() < BATCH_ROWS || stream.is_midway()) {
                 more = run::steps(&mut stream, &held).map_err(QueryError::into_datafusion)?;
                 tokio::task::yield_now().await;
             }

@@ -73,6 +73,17 @@ impl NativeAggregate {
         }
     }
 
+    /// Rows that were decoded so far, row groups that were read, and those that may have to be.
+    pub(crate) fn progress(&self) -> (u64, u64, u64) {
+        let told = self.told.lock();
+        let groups = read(&told, |s| &s.groups);
+        (
+            read(&told, |s| &s.rows_decoded).max(read(&told, |s| &s.rows)),
+            read(&told, |s| &s.groups_read),
+            groups.saturating_sub(read(&told, |s| &s.groups_pruned)),
+        )
+    }
+
     /// What was read so far, as metrics.
     pub(crate) fn metrics(&self) -> String {
         let told = self.told.lock();

@@ -87,6 +87,21 @@ impl NativeRows {
         size::is_small(&self.table, series, times, self.projection.len())
     }
 
+    /// Whether the answer is there soon.
+    pub(crate) fn is_short(&self) -> bool {
+        let (series, times) = (self.selection.series.as_ref(), &self.selection.times);
+        let columns = self.projection.len();
+        self.limit.is_some() || size::is_short(&self.table, series, times, columns)
+    }
+
+    /// The selection in one line.
+    pub(crate) fn described(&self) -> String {
+        let columns: Vec<&str> = self.schema.fields().iter().map(|f| f.name().as_str()).collect();
+        let limit = self.limit.map_or(String::new(), |limit| format!(", fetch={limit}"));
+        let (table, columns) = (&self.table.schema().name, columns.join(", "));
+        format!("TopRows: table={table}, columns=[{columns}]{limit}")
+    }
+
     fn scan(&self, times: TimeRange, streams: usize) -> QueryResult<SeriesScanExec> {
         let request = ScanRequest {
             series: self.selection.series.clone(),

@@ -8,7 +8,7 @@ use tsdb::scan::aggregate::{AggregateStream, Aggregates};
 
 use crate::error::{QueryError, QueryResult};
 
-/// Series between two looks at memory and two chances for others to run.
+/// Series, or steps of a long one, between two looks at memory and two chances for others to run.
 const SERIES_AT_A_TIME: usize = 16;
 
 /// Runs streams to their end on this thread.
@@ -67,6 +67,7 @@ pub(crate) fn reservation(pool: &Arc<dyn MemoryPool>) -> MemoryReservation {
 pub(crate) fn steps(stream: &mut AggregateStream, held: &MemoryReservation) -> QueryResult<bool> {
     for _ in 0..SERIES_AT_A_TIME {
         if !stream.step()? {
+            held.try_resize(stream.memory())?;
             return Ok(false);
         }
     }

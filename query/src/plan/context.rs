@@ -196,7 +196,7 @@ impl OptimizerConfig for PlanContext {
     }
 
     fn options(&self) -> Arc<ConfigOptions> {
-        self.config.options().clone()
+        PlanContext::options(self).clone()
     }
 
     fn function_registry(&self) -> Option<&dyn FunctionRegistry> {
@@ -270,11 +270,15 @@ impl Session for PlanContext {
     }
 
     fn table_options(&self) -> &TableOptions {
-        &self.table_options
+        match &self.table_options {
+            Some(options) => options,
+            None => self.engine.base().table_options(),
+        }
     }
 
     fn table_options_mut(&mut self) -> &mut TableOptions {
-        &mut self.table_options
+        let base = self.engine.base().table_options();
+        self.table_options.get_or_insert_with(|| Box::new(base.clone()))
     }
 
     fn task_ctx(&self) -> Arc<TaskContext> {

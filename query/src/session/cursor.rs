@@ -145,18 +145,13 @@ impl Session {
         };
         // The query outlives this statement: it ends with the cursor, and an error that it meets
         // ahead of its reader is none until it is read.
-        let ends = watch::Sender::new(false);
-        let ending = Ending { stop: Stop::new(ends.subscribe(), None), failed: None };
+        let ends = Ends(watch::Sender::new(false));
+        let stop = Stop::new(ends.0.subscribe(), None);
+        let ending = Ending { stop, failed: None, ahead: false };
         let started = self.query_rows(query, ast, params, ending);
         let (schema, stream) = self.stop().guard(started).await?;
-        let reading = Reading {
-            stream,
-            batch: None,
-            rows: 0,
-            ended: false,
-            broken: false,
-            _ends: Ends(ends),
-        };
+        let reading =
+            Reading { stream, batch: None, rows: 0, ended: false, broken: false, _ends: ends };
         let text = statement.text().to_string();
         self.with_cursors(|cursors| -> QueryResult<()> {
             let Some(cursors) = cursors else {

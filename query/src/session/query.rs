@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
@@ -16,13 +16,17 @@ use tsdb::series::Bitmap;
 use tsdb::types::{ColumnType, TimeRange};
 use tsdb::{ScanRequest, Snapshot, Table};
 
-use super::Session;
+use super::{Session, limit_rows};
+use crate::activity::{Query, Work};
+use crate::admission::{Class, Slot};
+use crate::engine::Engine;
 use crate::error::{QueryError, QueryResult};
 use crate::names::{self, Names};
 use crate::native::{self, Native, NativeAggregate, NativeNewest, NativeRows};
 use crate::plan::PlanContext;
 use crate::plan::bound::{self, Bound};
-use crate::run::{self, Stop};
+use crate::plan::weight::Weight;
+use crate::run::{self, Ahead, Driver, Running, Source, Stop};
 use crate::statement::{Kind, Statement};
 use crate::{Description, Outcome, catalog, change, explain, insert, sugar, table};
 
@@ -50,17 +54,19 @@ impl Session {
     ) -> QueryResult<(SchemaRef, SendableRecordBatchStream)> {
         let names = Names::of(ast);
         let context = self.reading(self.context(statement.text()));
-        match recognise(statement, ast, params, &context) {
+        let rows_max = context.settings.max_result_rows();
+        let (schema, stream) = match recognise(statement, ast, params, &context) {
             Some(Native::Rows(rows)) => self.native_rows(rows, &names, ending).await,
             Some(Native::Aggregate(native)) => self.native_aggregate(native, &names).await,
             Some(Native::Newest(newest)) => self.native_newest(newest, &names).await,
             None => self.start_in(context, Tree::of(statement), params, names, ending).await,
-        }
+        }?;
+        Ok((schema, limit_rows(stream, rows_max)))
     }
 
     /// As a statement ends whose rows are read at once.
     fn ending(&self) -> Ending {
-        Ending { stop: self.stop(), failed: self.failure_flag() }
+        Ending { stop: self.stop(), failed: self.failure_flag(), ahead: true }
     }
 
     /// Groups and measures of one table.
@@ -103,45 +109,77 @@ impl Session {
         ending: Ending,
     ) -> QueryResult<(SchemaRef, SendableRecordBatchStream)> {
         let schema = names.rename(&rows.schema);
-        let running = self.engine.enter();
+        let counted = self.engine.enter();
         if rows.is_small() {
             let batches = rows.read_at_once()?;
             let batches: Result<Vec<_>, _> =
                 batches.into_iter().map(|batch| run::relabel(batch, &schema)).collect();
             return Ok((schema.clone(), run::ready(schema, batches?)));
         }
+        let query = self.query_now()?;
+        let short = rows.is_short();
         if let Some((order, limit)) = rows.top() {
             // Clones belong to one statement: when one ends it, the others know.
             let mut stop = self.stop();
             let looked = stop.clone();
-            let work = self.blocking(move || rows.read_top(order, limit, || looked.check()));
+            let slot = stop.guard(self.admit(&query, short)).await?;
+            query.works(Work::Line(rows.described()));
+            let work = self.blocking(move || {
+                let batch = rows.read_top(order, limit, || looked.check());
+                drop((slot, counted));
+                batch
+            });
             let batch = stop.guard(work).await?;
-            drop(running);
             let batch = run::relabel(batch, &schema)?;
             return Ok((schema.clone(), run::ready(schema, vec![batch])));
         }
-        let Ending { stop, failed } = ending;
+        let Ending { mut stop, failed, .. } = ending;
         let threads = self.engine.options().threads;
+        let slot = Some(stop.guard(self.admit(&query, short)).await?);
         let (plan, task) = (rows.plan(threads)?, rows.task());
         let (stream, driver) = run::channel(schema.clone(), stop.clone(), failed.clone());
-        self.engine.runtime()?.spawn(async move {
-            driver.run(plan, task, stop, running, failed).await;
-        });
+        let (source, query) = (Source::Plan(plan, task), Some(query));
+        let running = Running { source, stop, failed, counted, slot, query };
+        self.engine.heavy_runtime()?.spawn(driver.run(running));
         Ok((schema, stream))
+    }
+
+    /// Waits until a heavy statement may run.
+    async fn admit(&self, query: &Arc<Query>, short: bool) -> QueryResult<Slot> {
+        let class = Class { priority: query.priority, short };
+        if let Some(slot) = self.engine.admission().try_enter(class) {
+            query.run();
+            return Ok(slot);
+        }
+        // Whoever calls may have no clock.
+        let (engine, query) = (Arc::clone(&self.engine), Arc::clone(query));
+        let timeout = self.settings().queue_timeout();
+        let wait = async move { admit(&engine, &query, short, timeout).await };
+        AbortOnDrop(self.engine.runtime()?.spawn(wait)).done().await
     }
 
     /// Runs a native statement: here where it is short, else on the query runtime.
     async fn answer(&self, native: Arc<NativeAggregate>) -> QueryResult<RecordBatch> {
-        let _running = self.engine.enter();
+        let counted = self.engine.enter();
         let zones = self.settings().is_on("millrace.use_zones");
-        let pool = self.engine.base().runtime_env().memory_pool.clone();
+        let query = self.query_now()?;
+        query.works(Work::Aggregate(Arc::clone(&native)));
+        query.expect(native.rows_about());
+        let pool = Arc::clone(query.memory.pool());
         if native.is_small() {
             return native.answer_at_once(&pool, zones);
         }
         let (mut stop, threads) = (self.stop(), self.engine.options().threads);
-        let work = async move { stop.guard(native.answer(&pool, zones, threads)).await };
-        // Whoever leaves takes the task along.
-        AbortOnDrop(self.engine.runtime()?.spawn(work)).done().await
+        let mut caller_stop = stop.clone();
+        let slot = stop.guard(self.admit(&query, native.is_short())).await?;
+        let work = async move {
+            let batch = stop.guard(native.answer(&pool, zones, threads)).await;
+            drop((slot, counted));
+            batch
+        };
+        // Whoever leaves takes the task along; what it does between two looks need not be waited for.
+        let task = AbortOnDrop(self.engine.heavy_runtime()?.spawn(work));
+        caller_stop.guard(task.done()).await
     }
 
     async fn explain_native(
@@ -191,27 +229,57 @@ impl Session {
         names: Names,
         ending: Ending,
     ) -> QueryResult<(SchemaRef, SendableRecordBatchStream)> {
-        let Ending { mut stop, failed } = ending;
+        let Ending { mut stop, failed, ahead } = ending;
         let mut caller_stop = stop.clone();
-        let running = self.engine.enter();
+        let counted = self.engine.enter();
+        let query = self.query_now()?;
         let params = params.to_vec();
         let (told, answer) = tokio::sync::oneshot::channel();
         self.engine.runtime()?.spawn(async move {
-            let planned = stop.guard(physical(&mut context, &tree, &params)).await;
-            let plan = match planned {
-                Ok(plan) => plan,
+            let operators = stop.clone();
+            let planned = async {
+                let plan = physical(&mut context, &tree, &params).await?;
+                let (slot, sure) = weigh(&context, plan.as_ref(), &query).await?;
+                let schema = names.rename(&plan.schema());
+                let source = Source::Plan(plan, context.task());
+                // What is small is there before its reader could be told that it comes.
+                match ahead && sure {
+                    true => source.read_ahead(&operators, &query, &schema).await,
+                    false => Ok(Ahead::More(source)),
+                }
+                .map(|ahead| (ahead, slot, schema))
+            };
+            // A caller that has left needs no answer.
+            let (source, mut slot, schema, late) = match stop.guard(planned).await {
+                Ok((Ahead::More(source), slot, schema)) => (source, slot, schema, false),
+                Ok((Ahead::Late(source), slot, schema)) => (source, slot, schema, true),
+                Ok((Ahead::All(batches), _, schema)) => {
+                    drop((context, tree, counted));
+                    let _ = told.send(Ok((schema.clone(), run::ready(schema, batches))));
+                    return;
+                }
                 Err(error) => {
-                    // A caller that has left needs no answer.
                     let _ = told.send(Err(error));
                     return;
                 }
             };
-            let schema = names.rename(&plan.schema());
             let (stream, driver) = run::channel(schema.clone(), stop.clone(), failed.clone());
             if told.send(Ok((schema, stream))).is_ok() {
-                let task = context.task();
+                let engine = context.engine.clone();
                 drop((context, tree));
-                driver.run(plan, task, stop, running, failed).await;
+                if late {
+                    let class = Class { priority: query.priority, short: false };
+                    query.queue();
+                    let place = stop.guard(engine.admission().enter_again(class)).await;
+                    query.run();
+                    match place {
+                        Ok(place) => slot = Some(place),
+                        Err(error) => return driver.fail(error, failed).await,
+                    }
+                }
+                let query = Some(query);
+                drive(&engine, driver, Running { source, stop, failed, counted, slot, query })
+                    .await;
             }
         });
         // Planning does not pause; the caller need not wait for it.
@@ -233,7 +301,9 @@ impl Session {
         context.changes = true;
         let snapshot = context.snapshot.clone();
         let mut stop = self.stop();
-        let running = self.engine.enter();
+        let mut caller_stop = stop.clone();
+        let counted = self.engine.enter();
+        let query = self.query_now()?;
         let failed = self.failure_flag();
         let params = params.to_vec();
         let (told, answer) = tokio::sync::oneshot::channel();
@@ -247,28 +317,34 @@ impl Session {
                     let rows = count(&table, series.as_ref(), times).await?;
                     return Ok(Planned::Done(Change::Ranges { series, times, rows }));
                 }
-                Ok(Planned::Plan(context.physical(&plan).await?))
+                let plan = context.physical(&plan).await?;
+                let (slot, _) = weigh(&context, plan.as_ref(), &query).await?;
+                Ok(Planned::Plan(plan, slot))
             };
             // A caller that has left needs no answer.
             let _ = match stop.guard(work).await {
                 Err(error) => told.send(Err(error)),
                 Ok(Planned::Done(change)) => told.send(Ok(change)),
-                Ok(Planned::Plan(plan)) => {
+                Ok(Planned::Plan(plan, slot)) => {
                     let (stream, driver) =
                         run::channel(plan.schema(), stop.clone(), failed.clone());
                     if told.send(Ok(Change::Rows(stream))).is_ok() {
-                        let task = context.task();
+                        let (task, engine) = (context.task(), context.engine.clone());
                         drop((context, tree));
-                        driver.run(plan, task, stop, running, failed).await;
+                        let (source, query) = (Source::Plan(plan, task), Some(query));
+                        let running = Running { source, stop, failed, counted, slot, query };
+                        drive(&engine, driver, running).await;
                     }
                     return;
                 }
             };
         });
-        match answer.await {
-            Ok(answer) => Ok((snapshot, answer?)),
-            Err(_) => Err(QueryError::internal("the statement's task ended without an answer")),
-        }
+        let answered = async {
+            answer.await.unwrap_or_else(|_| {
+                Err(QueryError::internal("the statement's task ended without an answer"))
+            })
+        };
+        Ok((snapshot, caller_stop.guard(answered).await?))
     }
 
     pub(super) async fn explain(
@@ -289,7 +365,8 @@ impl Session {
         }
         let mut stop = self.stop();
         let mut caller_stop = stop.clone();
-        let running = self.engine.enter();
+        let counted = self.engine.enter();
+        let query = self.query_now()?;
         let (tree, params) = (Tree::of(statement), params.to_vec());
         let explained = self.engine.runtime()?.spawn(async move {
             let started = Instant::now();
@@ -299,12 +376,20 @@ impl Session {
                 if !analyze {
                     return explain::plan(plan.as_ref(), verbose);
                 }
-                let plan = run::guard(plan, &operators)?;
                 let planning_ms = started.elapsed().as_secs_f64() * 1e3;
-                explain::analyze(plan, context.task(), verbose, planning_ms).await
+                let (slot, _) = weigh(&context, plan.as_ref(), &query).await?;
+                let plan = run::guard(plan, &operators)?;
+                query.works(Work::Plan(Arc::clone(&plan)));
+                query.run();
+                let heavy = slot.is_some().then(|| context.engine.heavy_runtime()).transpose()?;
+                let analyzed = explain::analyze(plan, context.task(), verbose, planning_ms);
+                match heavy {
+                    None => analyzed.await,
+                    Some(heavy) => AbortOnDrop(heavy.spawn(analyzed)).done().await,
+                }
             };
             let batch = stop.guard(work).await;
-            drop(running);
+            drop(counted);
             batch
         });
         let explained = async {
@@ -355,6 +440,45 @@ impl Session {
     }
 }
 
+/// Runs a plan where its weight belongs.
+async fn drive(engine: &Engine, driver: Driver, running: Running) {
+    match (running.slot.is_some(), engine.heavy_runtime()) {
+        (true, Ok(heavy)) => drop(heavy.spawn(driver.run(running))),
+        _ => driver.run(running).await,
+    }
+}
+
+/// Finds out what a plan may cost, and waits for its turn if that is much; also whether it is surely
+/// little.
+async fn weigh(
+    context: &PlanContext,
+    plan: &dyn ExecutionPlan,
+    query: &Query,
+) -> QueryResult<(Option<Slot>, bool)> {
+    let weight = Weight::of(plan);
+    query.expect(weight.rows_read());
+    if weight.is_light() {
+        return Ok((None, weight.is_sure()));
+    }
+    let timeout = context.settings.queue_timeout();
+    let slot = admit(&context.engine, query, weight.is_short(), timeout).await?;
+    Ok((Some(slot), false))
+}
+
+/// Waits until a heavy statement may run.
+async fn admit(
+    engine: &Engine,
+    query: &Query,
+    short: bool,
+    timeout: Option<Duration>,
+) -> QueryResult<Slot> {
+    let class = Class { priority: query.priority, short };
+    query.queue();
+    let slot = engine.admission().enter(class, timeout).await;
+    query.run();
+    slot
+}
+
 /// The statement as one that the engine's own streams answer, without planning it.
 fn recognise(
     statement: &Statement,
@@ -390,6 +514,8 @@ impl<T> Drop for AbortOnDrop<T> {
 pub(super) struct Ending {
     pub(super) stop: Stop,
     pub(super) failed: Option<Arc<AtomicBool>>,
+    /// Whether rows, and errors, may come before they are asked for.
+    pub(super) ahead: bool,
 }
 
 /// The rows that a statement changes.
@@ -403,7 +529,7 @@ pub(crate) enum Change {
 /// How the rows of a change are found.
 enum Planned {
     Done(Change),
-    Plan(Arc<dyn ExecutionPlan>),
+    Plan(Arc<dyn ExecutionPlan>, Option<Slot>),
 }
 
 /// Counts rows of a table.
@@ -514,8 +640,10 @@ pub(crate) fn bind(
     given: &[Option<DataType>],
 ) -> QueryResult<Arc<Bound>> {
     if let Some(found) = bound::find(&tree.statement, context, given) {
+        context.engine.caches().plans.hit();
         return Ok(found);
     }
+    context.engine.caches().plans.miss();
     let mut ast = tree.syntax()?;
     let (count, limits) = count_params(&ast)?;
     let mut types: Vec<Option<DataType>> = given.to_vec();

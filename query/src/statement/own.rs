@@ -6,9 +6,9 @@ use tsdb::types::OWNED_TABLE_PREFIX;
 
 use super::words::Words;
 use super::{Kind, SetValue, backup, comment, copy, cursor, life, materialized, prepared};
-use crate::NewRole;
 use crate::error::{QueryError, QueryResult};
 use crate::notify::{Action, CHANNEL_BYTES_MAX, PAYLOAD_BYTES_MAX};
+use crate::{NewRole, RoleChange};
 
 /// Reads the statement if it is one of ours; `None` leaves it to sqlparser.
 pub(super) fn parse(piece: &[TokenWithSpan], sql: &str) -> QueryResult<Option<Kind>> {
@@ -328,7 +328,11 @@ fn role(words: &mut Words<'_>) -> QueryResult<Kind> {
         }
         return Ok(Kind::DropRole { names, if_exists });
     }
-    let mut role = NewRole { name: words.name()?, ..NewRole::default() };
+    let name = words.name()?;
+    if verb == "alter" && matches!(words.peek().as_deref(), Some("SET" | "RESET" | "IN")) {
+        return role_setting(words, name);
+    }
+    let mut role = NewRole { name, ..NewRole::default() };
     if verb == "create" && user {
         role.can_login = Some(true);
     }
@@ -340,6 +344,36 @@ fn role(words: &mut Words<'_>) -> QueryResult<Kind> {
         "create" => Kind::CreateRole { role, if_not_exists: if_exists },
         _ => Kind::AlterRole { role },
     })
+}
+
+/// `SET name = value`, `SET name TO DEFAULT`, `RESET name | ALL` of ALTER ROLE.
+fn role_setting(words: &mut Words<'_>, role: String) -> QueryResult<Kind> {
+    if words.take("IN") {
+        words.skip_all();
+        let error = QueryError::unsupported("ALTER ROLE … IN DATABASE");
+        return Ok(Kind::Unsupported(error.with_hint("There is one database: leave it out.")));
+    }
+    let resets = words.peek().as_deref() == Some("RESET");
+    if role == "all" {
+        words.skip_all();
+        return Ok(Kind::Unsupported(QueryError::unsupported("ALTER ROLE ALL")));
+    }
+    let (name, value) = match resets {
+        true => match reset(words)? {
+            Kind::Reset(name) => (name, SetValue::Default),
+            _ => return Err(words.unexpected()),
+        },
+        false => match set(words)? {
+            Kind::Set { name, value, local: false } => (Some(name), value),
+            _ => return Err(QueryError::new("42601", "ALTER ROLE takes SET name TO value")),
+        },
+    };
+    let change = match (name, value) {
+        (None, _) => RoleChange::ResetAll,
+        (Some(name), SetValue::Text(value)) => RoleChange::Set { name, value },
+        (Some(name), SetValue::Default) => RoleChange::Reset(name),
+    };
+    Ok(Kind::ConfigureRole { role, change })
 }
 
 fn role_option(words: &mut Words<'_>, role: &mut NewRole) -> QueryResult<()> {

@@ -38,6 +38,7 @@ impl Directory for Users {
             can_write: role.can_write.unwrap_or(false),
             can_define: role.can_define.unwrap_or(false),
             created_unix_ms: 0,
+            settings: RoleSettings::default(),
         });
         Ok(())
     }
@@ -51,6 +52,24 @@ impl Directory for Users {
             }
             None => Err(QueryError::new("42704", format!("role \"{}\" does not exist", role.name))),
         }
+    }
+
+    fn configure(&self, _: &Identity, role: &str, change: RoleChange) -> QueryResult<()> {
+        let mut roles = self.roles.lock();
+        let Some(found) = roles.iter_mut().find(|r| r.name == role) else {
+            return Err(QueryError::new("42704", format!("role \"{role}\" does not exist")));
+        };
+        let mut settings = found.settings.as_ref().clone();
+        match change {
+            RoleChange::Set { name, value } => {
+                settings.retain(|(n, _)| *n != name);
+                settings.push((name, value));
+            }
+            RoleChange::Reset(name) => settings.retain(|(n, _)| *n != name),
+            RoleChange::ResetAll => settings.clear(),
+        }
+        found.settings = Arc::new(settings);
+        Ok(())
     }
 
     fn drop(&self, _: &Identity, name: &str, if_exists: bool) -> QueryResult<()> {
@@ -71,7 +90,8 @@ pub(crate) struct World {
 }
 
 pub(crate) fn identity(user: &str, all: bool) -> Identity {
-    Identity { user: user.into(), superuser: all, can_write: all, can_define: all }
+    let settings = RoleSettings::default();
+    Identity { user: user.into(), superuser: all, can_write: all, can_define: all, settings }
 }
 
 impl World {
@@ -81,6 +101,16 @@ impl World {
     }
 
     pub(crate) fn over(db: Arc<Db>) -> World {
+        World::with(db, QueryOptions::default())
+    }
+
+    /// An empty database with limits of the query side.
+    pub(crate) fn limited(options: QueryOptions) -> World {
+        let of_db = Options { background: false, shards: 2, ..Options::default() };
+        World::with(Db::open(Arc::new(MemoryStorage::new()), of_db).unwrap(), options)
+    }
+
+    fn with(db: Arc<Db>, options: QueryOptions) -> World {
         let users = Users::default();
         let admin = NewRole {
             name: "admin".into(),
@@ -89,11 +119,18 @@ impl World {
             ..NewRole::default()
         };
         users.create(&identity("admin", true), admin).unwrap();
-        let options =
-            QueryOptions { threads: 2, version: "0.1.0".into(), ..QueryOptions::default() };
+        let options = QueryOptions { threads: 2, version: "0.1.0".into(), ..options };
         let engine = Engine::new(db, Arc::new(users), options).unwrap();
         let session = engine.session(identity("admin", true), &[]);
         World { engine, session }
+    }
+
+    /// A session of a user without rights but to write, with the settings of the role.
+    pub(crate) fn session_of(&self, user: &str) -> Session {
+        let roles = self.engine.directory().roles().unwrap();
+        let settings = roles.iter().find(|r| r.name == user).map(|r| r.settings.clone());
+        let settings = settings.unwrap_or_default();
+        self.engine.session(Identity { settings, can_write: true, ..identity(user, false) }, &[])
     }
 
     /// A world with readings of three presses; `press` has two keys.

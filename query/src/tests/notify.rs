@@ -45,6 +45,8 @@ fn those_who_listen_are_told() {
 fn transactions_notify_when_they_commit() {
     let world = World::with_presses();
     let other = world.engine.session(identity("o", true), &[]);
+    world.session.set_process(0);
+    other.set_process(0);
     run(&other, "LISTEN c");
     world.run("BEGIN");
     world.run("NOTIFY c, 'one'");

@@ -29,6 +29,10 @@ pub fn query_options(settings: &Settings, folder: &Path) -> QueryOptions {
         memory_bytes_max: settings.number("query_memory_bytes_max") as usize,
         spill_bytes_max: settings.number("spill_bytes_max"),
         spill_folder: folder.join("spill"),
+        spill_folder_owned: true,
+        query_bytes_max: settings.number("query_bytes_max") as usize,
+        heavy_max: settings.number("queries_heavy_max") as usize,
+        waiting_max: settings.number("queries_waiting_max") as usize,
         version: format!("Millrace {}", env!("CARGO_PKG_VERSION")),
         ..QueryOptions::default()
     };

@@ -57,15 +57,16 @@ struct Part {
 }
 
 /// Limits inside a pool.
-const PARTS: [Part; 3] = [
+const PARTS: [Part; 4] = [
     Part { name: "head_bytes_max", of: "heads_bytes_max", divisor: 4, most: 128 * MIB },
     Part { name: "body_bytes_max", of: "http_memory_bytes_max", divisor: 3, most: 64 * MIB },
+    Part { name: "query_bytes_max", of: "query_memory_bytes_max", divisor: 2, most: u64::MAX },
     Part { name: "message_bytes_max", of: "messages_bytes_max", divisor: 1, most: 256 * MIB },
 ];
 
 /// What a pool must hold of a limit inside it: a body stands in memory packed and unpacked.
 fn factor(part: &Part) -> u64 {
-    if part.name == "head_bytes_max" { 1 } else { part.divisor }
+    if part.name == "body_bytes_max" { part.divisor } else { 1 }
 }
 
 /// Limits by option, and what the user should know.

@@ -321,7 +321,35 @@ pub const OPTIONS: &[OptionSpec] = &[
         1 << 20,
         "Memory of all queries together; auto: 27 % of memory_bytes_max",
     ),
-    option("spill_bytes_max", Kind::Bytes, "4GiB", 0, "Files that queries may spill to"),
+    option(
+        "query_bytes_max",
+        Kind::Bytes,
+        AUTO,
+        65536,
+        "Memory of one query where millrace.query_memory says nothing; auto: half of \
+         query_memory_bytes_max",
+    ),
+    option(
+        "spill_bytes_max",
+        Kind::Bytes,
+        "4GiB",
+        0,
+        "Files that queries may spill to; a query that needs more ends with 53100",
+    ),
+    option(
+        "queries_heavy_max",
+        Kind::Count,
+        "0",
+        0,
+        "Heavy queries at a time, others wait by millrace.priority; 0: as query_threads, at least 4",
+    ),
+    option(
+        "queries_waiting_max",
+        Kind::Count,
+        "100",
+        0,
+        "Heavy queries that may wait for their turn; more are refused (53300)",
+    ),
     option("query_threads", Kind::Count, "0", 0, "Threads that run queries; 0: as many as cores"),
     option("connections_max", Kind::Count, "500", 1, "Connections of each door"),
     option(

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::StreamExt;
-use query::{Engine, Identity, Outcome, QueryOptions, Session};
+use query::{Engine, Identity, Outcome, QueryOptions, RoleSettings, Session};
 
 use super::table::{Printer, Shape};
 use crate::failure::{Failure, Result};
@@ -26,10 +26,19 @@ impl FolderRunner {
         if let Some(password) = made {
             eprintln!("made user `admin` with password {password}");
         }
-        let options = QueryOptions { spill_folder: path.join("spill"), ..QueryOptions::default() };
+        let options = QueryOptions {
+            spill_folder: path.join("spill"),
+            spill_folder_owned: true,
+            ..QueryOptions::default()
+        };
         let engine = Engine::new(folder.db().clone(), users, options)?;
-        let identity =
-            Identity { user: "admin".into(), superuser: true, can_write: true, can_define: true };
+        let identity = Identity {
+            user: "admin".into(),
+            superuser: true,
+            can_write: true,
+            can_define: true,
+            settings: RoleSettings::default(),
+        };
         let session = engine.session(identity, &[]);
         Ok(FolderRunner { folder, session })
     }

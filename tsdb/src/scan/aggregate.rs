@@ -17,7 +17,7 @@ mod states;
 mod tests;
 mod zones;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::error::Result;
@@ -181,7 +181,31 @@ pub struct AggregateStream {
     table: Aggregates,
     segments: Vec<rows::Segment>,
     stats: Arc<ScanStats>,
+    /// A series of many pieces that is read in several steps.
+    midway: Option<Midway>,
 }
+
+/// What is left of a series.
+#[derive(Debug)]
+struct Midway {
+    series: u32,
+    group: u32,
+    pieces: Vec<Piece>,
+    left: VecDeque<Left>,
+    /// Whether the merger has rows of a meeting yet.
+    merging: bool,
+}
+
+#[derive(Debug)]
+enum Left {
+    /// Times that only the piece of that place has.
+    Alone(usize, TimeRange),
+    /// Times that several pieces may have.
+    Meeting(TimeRange),
+}
+
+/// Pieces that one step adds at most, so that others have their turn: some milliseconds.
+const PIECES_AT_A_TIME: usize = if cfg!(test) { 2 } else { 16 };
 
 impl AggregateStream {
     pub(crate) fn new(
@@ -203,16 +227,83 @@ impl AggregateStream {
             table,
             segments: Vec::new(),
             stats,
+            midway: None,
         })
     }
 
-    /// Adds the rows of the next series; false at the end.
+    /// Adds the rows of the next series, or of the next pieces of a long one; false at the end.
     ///
     /// # Errors
     /// [`crate::Error::Corrupt`] or [`crate::Error::Io`] from reading parts.
     pub fn step(&mut self) -> Result<bool> {
+        if let Some(midway) = self.midway.take() {
+            self.midway = self.go_on(midway)?;
+            return Ok(true);
+        }
         let Some((series, pieces)) = self.walks.next()? else { return Ok(false) };
-        self.series(series, pieces)?;
+        match pieces.len() <= PIECES_AT_A_TIME {
+            true => self.series(series, pieces)?,
+            false => {
+                let midway = self.begin(series, pieces);
+                self.midway = self.go_on(midway)?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether a series is added in part: what [`AggregateStream::take`] gives would miss the rest.
+    pub fn is_midway(&self) -> bool {
+        self.midway.is_some()
+    }
+
+    /// Divides a series into what is added step by step, as [`AggregateStream::series`] does at once.
+    fn begin(&self, series: u32, pieces: Vec<Piece>) -> Midway {
+        let group = self.shared.groups.group(series);
+        let meeting = match self.mode {
+            MergeMode::Append => Vec::new(),
+            _ => meeting(&pieces),
+        };
+        let mut left = VecDeque::new();
+        for (at, piece) in pieces.iter().enumerate() {
+            left.extend(without(piece.span(), &meeting).into_iter().map(|r| Left::Alone(at, r)));
+        }
+        left.extend(meeting.into_iter().map(Left::Meeting));
+        Midway { series, group, pieces, left, merging: false }
+    }
+
+    /// Adds some of what is left; gives back what is still left.
+    fn go_on(&mut self, mut midway: Midway) -> Result<Option<Midway>> {
+        for _ in 0..PIECES_AT_A_TIME {
+            if midway.merging {
+                midway.merging = self.add_merged(midway.group)?;
+                continue;
+            }
+            match midway.left.pop_front() {
+                None => return Ok(None),
+                Some(Left::Alone(at, range)) => {
+                    let piece = &midway.pieces[at];
+                    self.alone(piece, range, midway.series, midway.group)?;
+                }
+                Some(Left::Meeting(range)) => {
+                    self.meet(midway.series, &midway.pieces, range);
+                    midway.merging = true;
+                }
+            }
+        }
+        Ok(Some(midway))
+    }
+
+    /// Has the merger read the times that several pieces may have.
+    fn meet(&mut self, series: u32, pieces: &[Piece], range: TimeRange) {
+        let touched = pieces.iter().filter(|p| p.span().overlaps(&range)).cloned().collect();
+        self.merger.feed(series, touched, range);
+    }
+
+    /// Adds the next rows of the merger; false if there are none.
+    fn add_merged(&mut self, group: u32) -> Result<bool> {
+        let Some(rows) = self.merger.next_rows()? else { return Ok(false) };
+        let columns: Vec<_> = rows.columns.iter().map(|(_, c)| Some(c)).collect();
+        self.add(group, Some(&rows.times), &columns, (0, rows.times.len()));
         Ok(true)
     }
 
@@ -244,12 +335,8 @@ impl AggregateStream {
             }
         }
         for range in meeting {
-            let touched = pieces.iter().filter(|p| p.span().overlaps(&range)).cloned().collect();
-            self.merger.feed(series, touched, range);
-            while let Some(rows) = self.merger.next_rows()? {
-                let columns: Vec<_> = rows.columns.iter().map(|(_, c)| Some(c)).collect();
-                self.add(group, Some(&rows.times), &columns, (0, rows.times.len()));
-            }
+            self.meet(series, &pieces, range);
+            while self.add_merged(group)? {}
         }
         Ok(())
     }

@@ -72,6 +72,10 @@ pub trait BackendSession: Send + Sync + 'static {
     fn cursor_fields(&self, name: &str) -> Option<SchemaRef>;
     /// The number by which the client knows this connection.
     fn set_process(&self, process: i32);
+    /// Resolves when somebody wants the connection to end. May be dropped and called again.
+    fn terminated(&self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
     /// Resolves when a notification waits. May be dropped and called again.
     fn notified(&self) -> impl Future<Output = ()> + Send;
     /// Takes the notifications that wait.
@@ -191,6 +195,10 @@ impl BackendSession for Session {
 
     fn set_process(&self, process: i32) {
         Session::set_process(self, process);
+    }
+
+    async fn terminated(&self) {
+        Session::terminated(self).await;
     }
 
     async fn notified(&self) {

@@ -201,6 +201,7 @@ where
         tokio::select! {
             biased;
             () = self.shared.shutdown.cancelled() => Err(stopping()),
+            () = self.session.terminated() => Err(stopping()),
             head = self.socket.head() => head.map(|()| true),
             () = self.session.notified(), if listens => Ok(false),
             () = left_open => {

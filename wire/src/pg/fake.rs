@@ -77,7 +77,9 @@ impl Exchange for FakeExchange {
             return Err(LoginFailed { reason_for_log: "wrong".into() });
         }
         let user = self.user.clone();
-        let identity = Identity { user, superuser: true, can_write: true, can_define: true };
+        let settings = query::RoleSettings::default();
+        let identity =
+            Identity { user, superuser: true, can_write: true, can_define: true, settings };
         Ok((b"proof".to_vec(), identity))
     }
 }

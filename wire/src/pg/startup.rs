@@ -7,6 +7,7 @@ use bytes::Bytes;
 use management::LoginFailed;
 use query::Identity;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
 
 use super::Shared;
 use super::backend::{Backend, Exchange};
@@ -284,7 +285,13 @@ where
     Ok(identity)
 }
 
+/// Steps of log-ins that may be on threads at one time; hundreds of clients that come at once wait
+/// for each other instead of taking a thread each.
+static ON_THREADS: Semaphore = Semaphore::const_new(16);
+
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, End> {
+    // The semaphore is never closed.
+    let _turn = ON_THREADS.acquire().await;
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|_| fatal("XX000", "log-in failed within the server"))
 }

@@ -403,10 +403,6 @@ pub(super) const EMPTY: &[Def] = &[
         "pg_auth_members",
         &[("roleid", T::Oid), ("member", T::Oid), ("grantor", T::Oid), ("admin_option", T::Bool)],
     ),
-    empty(
-        "pg_db_role_setting",
-        &[("setdatabase", T::Oid), ("setrole", T::Oid), ("setconfig", T::TextArray)],
-    ),
     empty("pg_event_trigger", &[("oid", T::Oid), ("evtname", T::Text)]),
     empty(
         "pg_operator",

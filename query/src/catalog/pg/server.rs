@@ -1,6 +1,7 @@
 //! pg_database, pg_roles, pg_settings, pg_am and other tables about the server.
 
 use super::{DATABASE_OID, table_oid};
+use crate::RoleInfo;
 use crate::catalog::rows::{Rows, V};
 use crate::catalog::{Def, Image, T};
 use crate::error::QueryResult;
@@ -169,27 +170,12 @@ pub(super) const DEFS: &[Def] = &[
         },
     ),
     def(
-        "pg_stat_activity",
-        &[
-            ("datid", T::Oid),
-            ("datname", T::Text),
-            ("pid", T::Int4),
-            ("usename", T::Text),
-            ("application_name", T::Text),
-            ("state", T::Text),
-            ("query", T::Text),
-        ],
+        "pg_db_role_setting",
+        &[("setdatabase", T::Oid), ("setrole", T::Oid), ("setconfig", T::TextArray)],
         |image, rows| {
-            // Only the session that asks is known here.
-            rows.push([
-                DATABASE_OID.into(),
-                DATABASE.into(),
-                V::Null,
-                image.settings.get("session_authorization").unwrap_or_default().into(),
-                image.settings.get("application_name").unwrap_or_default().into(),
-                "active".into(),
-                V::Null,
-            ]);
+            for role in image.roles.iter().filter(|role| !role.settings.is_empty()) {
+                rows.push([0.into(), role.oid.into(), config(role)]);
+            }
             Ok(())
         },
     ),
@@ -267,10 +253,17 @@ fn roles(image: &Image, rows: &mut Rows) -> QueryResult<()> {
             "********".into(),
             V::Null,
             role.superuser.into(),
-            V::Null,
+            config(role),
         ]);
     }
     Ok(())
+}
+
+/// Settings of a role as `name=value`; NULL where it has none.
+fn config(role: &RoleInfo) -> V {
+    let texts: Vec<String> =
+        role.settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    if texts.is_empty() { V::Null } else { V::Texts(texts) }
 }
 
 fn users(image: &Image, rows: &mut Rows) -> QueryResult<()> {
@@ -284,7 +277,7 @@ fn users(image: &Image, rows: &mut Rows) -> QueryResult<()> {
             role.superuser.into(),
             "********".into(),
             V::Null,
-            V::Null,
+            config(role),
         ]);
     }
     Ok(())

@@ -294,7 +294,9 @@ fn context(engine: &Arc<Engine>, snapshot: Snapshot) -> PlanContext {
     let user = "refresh".to_string();
     let options = engine.options();
     let settings = Settings::new(&user, true, &options.version);
-    let identity = Identity { user, superuser: true, can_write: true, can_define: true };
+    let (superuser, can_write, can_define) = (true, true, true);
+    let identity = Identity { user, superuser, can_write, can_define, settings: Arc::default() };
     let config = plan::config("+00:00", options.threads);
-    PlanContext::new(engine.clone(), snapshot, Arc::new(settings), Arc::new(identity), config, "")
+    let configs = (config.clone(), plan::small(&config));
+    PlanContext::new(engine.clone(), snapshot, Arc::new(settings), Arc::new(identity), configs, "")
 }

@@ -51,6 +51,7 @@ fn identity(user: &str) -> Identity {
         superuser: false,
         can_write: user == "ann",
         can_define: false,
+        settings: query::RoleSettings::default(),
     }
 }
 

@@ -1,0 +1,114 @@
+//! pg_stat_activity: the connections and what they are at.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::DATABASE_OID;
+use crate::activity::{Client, Phase, Query, Seen};
+use crate::catalog::queries::may_see;
+use crate::catalog::rows::{Rows, V};
+use crate::catalog::{Def, Image, T};
+use crate::error::QueryResult;
+use crate::plan::names::DATABASE;
+
+pub(super) const DEFS: &[Def] = &[Def {
+    schema: "pg_catalog",
+    name: "pg_stat_activity",
+    columns: &[
+        ("datid", T::Oid),
+        ("datname", T::Text),
+        ("pid", T::Int4),
+        ("leader_pid", T::Int4),
+        ("usesysid", T::Oid),
+        ("usename", T::Text),
+        ("application_name", T::Text),
+        ("client_addr", T::Text),
+        ("client_hostname", T::Text),
+        ("client_port", T::Int4),
+        ("backend_start", T::Time),
+        ("xact_start", T::Time),
+        ("query_start", T::Time),
+        ("state_change", T::Time),
+        ("wait_event_type", T::Text),
+        ("wait_event", T::Text),
+        ("state", T::Text),
+        ("backend_xid", T::Int8),
+        ("backend_xmin", T::Int8),
+        ("query_id", T::Int8),
+        ("query", T::Text),
+        ("backend_type", T::Text),
+    ],
+    fill,
+}];
+
+fn fill(image: &Image, rows: &mut Rows) -> QueryResult<()> {
+    // The newest statement of each connection: cursors and results read slowly stay beside it.
+    let running: HashMap<u64, Arc<Query>> =
+        image.activity.queries().into_iter().map(|query| (query.client.id, query)).collect();
+    for client in image.activity.clients() {
+        push(image, &client, running.get(&client.id), rows);
+    }
+    Ok(())
+}
+
+fn push(image: &Image, client: &Client, query: Option<&Arc<Query>>, rows: &mut Rows) {
+    let user = client.identity.user.as_str();
+    let role = image.roles.iter().find(|role| role.name == user);
+    let seen = client.seen();
+    let shown = may_see(image, user);
+    let hidden = |value: V| if shown { value } else { V::Null };
+    let time = |us: i64| if us > 0 { V::Int(us) } else { V::Null };
+    let (wait_type, wait) = waits(query);
+    let text = match (&seen.text, shown) {
+        (_, false) => "<insufficient privilege>".into(),
+        (None, true) => "".into(),
+        (Some(text), true) => text.to_string().into(),
+    };
+    let block = seen.block.as_ref().map(|(_, since)| *since);
+    let since = block.or(query.map(|query| query.started_us));
+    rows.push([
+        DATABASE_OID.into(),
+        DATABASE.into(),
+        client.process().into(),
+        V::Null,
+        role.map(|role| role.oid).into(),
+        user.into(),
+        seen.application.to_string().into(),
+        V::Null,
+        V::Null,
+        V::Null,
+        hidden(V::Int(client.since_us)),
+        hidden(since.map_or(V::Null, V::Int)),
+        hidden(time(seen.started_us)),
+        hidden(time(seen.changed_us)),
+        hidden(wait_type.into()),
+        hidden(wait.into()),
+        hidden(state(query, &seen).into()),
+        V::Null,
+        V::Null,
+        hidden(query.map(|query| query.id).into()),
+        text,
+        "client backend".into(),
+    ]);
+}
+
+fn state(query: Option<&Arc<Query>>, seen: &Seen) -> &'static str {
+    match (query, &seen.block) {
+        (Some(_), _) => "active",
+        (None, Some((failed, _))) if failed.load(Ordering::Acquire) => {
+            "idle in transaction (aborted)"
+        }
+        (None, Some(_)) => "idle in transaction",
+        (None, None) => "idle",
+    }
+}
+
+/// What a connection waits for: its turn in the queue, its client, or nothing.
+fn waits(query: Option<&Arc<Query>>) -> (Option<&'static str>, Option<&'static str>) {
+    match query.map(|query| query.phase()) {
+        Some(Phase::Queued) => (Some("Queue"), Some("Queue")),
+        Some(_) => (None, None),
+        None => (Some("Client"), Some("ClientRead")),
+    }
+}

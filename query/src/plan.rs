@@ -61,6 +61,8 @@ pub(crate) struct PlanContext {
     image: Mutex<Option<Arc<Image>>>,
     /// Whether something was looked up that belongs to this moment or user.
     fleeting: AtomicBool,
+    /// Whether what is being bound reads tables of the catalogue.
+    catalogue: AtomicBool,
     /// Tables that the transaction has written and that it must not read yet.
     written: HashSet<TableId>,
     /// Whether several statements must see the same rows: then nothing newer may be shown.
@@ -70,6 +72,8 @@ pub(crate) struct PlanContext {
     /// Views in use, and what is hidden to find out what depends on it.
     pub(crate) scope: Scope,
     table_options: datafusion::config::TableOptions,
+    /// What the user wrote.
+    pub(crate) text: Arc<str>,
 }
 
 /// Settings of DataFusion for sessions of a zone.
@@ -121,11 +125,13 @@ impl PlanContext {
             props,
             image: Mutex::new(None),
             fleeting: AtomicBool::new(false),
+            catalogue: AtomicBool::new(false),
             written: HashSet::new(),
             steady: false,
             cursors: Vec::new(),
             scope: Scope::default(),
             table_options,
+            text: text.into(),
         }
     }
 
@@ -220,6 +226,17 @@ impl PlanContext {
     /// Whether a bound plan may serve the same statement again.
     pub(crate) fn may_keep(&self) -> bool {
         !self.fleeting.load(Ordering::Relaxed)
+    }
+
+    /// Tables of the catalogue are read, whose columns often show as other types than they are.
+    pub(crate) fn mark_catalogue(&self) {
+        self.catalogue.store(true, Ordering::Relaxed);
+        self.mark_fleeting();
+    }
+
+    /// Whether tables of the catalogue are read by what has been bound so far.
+    pub(crate) fn reads_catalogue(&self) -> bool {
+        self.catalogue.load(Ordering::Relaxed)
     }
 
     pub(crate) fn mark_fleeting(&self) {

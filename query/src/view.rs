@@ -86,6 +86,13 @@ pub(crate) struct View {
     query: ast::Query,
 }
 
+impl View {
+    /// The tables that its own text names.
+    pub(crate) fn tables(&self) -> impl Iterator<Item = TableId> + '_ {
+        self.tables.iter().map(|of| of.table)
+    }
+}
+
 /// All views at one moment.
 #[derive(Debug, Default)]
 pub(crate) struct Views {

@@ -241,11 +241,11 @@ fn disambiguate_select(select: &mut Select) {
     if select.projection.len() < 2 {
         return;
     }
-    // A wildcard may bring any column again.
-    let open = select
-        .projection
-        .iter()
-        .any(|item| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)));
+    // A wildcard may bring any column again. ORDER BY behind DISTINCT wants the names as they are.
+    let wildcard = |item: &SelectItem| {
+        matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..))
+    };
+    let open = select.distinct.is_none() && select.projection.iter().any(wildcard);
     let mut seen = HashSet::new();
     for (i, item) in select.projection.iter_mut().enumerate() {
         let bare = matches!(

@@ -11,6 +11,7 @@ mod mode;
 mod series;
 mod session;
 mod simple;
+mod single;
 mod summary;
 mod time_bucket;
 mod to_char;
@@ -52,6 +53,7 @@ pub(crate) fn register(state: &mut SessionState) -> Result<()> {
     for greatest in [false, true] {
         state.register_udaf(Arc::new(AggregateUDF::from(mode::Mode::new(greatest))))?;
     }
+    state.register_udaf(Arc::new(AggregateUDF::from(single::Single::new())))?;
     // Under its name in Postgres too.
     let variance = var_samp_udaf().as_ref().clone().with_aliases(["variance"]);
     state.register_udaf(Arc::new(variance))?;

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArguments, Ident, Query, Select, SelectItem, SetExpr, Statement, VisitMut,
-    VisitorMut,
+    AccessExpr, Expr, FunctionArguments, Ident, Query, Select, SelectItem, SetExpr, Statement,
+    TrimWhereField, VisitMut, VisitorMut,
 };
 
 /// Names that a query gives its columns, from the left and from the right of any wildcard.
@@ -122,45 +122,72 @@ pub(crate) fn of_item(item: &SelectItem) -> String {
 }
 
 fn of_expr(expr: &Expr) -> String {
+    figure(expr).map_or_else(unnamed, |figured| figured.name)
+}
+
+/// A name that an expression gives its column.
+struct Figured {
+    name: String,
+    /// A cast does not put the name of its type in place of this one.
+    strong: bool,
+}
+
+fn strong(name: impl Into<String>) -> Option<Figured> {
+    Some(Figured { name: name.into(), strong: true })
+}
+
+fn weak(name: impl Into<String>) -> Option<Figured> {
+    Some(Figured { name: name.into(), strong: false })
+}
+
+fn figure(expr: &Expr) -> Option<Figured> {
     match expr {
-        Expr::Identifier(ident) => folded(ident),
-        Expr::CompoundIdentifier(parts) => parts.last().map_or_else(unnamed, folded),
-        Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => of_expr(inner),
-        Expr::Cast { expr: inner, data_type, .. } => {
-            let name = of_expr(inner);
-            if name == unnamed() { cast_name(&data_type.to_string()) } else { name }
+        Expr::Identifier(ident) => strong(folded(ident)),
+        Expr::CompoundIdentifier(parts) => strong(folded(parts.last()?)),
+        Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => figure(inner),
+        Expr::Cast { expr: inner, data_type, .. } => match figure(inner) {
+            Some(figured) if figured.strong => Some(figured),
+            _ => weak(cast_name(&data_type.to_string())),
+        },
+        Expr::CompoundFieldAccess { root, access_chain } => {
+            let field = access_chain.iter().rev().find_map(|access| match access {
+                AccessExpr::Dot(Expr::Identifier(field)) => Some(folded(field)),
+                _ => None,
+            });
+            field.map_or_else(|| figure(root), strong)
         }
-        Expr::Function(function) => match function.name.0.last().and_then(|p| p.as_ident()) {
-            Some(ident) => {
-                let name = folded(ident);
-                match (name.as_str(), &function.args) {
-                    // As a bare word it is a type name in Postgres.
-                    ("current_date", FunctionArguments::None) => "current_date".into(),
-                    _ => name,
-                }
+        Expr::Function(function) => {
+            let name = folded(function.name.0.last()?.as_ident()?);
+            match (name.as_str(), &function.args) {
+                // As a bare word it is a type name in Postgres.
+                ("current_date", FunctionArguments::None) => strong("current_date"),
+                _ => strong(name),
             }
-            None => unnamed(),
-        },
-        Expr::Case { else_result, .. } => match else_result.as_deref() {
-            Some(inner) if of_expr(inner) != unnamed() => of_expr(inner),
-            _ => "case".into(),
-        },
-        Expr::Exists { .. } => "exists".into(),
-        Expr::Subquery(query) => {
-            let names = of_query(query);
-            names.left.into_iter().next().unwrap_or_else(unnamed)
         }
-        Expr::Extract { .. } => "extract".into(),
-        Expr::Array(_) => "array".into(),
-        Expr::Position { .. } => "position".into(),
-        Expr::Substring { .. } => "substring".into(),
-        Expr::Trim { .. } => "btrim".into(),
-        Expr::Ceil { .. } => "ceil".into(),
-        Expr::Floor { .. } => "floor".into(),
-        Expr::Overlay { .. } => "overlay".into(),
-        Expr::Interval(_) => "interval".into(),
-        Expr::TypedString(typed) => cast_name(&typed.data_type.to_string()),
-        _ => unnamed(),
+        Expr::Case { else_result, .. } => match else_result.as_deref().and_then(figure) {
+            Some(figured) if figured.strong => Some(figured),
+            _ => weak("case"),
+        },
+        Expr::Exists { .. } => strong("exists"),
+        Expr::Subquery(query) => {
+            let name = of_query(query).left.into_iter().next()?;
+            (name != unnamed()).then_some(Figured { name, strong: true })
+        }
+        Expr::Extract { .. } => strong("extract"),
+        Expr::Array(_) => strong("array"),
+        Expr::Position { .. } => strong("position"),
+        Expr::Substring { .. } => strong("substring"),
+        Expr::Trim { trim_where, .. } => strong(match trim_where {
+            Some(TrimWhereField::Leading) => "ltrim",
+            Some(TrimWhereField::Trailing) => "rtrim",
+            _ => "btrim",
+        }),
+        Expr::Ceil { .. } => strong("ceil"),
+        Expr::Floor { .. } => strong("floor"),
+        Expr::Overlay { .. } => strong("overlay"),
+        Expr::Interval(_) => strong("interval"),
+        Expr::TypedString(typed) => weak(cast_name(&typed.data_type.to_string())),
+        _ => None,
     }
 }
 
@@ -171,7 +198,9 @@ fn unnamed() -> String {
 /// A cast of something nameless is named after its type.
 fn cast_name(kind: &str) -> String {
     let lower = kind.to_lowercase();
-    let base = lower.split('(').next().unwrap_or("").trim();
+    let base = lower.split(['(', '[']).next().unwrap_or("").trim();
+    // The last part of a name with a schema.
+    let base = base.rsplit('.').next().unwrap_or(base).trim_matches('"');
     match base {
         "int" | "integer" | "int4" => "int4",
         "bigint" | "int8" => "int8",
@@ -212,14 +241,23 @@ fn disambiguate_select(select: &mut Select) {
     if select.projection.len() < 2 {
         return;
     }
+    // A wildcard may bring any column again. ORDER BY behind DISTINCT wants the names as they are.
+    let wildcard = |item: &SelectItem| {
+        matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..))
+    };
+    let open = select.distinct.is_none() && select.projection.iter().any(wildcard);
     let mut seen = HashSet::new();
     for (i, item) in select.projection.iter_mut().enumerate() {
+        let bare = matches!(
+            item,
+            SelectItem::UnnamedExpr(Expr::Identifier(_) | Expr::CompoundIdentifier(_))
+        );
         let name = match item {
             SelectItem::UnnamedExpr(expr) => without_casts(expr),
             SelectItem::ExprWithAlias { alias, .. } => folded(alias),
             _ => continue,
         };
-        if seen.insert(name) {
+        if seen.insert(name) && !(open && bare) {
             continue;
         }
         let alias = Ident::with_quote('"', format!("?column {}?", i + 1));
@@ -283,5 +321,11 @@ mod tests {
         );
         check("select a from t union select b from u", 1, &["a"]);
         check("values (1)", 1, &["c0"]);
+        check(
+            "select 'x'::pg_catalog.regclass::pg_catalog.oid, case when true then 1 end::text, \
+             a.b[1], (f(a)).n, '{}'::text[], x::name",
+            6,
+            &["oid", "text", "b", "n", "text", "x"],
+        );
     }
 }

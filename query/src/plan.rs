@@ -67,6 +67,8 @@ pub(crate) struct PlanContext {
     image: Mutex<Option<Arc<Image>>>,
     /// Whether something was looked up that belongs to this moment or user.
     fleeting: AtomicBool,
+    /// Whether what is being bound reads tables of the catalogue.
+    catalogue: AtomicBool,
     /// Tables that the transaction has written and that it must not read yet.
     written: HashSet<TableId>,
     /// Whether several statements must see the same rows: then nothing newer may be shown.
@@ -144,6 +146,7 @@ impl PlanContext {
             props,
             image: Mutex::new(None),
             fleeting: AtomicBool::new(false),
+            catalogue: AtomicBool::new(false),
             written: HashSet::new(),
             steady: false,
             cursors: Vec::new(),
@@ -271,6 +274,17 @@ impl PlanContext {
     /// Whether a bound plan may serve the same statement again.
     pub(crate) fn may_keep(&self) -> bool {
         !self.fleeting.load(Ordering::Relaxed)
+    }
+
+    /// Tables of the catalogue are read, whose columns often show as other types than they are.
+    pub(crate) fn mark_catalogue(&self) {
+        self.catalogue.store(true, Ordering::Relaxed);
+        self.mark_fleeting();
+    }
+
+    /// Whether tables of the catalogue are read by what has been bound so far.
+    pub(crate) fn reads_catalogue(&self) -> bool {
+        self.catalogue.load(Ordering::Relaxed)
     }
 
     pub(crate) fn mark_fleeting(&self) {

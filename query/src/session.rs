@@ -222,8 +222,8 @@ impl Session {
             Kind::Nothing(tag) => done(tag),
             Kind::Unsupported(error) => Err(error.clone()),
             Kind::Query(ast) => {
-                if let Some((name, value, local)) = setting::config_call(ast) {
-                    return self.set_config(&name, &value, local);
+                if let Some(call) = setting::config_call(ast) {
+                    return self.select_config(ast, call, params).await;
                 }
                 self.query(statement, ast, params).await
             }

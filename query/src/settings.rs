@@ -65,6 +65,8 @@ static DEFS: &[Def] = &[
     told("client_encoding", "UTF8", Rule::Encoding, "Encoding of texts on the wire."),
     def("client_min_messages", "notice", Rule::OneOf(MESSAGES), "Least notice that is sent."),
     told("DateStyle", "ISO, MDY", Rule::DateStyle, "Text form of times."),
+    def("default_table_access_method", "millrace", Rule::Fixed, "How tables are kept."),
+    def("default_tablespace", "", Rule::OneOf(&[""]), "Accepted; there is one tablespace."),
     def(
         "default_transaction_isolation",
         "repeatable read",
@@ -93,6 +95,7 @@ static DEFS: &[Def] = &[
     def("lc_time", "C", Rule::Text, "Accepted for clients that set it."),
     def("lock_timeout", "0", Rule::Millis, "Accepted; statements take no locks."),
     def("max_identifier_length", "255", Rule::Fixed, "Bytes of a name."),
+    def("max_index_keys", "32", Rule::Fixed, "Columns of a key that drivers may expect."),
     def(
         "millrace.gapfill_rows_max",
         "1000000",
@@ -195,6 +198,24 @@ static DEFS: &[Def] = &[
     def("work_mem", "4096", Rule::Text, "Accepted; millrace.query_memory limits a statement."),
     def("xmloption", "content", Rule::Text, "Accepted for clients that set it."),
 ];
+
+/// A setting as pg_settings shows it.
+pub(crate) struct Described<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) value: &'a str,
+    pub(crate) about: &'static str,
+    pub(crate) kind: &'static str,
+    pub(crate) unit: Option<&'static str>,
+    /// Least and largest value.
+    pub(crate) range: Option<(i64, i64)>,
+    pub(crate) words: Option<&'static [&'static str]>,
+    /// What it is when nobody says anything.
+    pub(crate) boot: &'a str,
+    /// What RESET makes of it.
+    pub(crate) reset: &'a str,
+    /// It cannot be changed.
+    pub(crate) fixed: bool,
+}
 
 /// Names with a dot that a client may make up, at most this many a session.
 const CUSTOM_MAX: usize = 64;
@@ -343,8 +364,36 @@ impl Settings {
 
     /// (name, value, description) of all settings.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&str, &str, &str)> {
-        let fixed = DEFS.iter().zip(&self.values).map(|(d, v)| (d.name, v.as_str(), d.about));
-        fixed.chain(self.custom.iter().map(|(n, v)| (n.as_str(), v.as_str(), "")))
+        self.described().map(|setting| (setting.name, setting.value, setting.about))
+    }
+
+    /// All settings with what is known of them.
+    pub(crate) fn described(&self) -> impl Iterator<Item = Described<'_>> {
+        let values = self.values.iter().zip(&self.resets);
+        let known = DEFS.iter().zip(values).map(|(def, (value, reset))| {
+            let (kind, unit, range, words) = match def.rule {
+                Rule::Bool => ("bool", None, None, None),
+                Rule::Int(min, max) => ("integer", None, Some((min, max)), None),
+                Rule::Millis => ("integer", Some("ms"), Some((0, i64::from(i32::MAX))), None),
+                Rule::OneOf(words) => ("enum", None, None, Some(words)),
+                _ => ("string", None, None, None),
+            };
+            let (name, about, boot) = (def.name, def.about, def.default);
+            let fixed = matches!(def.rule, Rule::Fixed);
+            Described { name, value, about, kind, unit, range, words, boot, reset, fixed }
+        });
+        known.chain(self.custom.iter().map(|(name, value)| Described {
+            name,
+            value,
+            about: "",
+            kind: "string",
+            unit: None,
+            range: None,
+            words: None,
+            boot: "",
+            reset: "",
+            fixed: false,
+        }))
     }
 
     /// SET.

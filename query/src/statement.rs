@@ -25,6 +25,8 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use parking_lot::Mutex;
 
+pub(crate) use reserved::words as reserved_words;
+
 use crate::error::{QueryError, QueryResult};
 use crate::notify::Action;
 use crate::plan::bound::Bound;

@@ -91,6 +91,13 @@ pub(crate) struct View {
     pub(crate) materialized: Option<Materialized>,
 }
 
+impl View {
+    /// The tables that its own text names.
+    pub(crate) fn tables(&self) -> impl Iterator<Item = TableId> + '_ {
+        self.tables.iter().map(|of| of.table)
+    }
+}
+
 /// All views at one moment.
 #[derive(Debug, Default)]
 pub(crate) struct Views {

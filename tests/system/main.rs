@@ -2,9 +2,11 @@
 
 mod backup;
 mod benches;
+mod catalogue;
 mod commands;
 mod copy;
 mod crash;
+mod drivers;
 mod encrypted;
 mod hostile;
 mod life;

@@ -1,17 +1,22 @@
 //! Functions of `pg_catalog` that tell about objects: made for the statement that names them.
 
+mod arrays;
+pub(crate) mod names;
+mod privileges;
+
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::ScalarUDF;
 
+use super::Image;
 use super::pg::kinds::{self, FUNCTIONS};
 use super::pg::{self, objects};
-use super::{Image, pg::NS_PUBLIC};
 use crate::error::QueryError;
 use crate::functions::{Fixed, Lookup};
 use crate::plan::PlanContext;
+use names::{Register, relation_oid};
 
 fn text(value: impl Into<String>) -> ScalarValue {
     ScalarValue::Utf8View(Some(value.into()))
@@ -28,71 +33,9 @@ fn number(value: Option<&ScalarValue>) -> Option<i64> {
         ScalarValue::Int64(v) => *v,
         ScalarValue::UInt32(v) => v.map(i64::from),
         ScalarValue::UInt64(v) => v.and_then(|v| i64::try_from(v).ok()),
+        ScalarValue::Decimal128(Some(v), _, 0) => i64::try_from(*v).ok(),
         ScalarValue::Utf8(v) | ScalarValue::Utf8View(v) => v.as_ref()?.trim().parse().ok(),
         _ => None,
-    }
-}
-
-/// A text function of one number and the catalogue; NULL for NULL.
-fn by_number(
-    name: &str,
-    context: &PlanContext,
-    find: impl Fn(&Image, i64) -> Option<String> + Send + Sync + 'static,
-) -> Result<Arc<ScalarUDF>, QueryError> {
-    let image = context.image()?;
-    Ok(Lookup::udf(name, DataType::Utf8View, move |args| {
-        let found = number(args.first()).and_then(|oid| find(&image, oid));
-        Ok(found.map_or(NO_TEXT, text))
-    }))
-}
-
-/// The function of that name, made for this statement.
-pub(crate) fn of_catalog(name: &str, context: &PlanContext) -> Option<Arc<ScalarUDF>> {
-    let fixed = |value: ScalarValue| Some(Fixed::udf(name, value));
-    let yes = || fixed(ScalarValue::Boolean(Some(true)));
-    let nothing = || fixed(NO_TEXT);
-    match name {
-        "pg_table_is_visible" | "pg_type_is_visible" => visible(name, context),
-        "pg_function_is_visible" | "pg_operator_is_visible" | "pg_opclass_is_visible" => yes(),
-        "has_table_privilege"
-        | "has_schema_privilege"
-        | "has_database_privilege"
-        | "has_column_privilege"
-        | "has_any_column_privilege"
-        | "has_function_privilege"
-        | "has_type_privilege"
-        | "has_tablespace_privilege" => yes(),
-        "pg_has_role" => fixed(ScalarValue::Boolean(Some(context.identity.superuser))),
-        "pg_get_expr"
-        | "pg_get_ruledef"
-        | "pg_get_triggerdef"
-        | "pg_get_partkeydef"
-        | "pg_get_statisticsobjdef_columns"
-        | "shobj_description"
-        | "pg_get_serial_sequence"
-        | "pg_tablespace_location" => nothing(),
-        "pg_relation_is_publishable" | "pg_is_other_temp_schema" | "pg_is_wal_replay_paused" => {
-            fixed(ScalarValue::Boolean(Some(false)))
-        }
-        "pg_my_temp_schema" => fixed(ScalarValue::Int32(Some(0))),
-        "inet_server_addr" | "inet_client_addr" => nothing(),
-        "inet_server_port" | "inet_client_port" => fixed(ScalarValue::Int32(None)),
-        "pg_advisory_unlock_all" => nothing(),
-        "format_type" => Some(Lookup::udf(name, DataType::Utf8View, |args| {
-            Ok(number(args.first()).map_or(NO_TEXT, |oid| text(kinds::sql_name(oid))))
-        })),
-        "pg_encoding_to_char" => Some(Lookup::udf(name, DataType::Utf8View, |args| {
-            Ok(match number(args.first()) {
-                Some(6) => text("UTF8"),
-                Some(0) => text("SQL_ASCII"),
-                Some(_) => text(""),
-                None => NO_TEXT,
-            })
-        })),
-        "quote_ident" => Some(Lookup::udf(name, DataType::Utf8View, |args| {
-            Ok(args.first().and_then(as_text).map_or(NO_TEXT, |t| text(objects::quoted(t))))
-        })),
-        _ => of_objects(name, context),
     }
 }
 
@@ -103,67 +46,290 @@ fn as_text(value: &ScalarValue) -> Option<&str> {
     }
 }
 
+/// A number of an object as functions give it.
+fn object(oid: Option<i64>) -> ScalarValue {
+    ScalarValue::Int32(oid.and_then(|oid| i32::try_from(oid).ok()))
+}
+
+/// A text function of one number and the catalogue; NULL for NULL.
+fn by_number(
+    name: &str,
+    context: &PlanContext,
+    shown: Option<&'static str>,
+    find: impl Fn(&Image, i64) -> Option<String> + Send + Sync + 'static,
+) -> Made {
+    let image = context.image()?;
+    Ok(Lookup::shown(name, DataType::Utf8View, shown, move |args| {
+        let found = number(args.first()).and_then(|oid| find(&image, oid));
+        Ok(found.map_or(NO_TEXT, text))
+    }))
+}
+
+type Made = Result<Arc<ScalarUDF>, QueryError>;
+
+/// The function of that name, made for this statement.
+pub(crate) fn of_catalog(name: &str, context: &PlanContext) -> Option<Arc<ScalarUDF>> {
+    if let Some(found) = constant(name).or_else(|| arrays::of_name(name)) {
+        return Some(found);
+    }
+    if let Some(register) = name.strip_prefix("__").and_then(Register::of_name) {
+        return Some(shown_as(name, register, context));
+    }
+    if let Some(register) = name.strip_prefix("__to_").and_then(Register::of_name) {
+        return Some(read_as(name, register, context));
+    }
+    if let Some(register) = name.strip_prefix("to_").and_then(Register::of_name) {
+        return Some(found_as(name, register, context));
+    }
+    if name.starts_with("has_") || name == "pg_has_role" {
+        return privileges::of_name(name, context);
+    }
+    match name {
+        "pg_table_is_visible" => Some(visible(name)),
+        "format_type" => Some(Lookup::udf(name, DataType::Utf8View, |args| {
+            Ok(number(args.first()).map_or(NO_TEXT, |oid| text(kinds::sql_name(oid))))
+        })),
+        _ => of_objects(name, context),
+    }
+}
+
+/// Functions that need to know nothing of tables.
+fn constant(name: &str) -> Option<Arc<ScalarUDF>> {
+    let fixed = |value: ScalarValue| Some(Fixed::udf(name, value));
+    if name.starts_with("pg_") && name.ends_with("_is_visible") && name != "pg_table_is_visible" {
+        return fixed(ScalarValue::Boolean(Some(true)));
+    }
+    match name {
+        "pg_get_expr"
+        | "pg_get_ruledef"
+        | "pg_get_triggerdef"
+        | "pg_get_partkeydef"
+        | "pg_get_statisticsobjdef_columns"
+        | "pg_get_statisticsobjdef"
+        | "pg_get_serial_sequence"
+        | "pg_get_function_sqlbody"
+        | "pg_get_function_arg_default"
+        | "pg_get_functiondef"
+        | "pg_describe_object"
+        | "pg_tablespace_location"
+        | "pg_get_publication_tables"
+        | "inet_server_addr"
+        | "inet_client_addr"
+        | "pg_advisory_unlock_all" => fixed(NO_TEXT),
+        "pg_relation_is_publishable"
+        | "pg_is_other_temp_schema"
+        | "pg_is_wal_replay_paused"
+        | "pg_relation_is_updatable_by_trigger"
+        | "row_security_active" => fixed(ScalarValue::Boolean(Some(false))),
+        "pg_my_temp_schema" => Some(Fixed::shown(name, ScalarValue::Int32(Some(0)), "oid")),
+        // Nobody counts these.
+        "pg_stat_get_numscans" | "pg_stat_get_tuples_returned" | "pg_stat_get_tuples_fetched" => {
+            fixed(ScalarValue::Int64(None))
+        }
+        "inet_server_port" | "inet_client_port" => fixed(ScalarValue::Int32(None)),
+        "pg_encoding_to_char" => Some(Lookup::shown(name, DataType::Utf8View, "name", |args| {
+            Ok(match number(args.first()) {
+                Some(6) => text("UTF8"),
+                Some(0) => text("SQL_ASCII"),
+                Some(_) => text(""),
+                None => NO_TEXT,
+            })
+        })),
+        "pg_char_to_encoding" => Some(Lookup::udf(name, DataType::Int32, |args| {
+            let name = args.first().and_then(as_text).map(|name| name.to_lowercase());
+            Ok(ScalarValue::Int32(name.map(|name| match name.replace(['-', '_'], "").as_str() {
+                "utf8" | "unicode" => 6,
+                "sqlascii" => 0,
+                _ => -1,
+            })))
+        })),
+        "getdatabaseencoding" => Some(Fixed::shown(name, text("UTF8"), "name")),
+        "__escaped" => Some(Lookup::udf(name, DataType::Utf8View, |args| {
+            let (pattern, escape) = (args.first().and_then(as_text), args.get(1).and_then(as_text));
+            Ok(match (pattern, escape) {
+                (Some(pattern), Some(escape)) => {
+                    text(super::rewrite::plain_pattern(pattern, escape))
+                }
+                _ => NO_TEXT,
+            })
+        })),
+        "json_build_object" => Some(Lookup::shown(name, DataType::Utf8View, "json", |args| {
+            Ok(text(json_object(args)?))
+        })),
+        "quote_ident" => Some(Lookup::udf(name, DataType::Utf8View, |args| {
+            Ok(args.first().and_then(as_text).map_or(NO_TEXT, |t| text(objects::quoted(t))))
+        })),
+        "quote_literal" | "quote_nullable" => {
+            let nullable = name == "quote_nullable";
+            Some(Lookup::udf(name, DataType::Utf8View, move |args| {
+                let quoted = args.first().filter(|v| !v.is_null()).map(|value| {
+                    let plain = as_text(value).map_or_else(|| value.to_string(), str::to_string);
+                    text(literal(&plain))
+                });
+                Ok(quoted.unwrap_or(if nullable { text("NULL") } else { NO_TEXT }))
+            }))
+        }
+        "format" => Some(Lookup::udf(name, DataType::Utf8View, |args| match args.split_first() {
+            Some((pattern, rest)) => match as_text(pattern) {
+                Some(pattern) => Ok(text(format_text(pattern, rest)?)),
+                None => Ok(NO_TEXT),
+            },
+            None => Ok(NO_TEXT),
+        })),
+        "pg_size_pretty" => Some(Lookup::udf(name, DataType::Utf8View, |args| {
+            Ok(number(args.first()).map_or(NO_TEXT, |bytes| text(pretty(bytes))))
+        })),
+        _ => None,
+    }
+}
+
+/// `format('%s %I %L', …)`.
+fn format_text(pattern: &str, args: &[ScalarValue]) -> Result<String> {
+    let bad = |message: &str| QueryError::new("22023", message).into_datafusion();
+    let mut next = args.iter();
+    let mut out = String::with_capacity(pattern.len());
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        if c != '%' {
+            out.push(c);
+            continue;
+        }
+        let kind = chars.next().ok_or_else(|| bad("unterminated format() type specifier"))?;
+        if kind == '%' {
+            out.push('%');
+            continue;
+        }
+        if !matches!(kind, 's' | 'I' | 'L') {
+            let message = format!("unrecognized format() type specifier \"{kind}\"");
+            return Err(QueryError::new("22023", message)
+                .with_hint("Known are %s, %I, %L and %%, without positions and widths.")
+                .into_datafusion());
+        }
+        let value = next.next().ok_or_else(|| bad("too few arguments for format()"))?;
+        let plain = match as_text(value) {
+            Some(text) => Some(text.to_string()),
+            None if value.is_null() => None,
+            None => Some(value.to_string()),
+        };
+        match (kind, plain) {
+            ('s', plain) => out.push_str(&plain.unwrap_or_default()),
+            ('I', Some(plain)) => out.push_str(&objects::quoted(&plain)),
+            ('I', None) => return Err(bad("null values cannot be formatted as an SQL identifier")),
+            (_, Some(plain)) => out.push_str(&literal(&plain)),
+            (_, None) => out.push_str("NULL"),
+        }
+    }
+    Ok(out)
+}
+
+/// `{"name" : value, …}` of names and values one after the other.
+fn json_object(args: &[ScalarValue]) -> Result<String> {
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    let mut parts = Vec::with_capacity(args.len() / 2);
+    for pair in args.chunks(2) {
+        let [name, value] = pair else {
+            let message = "argument list must have even number of elements";
+            return Err(QueryError::new("22023", message).into_datafusion());
+        };
+        let name = as_text(name).map_or_else(|| name.to_string(), str::to_string);
+        let value = match (as_text(value), value) {
+            (Some(text), _) => quoted(text),
+            _ if value.is_null() => "null".to_string(),
+            (_, ScalarValue::Boolean(Some(truth))) => truth.to_string(),
+            _ => match value.data_type().is_numeric() {
+                true => value.to_string(),
+                false => quoted(&value.to_string()),
+            },
+        };
+        parts.push(format!("{} : {value}", quoted(&name)));
+    }
+    Ok(format!("{{{}}}", parts.join(", ")))
+}
+
+/// A text as a literal of SQL.
+fn literal(plain: &str) -> String {
+    let escape = if plain.contains('\\') { "E" } else { "" };
+    format!("{escape}'{}'", plain.replace('\\', "\\\\").replace('\'', "''"))
+}
+
+/// The name of an object whose number it takes.
+fn shown_as(name: &str, register: Register, context: &PlanContext) -> Arc<ScalarUDF> {
+    let made = by_number(name, context, Some(register.name()), move |image, oid| {
+        Some(register.show(image, oid))
+    });
+    made.unwrap_or_else(|error| failing(name, error))
+}
+
+/// The number of an object whose name it takes; an error if there is none.
+fn read_as(name: &str, register: Register, context: &PlanContext) -> Arc<ScalarUDF> {
+    let image = match context.image() {
+        Ok(image) => image,
+        Err(error) => return failing(name, error),
+    };
+    Lookup::shown(name, DataType::Int32, register.name(), move |args| {
+        let Some(name) = args.first().and_then(as_text) else { return Ok(object(None)) };
+        let found = register.look_up(&image, name).map_err(QueryError::into_datafusion)?;
+        Ok(object(Some(found)))
+    })
+}
+
+/// The number of an object whose name it takes; NULL if there is none.
+fn found_as(name: &str, register: Register, context: &PlanContext) -> Arc<ScalarUDF> {
+    let image = match context.image() {
+        Ok(image) => image,
+        Err(error) => return failing(name, error),
+    };
+    Lookup::shown(name, DataType::Int32, register.name(), move |args| {
+        Ok(object(args.first().and_then(as_text).and_then(|name| register.find(&image, name))))
+    })
+}
+
 /// System tables other than those of pg_catalog need their schema's name.
-fn visible(name: &str, context: &PlanContext) -> Option<Arc<ScalarUDF>> {
-    context.image().ok()?;
-    Some(Lookup::udf(name, DataType::Boolean, |args| {
+fn visible(name: &str) -> Arc<ScalarUDF> {
+    Lookup::udf(name, DataType::Boolean, |args| {
         let oid = number(args.first());
         let hidden = oid.is_some_and(|oid| {
             pg::system_tables().any(|(o, schema, _)| o == oid && schema != pg::NS_CATALOG)
         });
         Ok(ScalarValue::Boolean(oid.map(|_| !hidden)))
-    }))
+    })
 }
 
 fn of_objects(name: &str, context: &PlanContext) -> Option<Arc<ScalarUDF>> {
     let made = match name {
-        "pg_get_userbyid" => by_number(name, context, |image, oid| {
+        "pg_get_userbyid" => by_number(name, context, Some("name"), |image, oid| {
             let role = image.roles.iter().find(|r| i64::from(r.oid) == oid);
             Some(role.map_or_else(|| format!("unknown (OID={oid})"), |r| r.name.clone()))
         }),
         "pg_get_indexdef" => by_index(name, context),
-        "obj_description" | "col_description" => comment(name, context),
+        "obj_description" | "col_description" | "shobj_description" => comment(name, context),
         "pg_get_viewdef" => view_definition(name, context),
-        "pg_get_constraintdef" => by_number(name, context, |image, oid| {
+        "pg_get_constraintdef" => by_number(name, context, None, |image, oid| {
             image.table(oid - 2).map(|t| objects::constraint_definition(t.schema()))
         }),
-        "pg_get_function_result" => by_number(name, context, |_, oid| {
-            FUNCTIONS.iter().find(|f| f.oid == oid).map(|f| f.result.to_string())
+        "pg_get_function_result" => by_number(name, context, None, |_, oid| {
+            let own = FUNCTIONS.iter().find(|f| f.oid == oid).map(|f| f.result.to_string());
+            let io = || kinds::IO.iter().find(|f| f.0 == oid).map(|f| kinds::sql_name(f.2));
+            own.or_else(io)
         }),
         "pg_get_function_arguments" | "pg_get_function_identity_arguments" => {
-            by_number(name, context, |_, oid| {
-                FUNCTIONS.iter().find(|f| f.oid == oid).map(|f| f.arguments.to_string())
+            by_number(name, context, None, |_, oid| {
+                let own = FUNCTIONS.iter().find(|f| f.oid == oid).map(|f| f.arguments.to_string());
+                let io = || {
+                    let types = &kinds::IO.iter().find(|f| f.0 == oid)?.3;
+                    let names: Vec<String> = types.iter().copied().map(kinds::sql_name).collect();
+                    Some(names.join(", "))
+                };
+                own.or_else(io)
             })
         }
-        "__regclass" => by_number(name, context, |image, oid| Some(relation_name(image, oid))),
-        "__regtype" => by_number(name, context, |_, oid| Some(kinds::sql_name(oid))),
-        "__regnamespace" => by_number(name, context, |_, oid| {
-            Some(namespace_name(oid).map_or_else(|| oid.to_string(), str::to_string))
-        }),
-        "__regrole" => by_number(name, context, |image, oid| {
-            let role = image.roles.iter().find(|r| i64::from(r.oid) == oid);
-            Some(role.map_or_else(|| oid.to_string(), |r| r.name.clone()))
-        }),
-        "__regproc" => by_number(name, context, |_, oid| {
-            let function = FUNCTIONS.iter().find(|f| f.oid == oid);
-            Some(function.map_or_else(|| oid.to_string(), |f| f.name.to_string()))
-        }),
         "pg_relation_size" | "pg_table_size" | "pg_total_relation_size" | "pg_indexes_size" => {
             size(name, context)
         }
-        "pg_database_size" => context.image().map(|image| {
+        "pg_database_size" | "pg_tablespace_size" => context.image().map(|image| {
             let s = &image.stats;
             let bytes = s.part_bytes + s.series_bytes + s.log_bytes + s.row_store_bytes;
             Fixed::udf(name, ScalarValue::Int64(i64::try_from(bytes).ok()))
-        }),
-        "pg_size_pretty" => Ok(Lookup::udf(name, DataType::Utf8View, |args| {
-            Ok(number(args.first()).map_or(NO_TEXT, |bytes| text(pretty(bytes))))
-        })),
-        "to_regclass" => context.image().map(|image| {
-            Lookup::udf(name, DataType::Int32, move |args| {
-                let found = args.first().and_then(as_text).and_then(|n| relation_oid(&image, n));
-                Ok(ScalarValue::Int32(found.and_then(|oid| i32::try_from(oid).ok())))
-            })
         }),
         _ => return None,
     };
@@ -172,9 +338,11 @@ fn of_objects(name: &str, context: &PlanContext) -> Option<Arc<ScalarUDF>> {
 }
 
 /// `obj_description(relation [, 'pg_class'])` and `col_description(relation, column)`.
-fn comment(name: &str, context: &PlanContext) -> Result<Arc<ScalarUDF>, QueryError> {
+fn comment(name: &str, context: &PlanContext) -> Made {
     let image = context.image()?;
     let of_column = name == "col_description";
+    // What all databases share has no comments.
+    let shared = name == "shobj_description";
     Ok(Lookup::udf(name, DataType::Utf8View, move |args| {
         let Some(oid) = number(args.first()) else { return Ok(NO_TEXT) };
         let column = match (of_column, args.get(1)) {
@@ -182,13 +350,13 @@ fn comment(name: &str, context: &PlanContext) -> Result<Arc<ScalarUDF>, QueryErr
             (false, Some(catalog)) => (as_text(catalog) == Some("pg_class")).then_some(0),
             (false, None) => Some(0),
         };
-        let found = column.and_then(|column| image.comment(oid, column));
+        let found = column.filter(|_| !shared).and_then(|column| image.comment(oid, column));
         Ok(found.map_or(NO_TEXT, text))
     }))
 }
 
 /// By number, or by a text that is a name.
-fn view_definition(name: &str, context: &PlanContext) -> Result<Arc<ScalarUDF>, QueryError> {
+fn view_definition(name: &str, context: &PlanContext) -> Made {
     let image = context.image()?;
     Ok(Lookup::udf(name, DataType::Utf8View, move |args| {
         let oid = match args.first() {
@@ -206,7 +374,7 @@ fn failing(name: &str, error: QueryError) -> Arc<ScalarUDF> {
     Lookup::udf(name, DataType::Utf8View, move |_| Err(error.clone().into_datafusion()))
 }
 
-fn by_index(name: &str, context: &PlanContext) -> Result<Arc<ScalarUDF>, QueryError> {
+fn by_index(name: &str, context: &PlanContext) -> Made {
     let image = context.image()?;
     Ok(Lookup::udf(name, DataType::Utf8View, move |args| {
         let Some(table) = number(args.first()).and_then(|oid| image.table(oid - 1)) else {
@@ -222,7 +390,7 @@ fn by_index(name: &str, context: &PlanContext) -> Result<Arc<ScalarUDF>, QueryEr
     }))
 }
 
-fn size(name: &str, context: &PlanContext) -> Result<Arc<ScalarUDF>, QueryError> {
+fn size(name: &str, context: &PlanContext) -> Made {
     let image = context.image()?;
     let indexes = name == "pg_indexes_size";
     let total = name == "pg_total_relation_size";
@@ -254,94 +422,4 @@ fn pretty(bytes: i64) -> String {
         size = (size + 512) / 1024;
     }
     format!("{bytes} bytes")
-}
-
-fn namespace_name(oid: i64) -> Option<&'static str> {
-    match oid {
-        pg::NS_CATALOG => Some("pg_catalog"),
-        NS_PUBLIC => Some("public"),
-        pg::NS_INFORMATION => Some("information_schema"),
-        pg::NS_SYS => Some("sys"),
-        _ => None,
-    }
-}
-
-/// Name of a relation as regclass shows it.
-fn relation_name(image: &Image, oid: i64) -> String {
-    if oid == 0 {
-        return "-".into();
-    }
-    if let Some(table) = image.table(oid) {
-        return objects::quoted(&table.schema().name);
-    }
-    if let Some(table) = image.table(oid - 1) {
-        return objects::quoted(&objects::index_name(table.schema()));
-    }
-    if let Some(view) = image.view(oid) {
-        return objects::quoted(&view.name);
-    }
-    match pg::system_tables().find(|(o, ..)| *o == oid) {
-        Some((_, pg::NS_CATALOG, def)) => def.name.to_string(),
-        Some((_, _, def)) => format!("{}.{}", def.schema, def.name),
-        None => oid.to_string(),
-    }
-}
-
-/// Number of the relation of that name, which may be quoted and have a schema.
-pub(super) fn relation_oid(image: &Image, name: &str) -> Option<i64> {
-    let parts = split_name(name)?;
-    let (schema, name) = match parts.as_slice() {
-        [name] => (None, name.as_str()),
-        [schema, name] | [_, schema, name] => (Some(schema.as_str()), name.as_str()),
-        _ => return None,
-    };
-    if schema.is_none_or(|s| s == "public") {
-        for table in &image.tables {
-            let table = table.schema();
-            if table.name == name {
-                return Some(pg::table_oid(table.id));
-            }
-            if objects::index_name(table) == name {
-                return Some(pg::index_oid(table.id));
-            }
-        }
-        if let Some(view) = image.views.find(name) {
-            return Some(pg::view_oid(view.number));
-        }
-    }
-    let schema = schema.unwrap_or("pg_catalog");
-    let mut system = pg::system_tables();
-    system.find(|(_, _, d)| d.schema == schema && d.name == name).map(|(oid, ..)| oid)
-}
-
-/// Parts of a dotted name, each folded or unquoted.
-fn split_name(text: &str) -> Option<Vec<String>> {
-    let mut parts = Vec::new();
-    let mut rest = text.trim();
-    loop {
-        if let Some(quoted) = rest.strip_prefix('"') {
-            let mut part = String::new();
-            let mut chars = quoted.char_indices();
-            let end = loop {
-                match chars.next()? {
-                    (i, '"') if quoted[i + 1..].starts_with('"') => {
-                        part.push('"');
-                        chars.next();
-                    }
-                    (i, '"') => break i + 1,
-                    (_, c) => part.push(c),
-                }
-            };
-            parts.push(part);
-            rest = &quoted[end..];
-        } else {
-            let end = rest.find('.').unwrap_or(rest.len());
-            parts.push(rest[..end].to_lowercase());
-            rest = &rest[end..];
-        }
-        match rest.strip_prefix('.') {
-            Some(more) => rest = more,
-            None => return rest.is_empty().then_some(parts),
-        }
-    }
 }

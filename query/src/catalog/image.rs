@@ -102,4 +102,27 @@ impl Image {
     pub(super) fn table(&self, oid: i64) -> Option<&tsdb::Table> {
         self.tables.iter().find(|t| super::pg::table_oid(t.schema().id) == oid)
     }
+
+    /// Whether there is a relation of that number.
+    pub(super) fn has_relation(&self, oid: i64) -> bool {
+        self.table(oid).is_some()
+            || self.table(oid - 1).is_some()
+            || self.view(oid).is_some()
+            || super::pg::system_tables().any(|(number, ..)| number == oid)
+    }
+
+    /// Whether a relation has a column of that name.
+    pub(super) fn has_column(&self, oid: i64, name: &str) -> bool {
+        if let Some(table) = self.table(oid) {
+            let schema = table.schema();
+            return schema.time_name == name || schema.column(name).is_some();
+        }
+        if let Some(view) = self.view(oid) {
+            return view.columns.iter().any(|column| column.name == name);
+        }
+        let mut system = super::pg::system_tables();
+        system.any(|(number, _, known)| {
+            number == oid && known.columns.iter().any(|(column, _)| *column == name)
+        })
+    }
 }

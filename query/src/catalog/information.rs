@@ -1,200 +1,115 @@
 //! Schema `information_schema`, as far as tools read it.
+//!
+//! It shows what the user may see, and every user may read everything.
 
-use super::pg::kinds;
+use super::pg::kinds::{self, FUNCTIONS};
 use super::pg::objects;
-use super::rows::{Rows, V};
-use super::{Def, Image, T};
+use super::rows::{Form, Rows, V};
+use super::{Fill, Fixed, Image};
 use crate::error::QueryResult;
 use crate::plan::names::{DATABASE, SCHEMA};
+use crate::view::View;
 
-const fn def(
-    name: &'static str,
-    columns: &'static [(&'static str, T)],
-    fill: fn(&Image, &mut Rows) -> QueryResult<()>,
-) -> Def {
-    Def { schema: "information_schema", name, columns, fill }
+/// What makes rows of a table that come and go.
+pub(super) fn fill(name: &str) -> Option<Fill> {
+    Some(match name {
+        "schemata" => schemata,
+        "tables" => tables,
+        "columns" => columns,
+        "views" => views,
+        "view_table_usage" => view_tables,
+        "routines" => routines,
+        "table_constraints" => constraints,
+        "key_column_usage" | "constraint_column_usage" | "constraint_table_usage" => {
+            return usage(name);
+        }
+        "table_privileges" | "role_table_grants" => table_privileges,
+        "column_privileges" | "role_column_grants" => column_privileges,
+        "enabled_roles" | "applicable_roles" => return roles(name),
+        _ => return None,
+    })
 }
 
-pub(super) const DEFS: &[Def] = &[
-    def(
-        "schemata",
-        &[
-            ("catalog_name", T::Text),
-            ("schema_name", T::Text),
-            ("schema_owner", T::Text),
-            ("default_character_set_catalog", T::Text),
-            ("default_character_set_schema", T::Text),
-            ("default_character_set_name", T::Text),
-            ("sql_path", T::Text),
-        ],
-        schemata,
-    ),
-    def(
-        "tables",
-        &[
-            ("table_catalog", T::Text),
-            ("table_schema", T::Text),
-            ("table_name", T::Text),
-            ("table_type", T::Text),
-            ("self_referencing_column_name", T::Text),
-            ("reference_generation", T::Text),
-            ("user_defined_type_catalog", T::Text),
-            ("user_defined_type_schema", T::Text),
-            ("user_defined_type_name", T::Text),
-            ("is_insertable_into", T::Text),
-            ("is_typed", T::Text),
-            ("commit_action", T::Text),
-        ],
-        tables,
-    ),
-    def(
-        "columns",
-        &[
-            ("table_catalog", T::Text),
-            ("table_schema", T::Text),
-            ("table_name", T::Text),
-            ("column_name", T::Text),
-            ("ordinal_position", T::Int4),
-            ("column_default", T::Text),
-            ("is_nullable", T::Text),
-            ("data_type", T::Text),
-            ("character_maximum_length", T::Int4),
-            ("character_octet_length", T::Int4),
-            ("numeric_precision", T::Int4),
-            ("numeric_precision_radix", T::Int4),
-            ("numeric_scale", T::Int4),
-            ("datetime_precision", T::Int4),
-            ("interval_type", T::Text),
-            ("udt_catalog", T::Text),
-            ("udt_schema", T::Text),
-            ("udt_name", T::Text),
-            ("is_identity", T::Text),
-            ("is_generated", T::Text),
-            ("is_updatable", T::Text),
-        ],
-        columns,
-    ),
-    def(
-        "views",
-        &[
-            ("table_catalog", T::Text),
-            ("table_schema", T::Text),
-            ("table_name", T::Text),
-            ("view_definition", T::Text),
-            ("check_option", T::Text),
-            ("is_updatable", T::Text),
-            ("is_insertable_into", T::Text),
-        ],
-        views,
-    ),
-    def(
-        "routines",
-        &[
-            ("specific_catalog", T::Text),
-            ("specific_schema", T::Text),
-            ("specific_name", T::Text),
-            ("routine_catalog", T::Text),
-            ("routine_schema", T::Text),
-            ("routine_name", T::Text),
-            ("routine_type", T::Text),
-            ("data_type", T::Text),
-        ],
-        routines,
-    ),
-    def(
-        "table_constraints",
-        &[
-            ("constraint_catalog", T::Text),
-            ("constraint_schema", T::Text),
-            ("constraint_name", T::Text),
-            ("table_catalog", T::Text),
-            ("table_schema", T::Text),
-            ("table_name", T::Text),
-            ("constraint_type", T::Text),
-            ("is_deferrable", T::Text),
-            ("initially_deferred", T::Text),
-            ("enforced", T::Text),
-        ],
-        constraints,
-    ),
-    def(
-        "key_column_usage",
-        &[
-            ("constraint_catalog", T::Text),
-            ("constraint_schema", T::Text),
-            ("constraint_name", T::Text),
-            ("table_catalog", T::Text),
-            ("table_schema", T::Text),
-            ("table_name", T::Text),
-            ("column_name", T::Text),
-            ("ordinal_position", T::Int4),
-            ("position_in_unique_constraint", T::Int4),
-        ],
-        key_columns,
-    ),
-    def(
-        "referential_constraints",
-        &[
-            ("constraint_catalog", T::Text),
-            ("constraint_schema", T::Text),
-            ("constraint_name", T::Text),
-            ("unique_constraint_name", T::Text),
-        ],
-        |_, _| Ok(()),
-    ),
-];
+/// What makes rows of a table that are always the same.
+pub(super) fn fixed(name: &str) -> Option<Fixed> {
+    Some(match name {
+        "tables" => system_tables,
+        "columns" => system_columns,
+        "information_schema_catalog_name" => |_, rows| {
+            rows.of(["catalog_name"]).push([DATABASE.into()]);
+        },
+        "character_sets" => |_, rows| {
+            let names = ["character_set_name", "character_repertoire", "form_of_use"];
+            rows.of(names).push(["UTF8".into(), "UCS".into(), "UTF8".into()]);
+        },
+        _ => return None,
+    })
+}
 
 const SCHEMAS: [&str; 4] = ["pg_catalog", SCHEMA, "information_schema", "sys"];
 
 fn schemata(image: &Image, rows: &mut Rows) -> QueryResult<()> {
+    let mut form = rows.of(["catalog_name", "schema_name", "schema_owner"]);
     for schema in SCHEMAS {
-        let owner = image.owner_name();
-        rows.push([
-            DATABASE.into(),
-            schema.into(),
-            owner.into(),
-            V::Null,
-            V::Null,
-            V::Null,
-            V::Null,
-        ]);
+        form.push([DATABASE.into(), schema.into(), image.owner_name().into()]);
     }
     Ok(())
+}
+
+/// Views without those that are materialised: as in Postgres, these are none of the standard's.
+fn plain_views(image: &Image) -> impl Iterator<Item = &View> {
+    image.views.list.iter().map(|view| &**view).filter(|view| view.materialized.is_none())
+}
+
+const TABLES: [&str; 6] =
+    ["table_catalog", "table_schema", "table_name", "table_type", "is_insertable_into", "is_typed"];
+
+fn table(form: &mut Form<'_, 6>, schema: &str, name: &str, kind: &str) {
+    let insertable = if kind == "BASE TABLE" && schema == SCHEMA { "YES" } else { "NO" };
+    form.push([
+        DATABASE.into(),
+        schema.into(),
+        name.into(),
+        kind.into(),
+        insertable.into(),
+        "NO".into(),
+    ]);
 }
 
 fn tables(image: &Image, rows: &mut Rows) -> QueryResult<()> {
-    let mut push = |schema: &str, name: &str, kind: &str, insertable: &str| {
-        rows.push([
-            DATABASE.into(),
-            schema.into(),
-            name.into(),
-            kind.into(),
-            V::Null,
-            V::Null,
-            V::Null,
-            V::Null,
-            V::Null,
-            insertable.into(),
-            "NO".into(),
-            V::Null,
-        ]);
-    };
-    for table in &image.tables {
-        push(SCHEMA, &table.schema().name, "BASE TABLE", "YES");
+    let mut form = rows.of(TABLES);
+    for of in &image.tables {
+        table(&mut form, SCHEMA, &of.schema().name, "BASE TABLE");
     }
-    for view in image.views.list.iter().filter(|view| view.materialized.is_none()) {
-        push(SCHEMA, &view.name, "VIEW", "NO");
-    }
-    for def in super::defs() {
-        push(def.schema, def.name, "VIEW", "NO");
+    for view in plain_views(image) {
+        table(&mut form, SCHEMA, &view.name, "VIEW");
     }
     Ok(())
 }
 
+fn system_tables(_: i64, rows: &mut Rows) {
+    let mut form = rows.of(TABLES);
+    for (oid, _, known) in super::pg::system_tables() {
+        let kind = if super::pg::is_table(oid) { "BASE TABLE" } else { "VIEW" };
+        table(&mut form, known.schema, known.name, kind);
+    }
+}
+
 fn views(image: &Image, rows: &mut Rows) -> QueryResult<()> {
-    // As in Postgres, materialised views are none of the standard's.
-    for view in image.views.list.iter().filter(|view| view.materialized.is_none()) {
-        rows.push([
+    let mut form = rows.of([
+        "table_catalog",
+        "table_schema",
+        "table_name",
+        "view_definition",
+        "check_option",
+        "is_updatable",
+        "is_insertable_into",
+        "is_trigger_updatable",
+        "is_trigger_deletable",
+        "is_trigger_insertable_into",
+    ]);
+    for view in plain_views(image) {
+        form.push([
             DATABASE.into(),
             SCHEMA.into(),
             view.name.as_str().into(),
@@ -202,72 +117,159 @@ fn views(image: &Image, rows: &mut Rows) -> QueryResult<()> {
             "NONE".into(),
             "NO".into(),
             "NO".into(),
+            "NO".into(),
+            "NO".into(),
+            "NO".into(),
         ]);
     }
     Ok(())
 }
 
-fn column(rows: &mut Rows, table: (&str, &str), at: i64, name: &str, kind: i64, nullable: bool) {
-    let (precision, radix, scale): (Option<i64>, Option<i64>, Option<i64>) = match kind {
-        21 => (Some(16), Some(2), Some(0)),
-        23 | 26 => (Some(32), Some(2), Some(0)),
-        20 => (Some(64), Some(2), Some(0)),
-        700 => (Some(24), Some(2), None),
-        701 => (Some(53), Some(2), None),
-        _ => (None, None, None),
-    };
-    let array = kinds::by_oid(kind).is_none();
-    let sql = if array { "ARRAY".to_string() } else { kinds::sql_name(kind) };
-    let udt = kinds::by_oid(kind).map_or("_text", |k| k.name);
-    rows.push([
-        DATABASE.into(),
-        table.0.into(),
-        table.1.into(),
-        name.into(),
-        at.into(),
-        V::Null,
-        if nullable { "YES" } else { "NO" }.into(),
-        sql.into(),
-        V::Null,
-        V::Null,
-        precision.into(),
-        radix.into(),
-        scale.into(),
-        (kind == 1184).then_some(6i64).into(),
-        V::Null,
-        DATABASE.into(),
-        "pg_catalog".into(),
-        udt.into(),
-        "NO".into(),
-        "NEVER".into(),
-        "YES".into(),
+/// Tables that views name.
+fn view_tables(image: &Image, rows: &mut Rows) -> QueryResult<()> {
+    let mut form = rows.of([
+        "view_catalog",
+        "view_schema",
+        "view_name",
+        "table_catalog",
+        "table_schema",
+        "table_name",
     ]);
-}
-
-fn columns(image: &Image, rows: &mut Rows) -> QueryResult<()> {
-    for table in &image.tables {
-        let schema = table.schema();
-        for (at, name, kind, not_null) in objects::columns(schema) {
-            column(rows, (SCHEMA, &schema.name), at, &name, kind, !not_null);
-        }
-    }
-    for view in image.views.list.iter().filter(|view| view.materialized.is_none()) {
-        for (at, c) in view.columns.iter().enumerate() {
-            column(rows, (SCHEMA, &view.name), at as i64 + 1, &c.name, c.kind, true);
-        }
-    }
-    for def in super::defs() {
-        for (at, (name, kind)) in def.columns.iter().enumerate() {
-            let kind = kinds::oid_of_system(*kind);
-            column(rows, (def.schema, def.name), at as i64 + 1, name, kind, true);
+    for view in plain_views(image) {
+        let of = |id| image.tables.iter().find(|table| table.schema().id == id);
+        for of in view.tables().filter_map(of) {
+            form.push([
+                DATABASE.into(),
+                SCHEMA.into(),
+                view.name.as_str().into(),
+                DATABASE.into(),
+                SCHEMA.into(),
+                of.schema().name.as_str().into(),
+            ]);
         }
     }
     Ok(())
 }
 
+const COLUMNS: [&str; 22] = [
+    "table_catalog",
+    "table_schema",
+    "table_name",
+    "column_name",
+    "ordinal_position",
+    "is_nullable",
+    "data_type",
+    "numeric_precision",
+    "numeric_precision_radix",
+    "numeric_scale",
+    "datetime_precision",
+    "udt_catalog",
+    "udt_schema",
+    "udt_name",
+    "dtd_identifier",
+    "is_self_referencing",
+    "is_identity",
+    "identity_cycle",
+    "is_generated",
+    "is_updatable",
+    "character_octet_length",
+    "collation_name",
+];
+
+struct Column<'a> {
+    table: (&'a str, &'a str),
+    at: i64,
+    name: &'a str,
+    kind: i64,
+    nullable: bool,
+    updatable: bool,
+}
+
+impl Column<'_> {
+    fn push(self, form: &mut Form<'_, 22>) {
+        let yes = |yes: bool| V::from(if yes { "YES" } else { "NO" });
+        let (precision, radix, scale): (Option<i64>, Option<i64>, Option<i64>) = match self.kind {
+            21 => (Some(16), Some(2), Some(0)),
+            23 => (Some(32), Some(2), Some(0)),
+            20 => (Some(64), Some(2), Some(0)),
+            700 => (Some(24), Some(2), None),
+            701 => (Some(53), Some(2), None),
+            _ => (None, None, None),
+        };
+        let kind = kinds::by_oid(self.kind);
+        let sql = match kind {
+            Some(kind) if kind.is_array() => "ARRAY".to_string(),
+            _ => kinds::sql_name(self.kind),
+        };
+        form.push([
+            DATABASE.into(),
+            self.table.0.into(),
+            self.table.1.into(),
+            self.name.into(),
+            self.at.into(),
+            yes(self.nullable),
+            sql.into(),
+            precision.into(),
+            radix.into(),
+            scale.into(),
+            matches!(self.kind, 1114 | 1184 | 1186).then_some(6i64).into(),
+            DATABASE.into(),
+            "pg_catalog".into(),
+            kind.map_or("text", |kind| kind.name).into(),
+            self.at.to_string().into(),
+            "NO".into(),
+            "NO".into(),
+            "NO".into(),
+            "NEVER".into(),
+            yes(self.updatable),
+            (self.kind == 25).then_some(1i64 << 30).into(),
+            V::Null,
+        ]);
+    }
+}
+
+fn columns(image: &Image, rows: &mut Rows) -> QueryResult<()> {
+    let mut form = rows.of(COLUMNS);
+    for of in &image.tables {
+        let schema = of.schema();
+        for (at, name, kind, not_null) in objects::columns(schema) {
+            let (table, nullable) = ((SCHEMA, schema.name.as_str()), !not_null);
+            let column = Column { table, at, name: &name, kind, nullable, updatable: true };
+            column.push(&mut form);
+        }
+    }
+    for view in plain_views(image) {
+        for (at, c) in (1..).zip(&view.columns) {
+            let (table, name, kind) = ((SCHEMA, view.name.as_str()), &c.name, c.kind);
+            Column { table, at, name, kind, nullable: true, updatable: false }.push(&mut form);
+        }
+    }
+    Ok(())
+}
+
+fn system_columns(_: i64, rows: &mut Rows) {
+    let mut form = rows.of(COLUMNS);
+    for known in super::known() {
+        for (at, (name, kind)) in (1..).zip(&known.columns) {
+            let (table, kind) = ((known.schema, known.name), kinds::oid_of_system(*kind));
+            Column { table, at, name, kind, nullable: true, updatable: false }.push(&mut form);
+        }
+    }
+}
+
 fn routines(_: &Image, rows: &mut Rows) -> QueryResult<()> {
-    for f in kinds::FUNCTIONS {
-        rows.push([
+    let mut form = rows.of([
+        "specific_catalog",
+        "specific_schema",
+        "specific_name",
+        "routine_catalog",
+        "routine_schema",
+        "routine_name",
+        "routine_type",
+        "data_type",
+    ]);
+    for f in FUNCTIONS {
+        form.push([
             DATABASE.into(),
             SCHEMA.into(),
             format!("{}_{}", f.name, f.oid).into(),
@@ -282,9 +284,21 @@ fn routines(_: &Image, rows: &mut Rows) -> QueryResult<()> {
 }
 
 fn constraints(image: &Image, rows: &mut Rows) -> QueryResult<()> {
-    for table in &image.tables {
-        let schema = table.schema();
-        rows.push([
+    let mut form = rows.of([
+        "constraint_catalog",
+        "constraint_schema",
+        "constraint_name",
+        "table_catalog",
+        "table_schema",
+        "table_name",
+        "constraint_type",
+        "is_deferrable",
+        "initially_deferred",
+        "enforced",
+    ]);
+    for of in &image.tables {
+        let schema = of.schema();
+        form.push([
             DATABASE.into(),
             SCHEMA.into(),
             objects::index_name(schema).into(),
@@ -300,22 +314,154 @@ fn constraints(image: &Image, rows: &mut Rows) -> QueryResult<()> {
     Ok(())
 }
 
-fn key_columns(image: &Image, rows: &mut Rows) -> QueryResult<()> {
-    for table in &image.tables {
-        let schema = table.schema();
-        for (at, name) in objects::key_names(schema).into_iter().enumerate() {
-            rows.push([
-                DATABASE.into(),
-                SCHEMA.into(),
-                objects::index_name(schema).into(),
-                DATABASE.into(),
-                SCHEMA.into(),
-                schema.name.as_str().into(),
-                name.into(),
-                (at + 1).into(),
-                V::Null,
+fn usage(name: &str) -> Option<Fill> {
+    Some(match name {
+        "key_column_usage" => |image, rows| {
+            let mut form = rows.of([
+                "constraint_catalog",
+                "constraint_schema",
+                "constraint_name",
+                "table_catalog",
+                "table_schema",
+                "table_name",
+                "column_name",
+                "ordinal_position",
             ]);
+            for of in &image.tables {
+                let schema = of.schema();
+                for (at, name) in (1..).zip(objects::key_names(schema)) {
+                    let at: i64 = at;
+                    form.push([
+                        DATABASE.into(),
+                        SCHEMA.into(),
+                        objects::index_name(schema).into(),
+                        DATABASE.into(),
+                        SCHEMA.into(),
+                        schema.name.as_str().into(),
+                        name.into(),
+                        at.into(),
+                    ]);
+                }
+            }
+            Ok(())
+        },
+        "constraint_column_usage" => |image, rows| {
+            let mut form = rows.of([
+                "table_catalog",
+                "table_schema",
+                "table_name",
+                "column_name",
+                "constraint_catalog",
+                "constraint_schema",
+                "constraint_name",
+            ]);
+            for of in &image.tables {
+                let schema = of.schema();
+                for name in objects::key_names(schema) {
+                    form.push([
+                        DATABASE.into(),
+                        SCHEMA.into(),
+                        schema.name.as_str().into(),
+                        name.into(),
+                        DATABASE.into(),
+                        SCHEMA.into(),
+                        objects::index_name(schema).into(),
+                    ]);
+                }
+            }
+            Ok(())
+        },
+        // Only of foreign keys, of which there are none.
+        _ => return None,
+    })
+}
+
+/// What a role may do with a table, in the order of Postgres.
+fn privileges(role: &crate::RoleInfo) -> &'static [&'static str] {
+    match role.superuser || role.can_write {
+        true => &["INSERT", "SELECT", "UPDATE", "DELETE", "TRUNCATE"],
+        false => &["SELECT"],
+    }
+}
+
+/// Names of tables and views.
+fn relations(image: &Image) -> impl Iterator<Item = (&str, bool)> {
+    let tables = image.tables.iter().map(|of| (of.schema().name.as_str(), true));
+    tables.chain(image.views.list.iter().map(|view| (view.name.as_str(), false)))
+}
+
+fn table_privileges(image: &Image, rows: &mut Rows) -> QueryResult<()> {
+    let mut form = rows.of([
+        "grantor",
+        "grantee",
+        "table_catalog",
+        "table_schema",
+        "table_name",
+        "privilege_type",
+        "is_grantable",
+        "with_hierarchy",
+    ]);
+    for role in &image.roles {
+        for (name, is_table) in relations(image) {
+            for privilege in privileges(role).iter().filter(|p| is_table || **p == "SELECT") {
+                form.push([
+                    image.owner_name().into(),
+                    role.name.as_str().into(),
+                    DATABASE.into(),
+                    SCHEMA.into(),
+                    name.into(),
+                    (*privilege).into(),
+                    "NO".into(),
+                    if *privilege == "SELECT" { "YES" } else { "NO" }.into(),
+                ]);
+            }
         }
     }
     Ok(())
+}
+
+fn column_privileges(image: &Image, rows: &mut Rows) -> QueryResult<()> {
+    let mut form = rows.of([
+        "grantor",
+        "grantee",
+        "table_catalog",
+        "table_schema",
+        "table_name",
+        "column_name",
+        "privilege_type",
+        "is_grantable",
+    ]);
+    for role in &image.roles {
+        for of in &image.tables {
+            let schema = of.schema();
+            for (_, column, ..) in objects::columns(schema) {
+                let of_column = |p: &&&str| matches!(**p, "SELECT" | "INSERT" | "UPDATE");
+                for privilege in privileges(role).iter().filter(of_column) {
+                    form.push([
+                        image.owner_name().into(),
+                        role.name.as_str().into(),
+                        DATABASE.into(),
+                        SCHEMA.into(),
+                        schema.name.as_str().into(),
+                        column.as_str().into(),
+                        (*privilege).into(),
+                        "NO".into(),
+                    ]);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn roles(name: &str) -> Option<Fill> {
+    Some(match name {
+        "enabled_roles" => |image, rows| {
+            let user = image.settings.get("session_authorization").unwrap_or_default();
+            rows.of(["role_name"]).push([user.into()]);
+            Ok(())
+        },
+        // No role is a member of another.
+        _ => return None,
+    })
 }

@@ -5,12 +5,18 @@
 //! row type + 3; view 16388 + 8 n, its row type + 1. What Millrace does not have (triggers, inheritance …) is an empty table.
 
 mod activity;
+mod called;
+mod classes;
 pub(super) mod kinds;
 pub(super) mod objects;
+pub(super) mod relations;
 mod server;
+mod types;
 
-use super::Def;
+use super::{Fill, Fixed, Known};
 use crate::comment::Relation;
+
+pub(super) use called::all as called;
 
 /// First number of a user's object, as in Postgres.
 const FIRST_OID: i64 = 16_384;
@@ -24,8 +30,20 @@ pub(super) const NS_INFORMATION: i64 = 13_000;
 pub(super) const NS_SYS: i64 = 13_001;
 /// Number of the database.
 pub(super) const DATABASE_OID: i64 = 5;
-/// First number of system tables, by their place in the list.
-const SYSTEM_OID: i64 = 14_000;
+/// Numbers of system tables that are tables in Postgres are below this one.
+const FIRST_VIEW_OID: i64 = 12_000;
+/// Number of pg_namespace.
+const NAMESPACE_OID: i64 = 2615;
+/// Number of type `any`.
+const ANY_OID: i64 = 2276;
+/// Number of the language of functions that are part of the program.
+const LANGUAGE_INTERNAL: i64 = 12;
+/// Number of the access method of tables.
+const ACCESS_TABLE: i64 = 15_900;
+/// Number of the access method `heap`, that of Postgres' own tables.
+const ACCESS_HEAP: i64 = 2;
+/// Number of the access method `btree`, as which keys are shown.
+const ACCESS_KEY: i64 = 403;
 
 /// Number of a table.
 pub(super) fn table_oid(table: u32) -> i64 {
@@ -67,20 +85,60 @@ pub(super) fn class_oid() -> i64 {
 }
 
 /// (number, schema's number, definition) of the system tables.
-pub(super) fn system_tables() -> impl Iterator<Item = (i64, i64, &'static Def)> {
-    super::defs().enumerate().map(|(i, def)| {
-        let schema = match def.schema {
+pub(super) fn system_tables() -> impl Iterator<Item = (i64, i64, &'static Known)> {
+    super::known().map(|known| {
+        let schema = match known.schema {
             "sys" => NS_SYS,
             "information_schema" => NS_INFORMATION,
             _ => NS_CATALOG,
         };
-        (SYSTEM_OID + i as i64, schema, def)
+        (known.oid, schema, known)
     })
 }
 
-pub(super) const DEFS: &[&[Def]] = &[objects::DEFS, server::DEFS, objects::EMPTY, activity::DEFS];
-
 /// Whether a table of pg_catalog never has a row.
 pub(super) fn is_empty(name: &str) -> bool {
-    objects::EMPTY.iter().any(|def| def.name == name)
+    super::known()
+        .any(|known| known.schema == "pg_catalog" && known.name == name && known.is_empty())
+}
+
+/// What makes rows of a table of pg_catalog that come and go.
+pub(super) fn fill(name: &str) -> Option<Fill> {
+    Some(match name {
+        "pg_class" => classes::classes,
+        "pg_attribute" => classes::attributes,
+        "pg_index" => classes::indexes,
+        "pg_constraint" => classes::constraints,
+        "pg_tables" => classes::tables,
+        "pg_views" => classes::views,
+        "pg_matviews" => classes::materialized_views,
+        "pg_stat_activity" => activity::fill,
+        "pg_indexes" => classes::index_definitions,
+        "pg_description" => classes::descriptions,
+        "pg_type" => types::row_types,
+        other => return server::fill(other),
+    })
+}
+
+/// What makes rows of a table of pg_catalog that are always the same.
+pub(super) fn fixed(name: &str) -> Option<Fixed> {
+    Some(match name {
+        "pg_namespace" => classes::namespaces,
+        "pg_class" => classes::system_classes,
+        "pg_attribute" => classes::system_attributes,
+        "pg_description" => classes::system_descriptions,
+        "pg_type" => types::system_types,
+        "pg_proc" => types::procs,
+        other => return server::fixed(other),
+    })
+}
+
+/// Whether a system table is a table in Postgres, rather than a view.
+pub(super) fn is_table(oid: i64) -> bool {
+    oid < FIRST_VIEW_OID
+}
+
+/// Types of a function's arguments.
+pub(super) fn argument_types(function: &kinds::Function) -> Vec<i64> {
+    types::arguments(function).1
 }

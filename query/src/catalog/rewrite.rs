@@ -4,6 +4,13 @@
 //! names to numbers of objects are looked up; a subquery over a table that never has a row is
 //! NULL. What is left goes to DataFusion as it is, and fails there rather than here.
 
+mod escape;
+mod nested;
+mod sets;
+mod tables;
+
+pub(super) use escape::plain as plain_pattern;
+
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
@@ -12,15 +19,15 @@ use datafusion::sql::sqlparser::ast::{
     Query, Select, SelectItem, SetExpr, TableFactor, Value, VisitMut, VisitorMut,
 };
 
-use super::functions::relation_oid;
-use super::pg::{self, kinds};
+use super::functions::names::{Register, relation_oid};
+use super::pg;
 use crate::error::{QueryError, QueryResult};
 use crate::names::folded;
 use crate::plan::PlanContext;
 
 /// Rewrites a statement before it is bound.
 pub(crate) fn rewrite(statement: &mut ast::Statement, context: &PlanContext) -> QueryResult<()> {
-    match statement.visit(&mut Rewriter { context }) {
+    match statement.visit(&mut Rewriter { context, scopes: Vec::new() }) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }
@@ -28,17 +35,9 @@ pub(crate) fn rewrite(statement: &mut ast::Statement, context: &PlanContext) -> 
 
 struct Rewriter<'a> {
     context: &'a PlanContext,
+    /// Tables of the selects around: what they are called there, and their names.
+    scopes: Vec<Vec<(String, String)>>,
 }
-
-/// Types whose values are numbers of objects, with the function that shows them as names.
-const REGISTERS: &[(&str, &str)] = &[
-    ("regclass", "__regclass"),
-    ("regtype", "__regtype"),
-    ("regnamespace", "__regnamespace"),
-    ("regrole", "__regrole"),
-    ("regproc", "__regproc"),
-    ("regprocedure", "__regproc"),
-];
 
 /// Bare words that are functions in Postgres.
 const WORDS: &[&str] =
@@ -53,6 +52,12 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<QueryError> {
+        self.scopes.push(tables::of(select));
+        for item in &mut select.projection {
+            if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
+                let _ = expr.visit(&mut nested::ExistsToCount);
+            }
+        }
         if never_has_rows(select) {
             // No row will ask for these; DataFusion could not plan some of them.
             for item in &mut select.projection {
@@ -65,46 +70,56 @@ impl VisitorMut for Rewriter<'_> {
         ControlFlow::Continue(())
     }
 
-    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<QueryError> {
-        for item in &mut select.projection {
-            let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item
-            else {
-                continue;
-            };
-            // A number of an object is shown as its name.
-            if let Some(function) = shown_by(expr)
-                && let Expr::Cast { expr: inner, .. } = expr
-            {
-                *expr = call(function, Some((**inner).clone()));
-            }
-        }
+    fn post_visit_select(&mut self, _: &mut Select) -> ControlFlow<QueryError> {
+        self.scopes.pop();
         ControlFlow::Continue(())
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<QueryError> {
-        if let TableFactor::Table { name, args: Some(_), .. } = factor {
+        if let TableFactor::Table { name, args, alias, .. } = factor
+            && args.is_some()
+        {
             unqualify(name);
+            if tables::is_function(name) {
+                // Its rows are a table, whatever it is asked.
+                *args = None;
+                // The one column of a function is called as the function is.
+                if let Some(alias) = alias
+                    && alias.columns.is_empty()
+                    && tables::is_column(name)
+                {
+                    let name = alias.name.clone();
+                    alias.columns = vec![ast::TableAliasColumnDef { name, data_type: None }];
+                }
+                name.0.insert(
+                    0,
+                    ObjectNamePart::Identifier(Ident::with_quote('"', super::FUNCTIONS)),
+                );
+            }
         }
         ControlFlow::Continue(())
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<QueryError> {
         match expr {
-            Expr::Subquery(query) if is_always_null(query) => *expr = null_text(),
+            Expr::Subquery(query) if is_always_null(query) || nested::is_of_domains(query) => {
+                *expr = null_text();
+            }
+            Expr::InSubquery { expr: inner, subquery, negated }
+                if self.context.is_search_path(subquery) =>
+            {
+                *expr = Expr::InList {
+                    expr: inner.clone(),
+                    list: self.context.searched().into_iter().map(sets::text).collect(),
+                    negated: *negated,
+                };
+            }
             Expr::Function(function) if is_array_of_nothing(function) => {
                 *expr = call("__no_texts", None);
             }
-            // 'x'::regclass::text is the name of an object that must exist.
-            Expr::Cast { expr: inner, data_type, .. } if is_text(data_type) => {
-                if let Expr::Cast { expr: name, data_type: kind, .. } = inner.as_ref()
-                    && let Some((kind, function)) = register(kind)
-                    && let Some(text) = literal_text(name)
-                {
-                    self.context.mark_fleeting();
-                    match self.look_up(kind, &text) {
-                        Ok(oid) => *expr = call(function, Some(number(oid))),
-                        Err(error) => return ControlFlow::Break(error),
-                    }
+            Expr::Function(function) if is_array(function) => {
+                if let Some(done) = nested::array(function) {
+                    *expr = done;
                 }
             }
             _ => {}
@@ -114,7 +129,34 @@ impl VisitorMut for Rewriter<'_> {
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<QueryError> {
         match expr {
-            Expr::Function(function) => unqualify(&mut function.name),
+            Expr::Function(function) => {
+                unqualify(&mut function.name);
+                if let Some(done) = sets::of_function(function) {
+                    *expr = done;
+                }
+            }
+            Expr::CompoundFieldAccess { .. } => {
+                sets::from_zero(expr);
+                if let Some(done) = sets::field_of_pairs(expr) {
+                    *expr = done;
+                }
+            }
+            Expr::Subquery(query) => nested::single(query),
+            Expr::AnyOp { .. } | Expr::AllOp { .. } => sets::listed(expr),
+            Expr::Like { escape_char: Some(_), .. } | Expr::ILike { escape_char: Some(_), .. } => {
+                escape::with_backslash(expr);
+            }
+            Expr::CompoundIdentifier(parts) => {
+                if let [table, column] = parts.as_slice()
+                    && folded(column) == "tableoid"
+                {
+                    let table = folded(table);
+                    return self.table_number(expr, Some(&table));
+                }
+            }
+            Expr::Identifier(word) if word.value.eq_ignore_ascii_case("tableoid") => {
+                return self.table_number(expr, None);
+            }
             Expr::Identifier(word) if word.quote_style.is_none() => {
                 let name = word.value.to_lowercase();
                 if WORDS.contains(&name.as_str()) {
@@ -122,6 +164,21 @@ impl VisitorMut for Rewriter<'_> {
                 }
             }
             Expr::Collate { expr: inner, .. } => *expr = (**inner).clone(),
+            Expr::BinaryOp { left, op: op @ BinaryOperator::Eq, right }
+                if literal_text(right).as_deref() == Some("{0}") =>
+            {
+                // The roles of a policy that is for all.
+                *op = BinaryOperator::Eq;
+                let text = vec![(**left).clone(), sets::text(",".into())];
+                **left = sets::call_of("array_to_string", text);
+                **right = sets::text("0".into());
+            }
+            Expr::BinaryOp { left, op: BinaryOperator::Eq | BinaryOperator::NotEq, right }
+                if is_truth(left) && truth(right).is_some() =>
+            {
+                let truth = truth(right).unwrap_or_default();
+                **right = Expr::Value(Value::Boolean(truth).with_empty_span());
+            }
             Expr::BinaryOp { op, .. } => {
                 if let BinaryOperator::PGCustomBinaryOperator(parts) = op
                     && let Some(known) = parts.last().and_then(|p| operator(p))
@@ -142,98 +199,102 @@ impl VisitorMut for Rewriter<'_> {
 }
 
 impl Rewriter<'_> {
+    /// `'x'::regclass` is the number of what is called so now.
     fn cast(&self, expr: &mut Expr) -> ControlFlow<QueryError> {
         let Expr::Cast { expr: inner, data_type, .. } = expr else {
             return ControlFlow::Continue(());
         };
-        if let Some((register, _)) = register(data_type) {
-            let Some(text) = literal_text(inner) else { return ControlFlow::Continue(()) };
+        if let Some(register) = register(data_type) {
             self.context.mark_fleeting();
-            return match self.look_up(register, &text) {
+            let Some(text) = literal_text(inner) else { return ControlFlow::Continue(()) };
+            let found = self.context.image().and_then(|image| register.look_up(&image, &text));
+            return match found {
                 Ok(oid) => {
-                    *expr = number(oid);
+                    **inner = number(oid);
                     ControlFlow::Continue(())
                 }
                 Err(error) => ControlFlow::Break(error),
             };
         }
-        // x::regclass::text
-        if is_text(data_type)
-            && let Some(function) = shown_by(inner)
-            && let Expr::Cast { expr: object, .. } = inner.as_ref()
+        if let DataType::Array(_) = data_type
+            && let Some(items) = literal_text(inner).as_deref().and_then(sets::items)
         {
-            *expr = call(function, Some((**object).clone()));
+            **inner = sets::array(items);
         }
         ControlFlow::Continue(())
     }
 
-    /// Number of the object of that name.
-    fn look_up(&self, register: &str, text: &str) -> QueryResult<i64> {
-        if let Ok(oid) = text.trim().parse::<i64>() {
-            return Ok(oid);
-        }
-        if text == "-" {
-            return Ok(0);
-        }
-        let image = self.context.image()?;
-        let name = text.trim();
-        let (found, what) = match register {
-            "regclass" => {
-                let missing = || QueryError::no_table(name);
-                return relation_oid(&image, name).ok_or_else(missing);
-            }
-            "regtype" => {
-                let bare = name.to_lowercase();
-                let bare = bare.strip_prefix("pg_catalog.").unwrap_or(&bare);
-                let kind = kinds::KINDS.iter().find(|k| k.name == bare || k.sql == bare);
-                (kind.map(|k| k.oid), "type")
-            }
-            "regnamespace" => {
-                let oid = match name {
-                    "pg_catalog" => Some(pg::NS_CATALOG),
-                    "public" => Some(pg::NS_PUBLIC),
-                    "information_schema" => Some(pg::NS_INFORMATION),
-                    "sys" => Some(pg::NS_SYS),
-                    _ => None,
-                };
-                (oid, "schema")
-            }
-            "regrole" => {
-                let role = image.roles.iter().find(|r| r.name == name);
-                (role.map(|r| i64::from(r.oid)), "role")
-            }
-            _ => {
-                let bare = name.rsplit('.').next().unwrap_or(name);
-                let bare = bare.split('(').next().unwrap_or(bare);
-                let function = kinds::FUNCTIONS.iter().find(|f| f.name == bare);
-                (function.map(|f| f.oid), "function")
-            }
+    /// Puts the number of a table for its `tableoid`.
+    fn table_number(&self, expr: &mut Expr, table: Option<&str>) -> ControlFlow<QueryError> {
+        let found = match table {
+            Some(table) => self.scopes.iter().rev().flatten().find(|(alias, _)| alias == table),
+            None => self.scopes.last().and_then(|scope| match scope.as_slice() {
+                [one] => Some(one),
+                _ => None,
+            }),
         };
-        let code = match what {
-            "schema" => "3F000",
-            "function" => "42883",
-            _ => "42704",
-        };
-        found.ok_or_else(|| QueryError::new(code, format!("{what} \"{name}\" does not exist")))
+        let Some((_, name)) = found else { return ControlFlow::Continue(()) };
+        match self.context.image() {
+            Ok(image) => {
+                if let Some(oid) = relation_oid(&image, name) {
+                    self.context.mark_fleeting();
+                    *expr = sets::cast(number(oid), "oid");
+                }
+                ControlFlow::Continue(())
+            }
+            Err(error) => ControlFlow::Break(error),
+        }
     }
 }
 
-/// The register type that a data type is, with its function.
-fn register(kind: &DataType) -> Option<(&'static str, &'static str)> {
-    let name = match kind {
-        DataType::Regclass => "regclass".to_string(),
-        DataType::Custom(name, _) => name.0.last()?.as_ident()?.value.to_lowercase(),
-        _ => return None,
-    };
-    REGISTERS.iter().find(|(n, _)| *n == name).copied()
+impl PlanContext {
+    /// Whether a query gives the schemas of `search_path`, split in SQL as Grafana does it.
+    fn is_search_path(&self, query: &Query) -> bool {
+        let SetExpr::Select(select) = query.body.as_ref() else { return false };
+        let whole = query.to_string();
+        select.from.len() == 2
+            && whole.contains("string_to_array(current_setting('search_path'), ',')")
+            && whole.contains("generate_series(")
+    }
+
+    /// The schemas of `search_path`.
+    fn searched(&self) -> Vec<String> {
+        let path = self.settings.get("search_path").unwrap_or_default();
+        let own = |part: &str| match part.trim() {
+            "\"$user\"" => self.identity.user.clone(),
+            part => part.to_string(),
+        };
+        path.split(',').map(own).collect()
+    }
 }
 
-/// The function that shows a cast to a register type as a name.
-fn shown_by(expr: &Expr) -> Option<&'static str> {
-    match expr {
-        Expr::Cast { expr, data_type, .. } if literal_text(expr).is_none() => {
-            register(data_type).map(|(_, function)| function)
+/// The kind of names that a data type is of.
+fn register(kind: &DataType) -> Option<Register> {
+    match kind {
+        DataType::Regclass => Some(Register::Class),
+        DataType::Custom(name, _) => {
+            Register::of_name(&name.0.last()?.as_ident()?.value.to_lowercase())
         }
+        _ => None,
+    }
+}
+
+/// Whether a name is that of a boolean column of the catalogue.
+fn is_truth(expr: &Expr) -> bool {
+    let name = match expr {
+        Expr::Identifier(name) => folded(name),
+        Expr::CompoundIdentifier(parts) => parts.last().map(folded).unwrap_or_default(),
+        _ => return false,
+    };
+    let prefixes = ["ind", "rel", "att", "con", "rol", "dat", "typ", "pro"];
+    prefixes.iter().any(|prefix| name.starts_with(prefix)) && super::has_truth(&name)
+}
+
+/// A boolean as ODBC writes it: `'t'`.
+fn truth(expr: &Expr) -> Option<bool> {
+    match literal_text(expr)?.as_str() {
+        "t" | "true" => Some(true),
+        "f" | "false" => Some(false),
         _ => None,
     }
 }
@@ -347,11 +408,16 @@ fn null_text() -> Expr {
     }
 }
 
+/// `ARRAY(SELECT …)`.
+fn is_array(function: &Function) -> bool {
+    let array = function.name.0.last().and_then(|p| p.as_ident()).map(folded);
+    matches!(function.args, FunctionArguments::Subquery(_)) && array.as_deref() == Some("array")
+}
+
 /// `ARRAY(SELECT …)` of a query that never has rows, such as of options of TOAST tables.
 fn is_array_of_nothing(function: &Function) -> bool {
-    let array = function.name.0.last().and_then(|p| p.as_ident()).map(folded);
     match &function.args {
-        FunctionArguments::Subquery(query) if array.as_deref() == Some("array") => {
+        FunctionArguments::Subquery(query) if is_array(function) => {
             is_always_null(query) || is_toast_options(query)
         }
         _ => false,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{ListArray, StringViewArray};
 use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::ScalarUDF;
 
@@ -31,21 +31,22 @@ pub(crate) fn as_text(value: &ScalarValue) -> Option<&str> {
 /// The function of that name, if it is one of the session or the catalogue.
 pub(crate) fn of_session(name: &str, context: &PlanContext) -> Option<Arc<ScalarUDF>> {
     let fixed = |value: ScalarValue| Some(Fixed::udf(name, value));
+    let named = |value: ScalarValue| Some(Fixed::shown(name, value, "name"));
     match name {
         "version" => fixed(text(format!(
             "PostgreSQL 15.0 (Millrace {}) on {}",
             context.engine.options().version,
             std::env::consts::ARCH
         ))),
-        "current_database" | "current_catalog" => fixed(text(DATABASE)),
+        "current_database" | "current_catalog" => named(text(DATABASE)),
         "current_user" | "session_user" | "user" | "current_role" => {
-            fixed(text(&context.identity.user))
+            named(text(&context.identity.user))
         }
-        "current_schema" => fixed(text(SCHEMA)),
-        "current_schemas" => Some(Lookup::udf(name, list_type(), |args| {
+        "current_schema" => named(text(SCHEMA)),
+        "current_schemas" => Some(Lookup::udf(name, names_type(), |args| {
             let system = matches!(args.first(), Some(ScalarValue::Boolean(Some(true))));
             let all = if system { vec!["pg_catalog", SCHEMA] } else { vec![SCHEMA] };
-            Ok(texts(&all))
+            Ok(list(&all, name_item()))
         })),
         "current_setting" => {
             let values = context.settings.clone();
@@ -105,15 +106,23 @@ fn stop(name: &str, context: &PlanContext, whole: bool) -> Arc<ScalarUDF> {
     })
 }
 
-/// `text[]`.
-pub(crate) fn list_type() -> DataType {
-    DataType::List(Arc::new(Field::new_list_field(DataType::Utf8View, true)))
-}
-
 /// A `text[]` of these.
 pub(crate) fn texts(values: &[&str]) -> ScalarValue {
+    list(values, Arc::new(Field::new_list_field(DataType::Utf8View, true)))
+}
+
+/// `name[]`.
+fn names_type() -> DataType {
+    DataType::List(name_item())
+}
+
+fn name_item() -> FieldRef {
+    let field = Field::new_list_field(DataType::Utf8View, true);
+    Arc::new(field.with_metadata([(crate::PG_TYPE.to_string(), "name".to_string())].into()))
+}
+
+fn list(values: &[&str], field: FieldRef) -> ScalarValue {
     let items = StringViewArray::from_iter_values(values);
     let offsets = OffsetBuffer::from_lengths([values.len()]);
-    let field = Arc::new(Field::new_list_field(DataType::Utf8View, true));
     ScalarValue::List(Arc::new(ListArray::new(field, offsets, Arc::new(items), None)))
 }

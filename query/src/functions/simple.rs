@@ -3,11 +3,11 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
-    Volatility,
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    TypeSignature, Volatility,
 };
 
 /// A function that gives the same value whatever its arguments are.
@@ -15,14 +15,37 @@ use datafusion::logical_expr::{
 pub(crate) struct Fixed {
     name: String,
     value: ScalarValue,
+    /// The type of Postgres that the value is shown as, if not its own.
+    shown: Option<&'static str>,
     signature: Signature,
 }
 
 impl Fixed {
     pub(crate) fn udf(name: &str, value: ScalarValue) -> Arc<ScalarUDF> {
-        let signature = anything(Volatility::Immutable);
-        Arc::new(ScalarUDF::from(Fixed { name: name.to_string(), value, signature }))
+        Fixed::shown(name, value, None)
     }
+
+    /// A value that is shown as another type.
+    pub(crate) fn shown(
+        name: &str,
+        value: ScalarValue,
+        shown: impl Into<Option<&'static str>>,
+    ) -> Arc<ScalarUDF> {
+        let (name, shown) = (name.to_string(), shown.into());
+        let signature = anything(Volatility::Immutable);
+        Arc::new(ScalarUDF::from(Fixed { name, value, shown, signature }))
+    }
+}
+
+/// The field of a function's result.
+fn result(name: &str, kind: DataType, shown: Option<&str>) -> FieldRef {
+    let field = Field::new(name, kind, true);
+    Arc::new(match shown {
+        Some(shown) => {
+            field.with_metadata([(crate::PG_TYPE.to_string(), shown.to_string())].into())
+        }
+        None => field,
+    })
 }
 
 /// Any number of arguments of any type.
@@ -43,6 +66,10 @@ impl ScalarUDFImpl for Fixed {
         Ok(self.value.data_type())
     }
 
+    fn return_field_from_args(&self, _: ReturnFieldArgs) -> Result<FieldRef> {
+        Ok(result(&self.name, self.value.data_type(), self.shown))
+    }
+
     fn invoke_with_args(&self, _: ScalarFunctionArgs) -> Result<ColumnarValue> {
         Ok(ColumnarValue::Scalar(self.value.clone()))
     }
@@ -54,6 +81,8 @@ type Find = dyn Fn(&[ScalarValue]) -> Result<ScalarValue> + Send + Sync;
 pub(crate) struct Lookup {
     name: String,
     returns: DataType,
+    /// The type of Postgres that values are shown as, if not their own.
+    shown: Option<&'static str>,
     signature: Signature,
     find: Arc<Find>,
 }
@@ -64,7 +93,7 @@ impl Lookup {
         returns: DataType,
         find: impl Fn(&[ScalarValue]) -> Result<ScalarValue> + Send + Sync + 'static,
     ) -> Arc<ScalarUDF> {
-        Lookup::of(name, returns, Volatility::Stable, Arc::new(find))
+        Lookup::of(name, returns, None, Volatility::Stable, Arc::new(find))
     }
 
     /// A function that does something: it is called when the statement runs, not before.
@@ -73,17 +102,28 @@ impl Lookup {
         returns: DataType,
         find: impl Fn(&[ScalarValue]) -> Result<ScalarValue> + Send + Sync + 'static,
     ) -> Arc<ScalarUDF> {
-        Lookup::of(name, returns, Volatility::Volatile, Arc::new(find))
+        Lookup::of(name, returns, None, Volatility::Volatile, Arc::new(find))
+    }
+
+    /// Values that are shown as another type.
+    pub(crate) fn shown(
+        name: &str,
+        returns: DataType,
+        shown: impl Into<Option<&'static str>>,
+        find: impl Fn(&[ScalarValue]) -> Result<ScalarValue> + Send + Sync + 'static,
+    ) -> Arc<ScalarUDF> {
+        Lookup::of(name, returns, shown.into(), Volatility::Stable, Arc::new(find))
     }
 
     fn of(
         name: &str,
         returns: DataType,
+        shown: Option<&'static str>,
         volatility: Volatility,
         find: Arc<Find>,
     ) -> Arc<ScalarUDF> {
         let (name, signature) = (name.to_string(), anything(volatility));
-        Arc::new(ScalarUDF::from(Lookup { name, returns, signature, find }))
+        Arc::new(ScalarUDF::from(Lookup { name, returns, shown, signature, find }))
     }
 }
 
@@ -118,6 +158,10 @@ impl ScalarUDFImpl for Lookup {
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
         Ok(self.returns.clone())
+    }
+
+    fn return_field_from_args(&self, _: ReturnFieldArgs) -> Result<FieldRef> {
+        Ok(result(&self.name, self.returns.clone(), self.shown))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {

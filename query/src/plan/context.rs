@@ -36,9 +36,15 @@ use crate::error::QueryError;
 use crate::table::{Extra, SeriesTable};
 use crate::{catalog, functions};
 
-/// A time as `generate_series` takes it.
-fn in_nanoseconds(arg: Expr) -> Expr {
+/// A time or number as `generate_series` takes it.
+fn widened(arg: Expr) -> Expr {
     match arg {
+        Expr::Literal(ScalarValue::Int32(Some(value)), metadata) => {
+            Expr::Literal(ScalarValue::Int64(Some(value.into())), metadata)
+        }
+        Expr::Literal(ScalarValue::Int32(None), metadata) => {
+            Expr::Literal(ScalarValue::Int64(None), metadata)
+        }
         Expr::Literal(ScalarValue::TimestampMicrosecond(Some(micros), zone), metadata) => {
             let nanos = micros.checked_mul(1_000);
             match nanos {
@@ -60,7 +66,7 @@ impl ContextProvider for PlanContext {
             return Err(QueryError::new("0A000", message).into_datafusion());
         }
         if let Some(table) = catalog::table(name.schema(), name.table()) {
-            self.mark_fleeting();
+            self.mark_catalogue();
             return Ok(provider_as_source(table));
         }
         let identity = self.changes && name.schema() == Some(ROWS);
@@ -106,7 +112,7 @@ impl ContextProvider for PlanContext {
         let args = args
             .into_iter()
             .map(|arg| simplifier.coerce(arg, &schema).and_then(|e| simplifier.simplify(e)))
-            .map(|arg| arg.map(in_nanoseconds))
+            .map(|arg| arg.map(widened))
             .collect::<Result<Vec<_>>>()?;
         let args = TableFunctionArgs::new(&args, self);
         Ok(provider_as_source(function.create_table_provider_with_args(args)?))
@@ -128,7 +134,7 @@ impl ContextProvider for PlanContext {
     }
 
     fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
-        Some(Arc::new(catalog::types::PgTypes::new(self.settings.zone())))
+        Some(Arc::new(catalog::types::PgTypes::new(self.settings.zone(), !self.may_keep())))
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {

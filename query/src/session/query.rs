@@ -651,6 +651,11 @@ pub(crate) fn bind(
     for limit in limits {
         types[limit - 1].get_or_insert(DataType::Int64);
     }
+    if count > 0 {
+        for (n, kind) in array_params(&ast, context) {
+            types[n - 1].get_or_insert(kind);
+        }
+    }
     sugar::rewrite(&mut ast, context)?;
     catalog::rewrite(&mut ast, context)?;
     names::disambiguate(&mut ast);
@@ -677,7 +682,11 @@ fn infer(
     ast: &ast::Statement,
     types: &[Option<DataType>],
 ) -> QueryResult<(LogicalPlan, Vec<DataType>)> {
-    let plan = context.bind(ast.clone(), types)?;
+    let mut plan = context.bind(ast.clone(), types)?;
+    if !context.may_keep() {
+        plan = catalog::registers::resolve(plan, context)?;
+    }
+    plan = catalog::registers::show(plan, context)?;
     let found = plan.get_parameter_fields()?;
     let mut params = Vec::with_capacity(types.len());
     for (i, given) in types.iter().enumerate() {
@@ -688,6 +697,46 @@ fn infer(
     // The schema must be known with these types.
     context.result_schema(&plan)?;
     Ok((plan, params))
+}
+
+/// Number of a parameter.
+fn placeholder(expr: &ast::Expr) -> Option<usize> {
+    match expr {
+        ast::Expr::Nested(inner) => placeholder(inner),
+        ast::Expr::Value(value) => match &value.value {
+            ast::Value::Placeholder(name) => {
+                name.strip_prefix('$')?.parse().ok().filter(|n| (1..=PARAMS_MAX).contains(n))
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Parameters that are arrays, which DataFusion does not see: `$1::oid[]`, and `= ANY($1)` of
+/// texts.
+fn array_params(ast: &ast::Statement, context: &PlanContext) -> Vec<(usize, DataType)> {
+    struct Arrays<'a>(Vec<(usize, DataType)>, &'a PlanContext);
+    impl Visitor for Arrays<'_> {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<()> {
+            match expr {
+                ast::Expr::Cast { expr, data_type: kind @ ast::DataType::Array(_), .. } => {
+                    let kind = catalog::types::array(kind, self.1.settings.zone());
+                    self.0.extend(placeholder(expr).zip(kind));
+                }
+                ast::Expr::AnyOp { right, .. } | ast::Expr::AllOp { right, .. } => {
+                    let texts = DataType::new_list(DataType::Utf8View, true);
+                    self.0.extend(placeholder(right).map(|n| (n, texts)));
+                }
+                _ => {}
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut arrays = Arrays(Vec::new(), context);
+    let _ = ast.visit(&mut arrays);
+    arrays.0
 }
 
 /// Whether a query has parameters.

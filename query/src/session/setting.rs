@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use arrow::array::{RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast;
 
 use super::Session;
 use crate::Outcome;
-use crate::error::QueryResult;
+use crate::error::{QueryError, QueryResult};
 use crate::run;
 use crate::settings::{self, Settings};
-use crate::statement::SetValue;
+use crate::statement::{Kind, SetValue};
 
 /// Columns of SHOW ALL.
 pub(super) fn all_schema() -> SchemaRef {
@@ -49,6 +50,33 @@ impl Session {
         let batch = RecordBatch::try_new(schema.clone(), vec![column])?;
         let stream = run::ready(schema.clone(), vec![batch]);
         Ok(Outcome::Rows { schema, stream, verb: "SELECT" })
+    }
+
+    /// A SELECT of set_config, alone or beside other things, which are told as they were before.
+    pub(super) async fn select_config(
+        &self,
+        ast: &ast::Statement,
+        call: ConfigCall,
+        params: &[ScalarValue],
+    ) -> QueryResult<Outcome> {
+        let Some(place) = call.place else {
+            return self.set_config(&call.name, &call.value, call.local);
+        };
+        // What the setting makes of the value, without being set yet.
+        let mut trial = Settings::clone(&self.settings());
+        trial.set(&call.name, &call.value)?;
+        let now = trial.get(&call.name).unwrap_or_default().to_string();
+        let rest = without_call(ast, place, &now).map(|rest| rest.to_string());
+        let parsed = crate::statement::parse(&rest.unwrap_or_default())?;
+        let [statement] = parsed.as_slice() else {
+            return Err(QueryError::internal("a SELECT that reads as something else"));
+        };
+        let Kind::Query(rest) = statement.kind() else {
+            return Err(QueryError::internal("a SELECT that reads as something else"));
+        };
+        let outcome = self.query(statement, rest, params).await?;
+        self.set(&call.name, &SetValue::Text(call.value), call.local)?;
+        Ok(outcome)
     }
 
     pub(super) fn reset(&self, name: Option<&str>) -> QueryResult<Outcome> {
@@ -98,16 +126,43 @@ impl Session {
     }
 }
 
-/// The arguments of `SELECT set_config('name', 'value', false)`, if the statement is that.
-pub(super) fn config_call(statement: &ast::Statement) -> Option<(String, String, bool)> {
+/// A call of set_config in the list of a SELECT without FROM.
+pub(super) struct ConfigCall {
+    pub(super) name: String,
+    pub(super) value: String,
+    pub(super) local: bool,
+    /// Its place in the list, if the list has more than it.
+    pub(super) place: Option<usize>,
+}
+
+/// The one call of `set_config('name', 'value', false)` in a SELECT without FROM, if there is one.
+pub(super) fn config_call(statement: &ast::Statement) -> Option<ConfigCall> {
     let ast::Statement::Query(query) = statement else { return None };
     let ast::SetExpr::Select(select) = query.body.as_ref() else { return None };
-    let [ast::SelectItem::UnnamedExpr(ast::Expr::Function(function))] = &select.projection[..]
-    else {
+    if !select.from.is_empty() || select.selection.is_some() {
         return None;
-    };
-    let name = function.name.0.last()?.as_ident()?;
-    if !name.value.eq_ignore_ascii_case("set_config") || !select.from.is_empty() {
+    }
+    let mut found = None;
+    for (place, item) in select.projection.iter().enumerate() {
+        let (ast::SelectItem::UnnamedExpr(expr) | ast::SelectItem::ExprWithAlias { expr, .. }) =
+            item
+        else {
+            continue;
+        };
+        if let Some((name, value, local)) = config_arguments(expr) {
+            if found.is_some() {
+                return None;
+            }
+            let alone = matches!(select.projection.as_slice(), [ast::SelectItem::UnnamedExpr(_)]);
+            found = Some(ConfigCall { name, value, local, place: (!alone).then_some(place) });
+        }
+    }
+    found
+}
+
+fn config_arguments(expr: &ast::Expr) -> Option<(String, String, bool)> {
+    let ast::Expr::Function(function) = expr else { return None };
+    if !function.name.0.last()?.as_ident()?.value.eq_ignore_ascii_case("set_config") {
         return None;
     }
     let ast::FunctionArguments::List(list) = &function.args else { return None };
@@ -129,6 +184,28 @@ pub(super) fn config_call(statement: &ast::Statement) -> Option<(String, String,
         ] => Some((name.clone(), value.clone(), *local)),
         _ => None,
     }
+}
+
+/// The SELECT with what the setting will be in place of the call.
+pub(super) fn without_call(
+    statement: &ast::Statement,
+    place: usize,
+    value: &str,
+) -> Option<ast::Statement> {
+    let mut statement = statement.clone();
+    let ast::Statement::Query(query) = &mut statement else { return None };
+    let ast::SetExpr::Select(select) = query.body.as_mut() else { return None };
+    let item = select.projection.get_mut(place)?;
+    let literal = ast::Value::SingleQuotedString(value.to_string()).with_empty_span();
+    let literal = ast::Expr::Value(literal);
+    match item {
+        ast::SelectItem::ExprWithAlias { expr, .. } => *expr = literal,
+        item => {
+            let alias = ast::Ident::new("set_config");
+            *item = ast::SelectItem::ExprWithAlias { expr: literal, alias };
+        }
+    }
+    Some(statement)
 }
 
 /// The outcome of a change: the client is told of settings that it keeps a copy of.

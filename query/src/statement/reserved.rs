@@ -21,6 +21,11 @@ const NO_NAMES: &str = "\
     authorization binary collation concurrently cross freeze full ilike inner is isnull join \
     left like natural notnull outer overlaps right similar tablesample verbose";
 
+/// The words of both lists.
+pub(crate) fn words() -> impl Iterator<Item = &'static str> {
+    RESERVED.split_ascii_whitespace().chain(NO_NAMES.split_ascii_whitespace())
+}
+
 /// `42601` where a bare reserved word stands for a table, an alias of one, or a column.
 pub(super) fn check(statement: &ast::Statement, sql: &str) -> QueryResult<()> {
     let columns: Vec<&ast::Ident> = match statement {

@@ -1,6 +1,28 @@
 //! What psql and tools ask the catalogue: psql 15's own statements, as `psql -E` shows them.
 
+use arrow::datatypes::{DataType, Field, SchemaRef};
+use futures::executor::block_on;
+
 use super::harness::*;
+use crate::{Outcome, Session};
+
+/// Columns of a query, as described and as they come.
+fn describe(session: &Session, sql: &str) -> SchemaRef {
+    let statements = session.parse(sql).unwrap();
+    let described = block_on(session.describe(&statements[0], &[])).unwrap().fields.unwrap();
+    let Outcome::Rows { schema, .. } = block_on(session.execute(&statements[0], &[])).unwrap()
+    else {
+        panic!("{sql} gives no rows")
+    };
+    let shown = |schema: &SchemaRef| -> Vec<(DataType, Option<String>)> {
+        let shown = |f: &std::sync::Arc<Field>| {
+            (f.data_type().clone(), f.metadata().get(crate::PG_TYPE).cloned())
+        };
+        schema.fields().iter().map(shown).collect()
+    };
+    assert_eq!(shown(&described), shown(&schema), "{sql}");
+    schema
+}
 
 fn world() -> World {
     let world = World::with_presses();
@@ -291,4 +313,163 @@ fn every_system_table_can_be_read() {
     }
     world.check("SELECT name, series, rows FROM sys.tables", &["press | 3 | 6"]);
     world.check("SELECT count(*) > 10 FROM sys.stats", &["true"]);
+}
+
+#[test]
+fn columns_are_shown_as_in_postgres() {
+    let world = world();
+    let shown = |sql: &str| -> Vec<String> {
+        let schema = describe(&world.session, sql);
+        let name = |field: &Field| field.metadata().get(crate::PG_TYPE).cloned();
+        schema.fields().iter().map(|field| name(field).unwrap_or_default()).collect()
+    };
+    assert_eq!(
+        shown("SELECT relname, relkind, oid, relacl, oid::int, relname::text FROM pg_class"),
+        ["name", "char", "oid", "", "int4", "text"]
+    );
+    assert_eq!(
+        shown(
+            "SELECT indkey, indrelid::regclass, (SELECT relname FROM pg_class WHERE oid = indrelid) FROM pg_index"
+        ),
+        ["int2vector", "regclass", "name"]
+    );
+    assert_eq!(shown("SELECT current_user, current_schema(), 1::oid"), ["name", "name", "oid"]);
+    let wide = describe(&world.session, "SELECT 1, 3000000000 FROM pg_class");
+    let kinds: Vec<&DataType> = wide.fields().iter().map(|field| field.data_type()).collect();
+    assert_eq!(kinds, [&DataType::Int32, &DataType::Int64]);
+}
+
+#[test]
+fn names_of_objects_join_sort_and_read_as_in_postgres() {
+    let world = world();
+    world.run("CREATE VIEW all_presses AS SELECT * FROM press");
+    world.check(
+        "SELECT i.indrelid::regclass::text || '!', c.relname FROM pg_index i JOIN pg_class c
+        ON c.oid = i.indrelid::regclass WHERE i.indrelid = 'public.press'::regclass",
+        &["press! | press"],
+    );
+    world.check("SELECT 'x' || indrelid::regclass FROM pg_index", &["xpress"]);
+    world.check("SELECT indrelid::regclass = 'press' FROM pg_index", &["true"]);
+    world.check(
+        "SELECT (quote_ident(nspname) || '.' || quote_ident(relname))::regclass
+        FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relname = 'press'",
+        &["press"],
+    );
+    world.check(
+        "SELECT typinput, typinput::oid, typinput = 'array_in'::regproc FROM pg_type
+        WHERE typname = '_text'",
+        &["array_in | 750 | true"],
+    );
+    world.check(
+        "SELECT 'integer'::regtype, 'int4[]'::regtype::oid, to_regtype('nothing'), 'press'::regtype",
+        &["integer | 1007 | ∅ | press"],
+    );
+    world.check("SELECT 'admin'::regrole, 'public'::regnamespace", &["admin | public"]);
+    world.check("SELECT tableoid::regclass FROM press LIMIT 1", &["press"]);
+    world.check("SELECT count(*) FROM pg_class c WHERE c.tableoid = 'pg_class'::regclass AND relname = 'press'", &["1"]);
+    for (sql, code) in [
+        ("SELECT 'nope'::regtype", "42704"),
+        ("SELECT 'nope'::regrole", "42704"),
+        ("SELECT 'nope'::regnamespace", "3F000"),
+        ("SELECT 'nope'::regproc", "42883"),
+        ("SELECT ('no' || relname)::regclass FROM pg_class", "42P01"),
+    ] {
+        assert_eq!(world.fails(sql).code, code, "{sql}");
+    }
+}
+
+#[test]
+fn arrays_and_subqueries_of_drivers() {
+    let world = world();
+    world.check(
+        "SELECT unnest(indkey), generate_subscripts(indkey, 1), indkey[0] FROM pg_index",
+        &["2 | 0 | 2", "3 | 1 | 2", "1 | 2 | 2"],
+    );
+    world.check(
+        "SELECT (keys).x, (keys).n FROM
+        (SELECT information_schema._pg_expandarray(indkey) AS keys FROM pg_index) k",
+        &["2 | 1", "3 | 2", "1 | 3"],
+    );
+    world.check(
+        "SELECT (information_schema._pg_expandarray(indkey)).n FROM pg_index",
+        &["1", "2", "3"],
+    );
+    world.check(
+        "SELECT indkey::text, conkey::text FROM pg_index, pg_constraint",
+        &["2 3 1 | {2,3,1}"],
+    );
+    world.check(
+        "SELECT relname, ARRAY(SELECT attname FROM pg_attribute a WHERE a.attrelid = c.oid
+        AND attnum > 2 ORDER BY attnum DESC) FROM pg_class c WHERE relname IN ('press_pkey', 'pg_am')
+        ORDER BY 1",
+        &["pg_am | [amtype, amhandler]", "press_pkey | [time]"],
+    );
+    world.check(
+        "SELECT EXISTS (SELECT 1 FROM pg_index WHERE indrelid = c.oid) FROM pg_class c
+        WHERE relname IN ('press', 'pg_am') ORDER BY relname",
+        &["false", "true"],
+    );
+    let many =
+        "SELECT (SELECT attname FROM pg_attribute a WHERE a.attrelid = c.oid) FROM pg_class c";
+    assert_eq!(world.fails(many).code, "21000");
+    world.check("SELECT count(*) FROM pg_type WHERE typname = ANY ('{text,int4}')", &["2"]);
+    world.check("SELECT '{a,\"b c\"}'::text[]", &["[a, b c]"]);
+    world.check("SELECT count(*) FROM pg_class WHERE relname LIKE 'pre#_%' ESCAPE '#'", &["0"]);
+    world.check(
+        "SELECT format('%I.%s %L', 'Mixed Case', 1, 'it''s')",
+        &["\"Mixed Case\".1 'it''s'"],
+    );
+}
+
+#[test]
+fn privileges_tell_the_truth() {
+    let world = world();
+    world.run("CREATE USER eve PASSWORD 'long enough'; CREATE VIEW v AS SELECT * FROM press");
+    for (call, truth) in [
+        ("has_table_privilege('bob', 'press', 'INSERT')", "true"),
+        ("has_table_privilege('bob', 'v', 'INSERT')", "false"),
+        ("has_table_privilege('eve', 'press', 'INSERT')", "false"),
+        ("has_table_privilege('eve', 'press', 'DELETE, SELECT')", "true"),
+        ("has_table_privilege('eve', 'press'::regclass, 'SELECT WITH GRANT OPTION')", "false"),
+        ("has_table_privilege('press', 'TRIGGER')", "true"),
+        ("has_table_privilege(0, 'SELECT')", "∅"),
+        ("has_column_privilege('eve', 'press', 'note', 'UPDATE')", "false"),
+        ("has_any_column_privilege('bob', 'press', 'UPDATE')", "true"),
+        ("has_schema_privilege('eve', 'public', 'USAGE')", "true"),
+        ("has_schema_privilege('eve', 'public', 'CREATE')", "false"),
+        ("has_schema_privilege('public', 'CREATE')", "true"),
+        ("has_database_privilege('eve', 'millrace', 'CONNECT')", "true"),
+        ("has_database_privilege('eve', 'millrace', 'CREATE')", "false"),
+        ("pg_has_role('eve', 'bob', 'MEMBER')", "false"),
+        ("pg_has_role('bob', 'bob', 'USAGE')", "true"),
+        ("has_function_privilege('eve', 'time_bucket', 'EXECUTE')", "true"),
+    ] {
+        world.check(&format!("SELECT {call}"), &[truth]);
+    }
+    for (call, code) in [
+        ("has_table_privilege('nobody', 'press', 'SELECT')", "42704"),
+        ("has_table_privilege('nowhere', 'SELECT')", "42P01"),
+        ("has_table_privilege('press', 'FLY')", "22023"),
+        ("has_column_privilege('press', 'nothing', 'SELECT')", "42703"),
+        ("has_schema_privilege('nowhere', 'USAGE')", "3F000"),
+        ("has_database_privilege('nowhere', 'CONNECT')", "3D000"),
+    ] {
+        assert_eq!(world.fails(&format!("SELECT {call}")).code, code, "{call}");
+    }
+}
+
+#[test]
+fn settings_beside_other_columns() {
+    let world = world();
+    world.check(
+        "SELECT current_setting('jit') AS cur, set_config('jit', 'on', false) AS new",
+        &["off | on"],
+    );
+    world.check("SHOW jit", &["on"]);
+    assert_eq!(world.fails("SELECT 1, set_config('jit', 'maybe', false)").code, "22023");
+    world.check("SHOW jit", &["on"]);
+    world.check(
+        "SELECT setting, unit, vartype, boot_val FROM pg_settings WHERE name = 'statement_timeout'",
+        &["0 | ms | integer | 0"],
+    );
 }

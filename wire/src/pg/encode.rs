@@ -16,7 +16,7 @@ use query::{QueryError, QueryResult};
 
 use super::backend::error;
 use super::out;
-use super::types::{oid_of_field, size_of};
+use super::types::{is_text_only, name_of, oid_of_field, size_of};
 use super::zone::Zone;
 use slots::Filler;
 
@@ -82,17 +82,24 @@ pub struct RowEncoder {
 
 impl RowEncoder {
     /// `codes`: result formats as Bind gave them; none means text.
+    ///
+    /// # Errors
+    /// More columns than a message can count (54011), codes that do not fit them (08P01), names of
+    /// objects and the like in binary (0A000).
     pub fn new(schema: &Schema, codes: &[i16], zone: Zone) -> QueryResult<RowEncoder> {
         let formats = formats(codes, schema.fields().len(), "result column")?;
         if u16::try_from(formats.len()).is_err() {
             return Err(error("54011", "a result may have at most 65535 columns".to_owned()));
         }
-        let columns = schema.fields().iter().zip(formats).map(|(field, format)| Column {
-            name: field.name().clone(),
-            oid: oid_of_field(field),
-            format,
+        let columns = schema.fields().iter().zip(formats).map(|(field, format)| {
+            let (name, oid) = (field.name().clone(), oid_of_field(field));
+            if format == Format::Binary && is_text_only(oid) {
+                let message = format!("column \"{name}\" of type {} in binary", name_of(oid));
+                return Err(QueryError::unsupported(message).with_hint("Ask for it as text."));
+            }
+            Ok(Column { name, oid, format })
         });
-        Ok(RowEncoder { columns: columns.collect(), zone })
+        Ok(RowEncoder { columns: columns.collect::<QueryResult<_>>()?, zone })
     }
 
     /// Appends RowDescription.

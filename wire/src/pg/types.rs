@@ -10,13 +10,20 @@ pub mod oid {
     pub const NAME: u32 = 19;
     pub const INT8: u32 = 20;
     pub const INT2: u32 = 21;
+    pub const INT2VECTOR: u32 = 22;
     pub const INT4: u32 = 23;
+    pub const REGPROC: u32 = 24;
     pub const TEXT: u32 = 25;
     pub const OID: u32 = 26;
+    pub const XID: u32 = 28;
+    pub const CID: u32 = 29;
+    pub const OIDVECTOR: u32 = 30;
     pub const JSON: u32 = 114;
+    pub const PG_NODE_TREE: u32 = 194;
     pub const FLOAT4: u32 = 700;
     pub const FLOAT8: u32 = 701;
     pub const UNKNOWN: u32 = 705;
+    pub const INET: u32 = 869;
     pub const BOOL_ARRAY: u32 = 1000;
     pub const BYTEA_ARRAY: u32 = 1001;
     pub const CHAR_ARRAY: u32 = 1002;
@@ -29,6 +36,8 @@ pub mod oid {
     pub const FLOAT4_ARRAY: u32 = 1021;
     pub const FLOAT8_ARRAY: u32 = 1022;
     pub const OID_ARRAY: u32 = 1028;
+    pub const ACLITEM: u32 = 1033;
+    pub const ACLITEM_ARRAY: u32 = 1034;
     pub const BPCHAR: u32 = 1042;
     pub const VARCHAR: u32 = 1043;
     pub const DATE: u32 = 1082;
@@ -43,7 +52,15 @@ pub mod oid {
     pub const INTERVAL_ARRAY: u32 = 1187;
     pub const NUMERIC_ARRAY: u32 = 1231;
     pub const NUMERIC: u32 = 1700;
+    pub const REGPROCEDURE: u32 = 2202;
+    pub const REGCLASS: u32 = 2205;
+    pub const REGTYPE: u32 = 2206;
+    pub const REGTYPE_ARRAY: u32 = 2211;
+    pub const ANYARRAY: u32 = 2277;
     pub const UUID: u32 = 2950;
+    pub const PG_LSN: u32 = 3220;
+    pub const REGNAMESPACE: u32 = 4089;
+    pub const REGROLE: u32 = 4096;
 }
 
 /// One line of the table: number, name as error messages say it, bytes of a value in RowDescription
@@ -57,13 +74,21 @@ const TYPES: &[PgType] = &[
     PgType(oid::NAME, "name", 64, oid::NAME_ARRAY),
     PgType(oid::INT8, "bigint", 8, oid::INT8_ARRAY),
     PgType(oid::INT2, "smallint", 2, oid::INT2_ARRAY),
+    PgType(oid::INT2VECTOR, "int2vector", -1, 0),
     PgType(oid::INT4, "integer", 4, oid::INT4_ARRAY),
+    PgType(oid::REGPROC, "regproc", 4, 0),
     PgType(oid::TEXT, "text", -1, oid::TEXT_ARRAY),
     PgType(oid::OID, "oid", 4, oid::OID_ARRAY),
+    PgType(oid::XID, "xid", 4, 0),
+    PgType(oid::CID, "cid", 4, 0),
+    PgType(oid::OIDVECTOR, "oidvector", -1, 0),
     PgType(oid::JSON, "json", -1, 0),
+    PgType(oid::PG_NODE_TREE, "pg_node_tree", -1, 0),
     PgType(oid::FLOAT4, "real", 4, oid::FLOAT4_ARRAY),
     PgType(oid::FLOAT8, "double precision", 8, oid::FLOAT8_ARRAY),
     PgType(oid::UNKNOWN, "unknown", -2, 0),
+    PgType(oid::INET, "inet", -1, 0),
+    PgType(oid::ACLITEM, "aclitem", 12, oid::ACLITEM_ARRAY),
     PgType(oid::BPCHAR, "character", -1, 0),
     PgType(oid::VARCHAR, "character varying", -1, oid::VARCHAR_ARRAY),
     PgType(oid::DATE, "date", 4, oid::DATE_ARRAY),
@@ -72,7 +97,14 @@ const TYPES: &[PgType] = &[
     PgType(oid::TIMESTAMPTZ, "timestamp with time zone", 8, oid::TIMESTAMPTZ_ARRAY),
     PgType(oid::INTERVAL, "interval", 16, oid::INTERVAL_ARRAY),
     PgType(oid::NUMERIC, "numeric", -1, oid::NUMERIC_ARRAY),
+    PgType(oid::REGPROCEDURE, "regprocedure", 4, 0),
+    PgType(oid::REGCLASS, "regclass", 4, 0),
+    PgType(oid::REGTYPE, "regtype", 4, oid::REGTYPE_ARRAY),
+    PgType(oid::ANYARRAY, "anyarray", -1, 0),
     PgType(oid::UUID, "uuid", 16, 0),
+    PgType(oid::PG_LSN, "pg_lsn", 8, 0),
+    PgType(oid::REGNAMESPACE, "regnamespace", 4, 0),
+    PgType(oid::REGROLE, "regrole", 4, 0),
 ];
 
 fn row(oid: u32) -> Option<&'static PgType> {
@@ -95,6 +127,11 @@ pub fn size_of(oid: u32) -> i16 {
 
 /// The element type of an array type.
 pub fn element_of(array: u32) -> Option<u32> {
+    match array {
+        oid::INT2VECTOR => return Some(oid::INT2),
+        oid::OIDVECTOR => return Some(oid::OID),
+        _ => {}
+    }
     TYPES.iter().find(|line| line.3 == array && array != 0).map(|line| line.0)
 }
 
@@ -111,19 +148,60 @@ pub fn oid_of_field(field: &Field) -> u32 {
     let Some(name) = field.metadata().get(query::PG_TYPE) else {
         return natural;
     };
-    let text = natural == oid::TEXT;
     let whole = matches!(natural, oid::INT2 | oid::INT4 | oid::INT8);
     match name.as_str() {
-        "name" if text => oid::NAME,
-        "char" | "\"char\"" if text => oid::CHAR,
-        "varchar" | "character varying" if text => oid::VARCHAR,
-        "bpchar" if text => oid::BPCHAR,
-        "json" if text => oid::JSON,
         "oid" if whole => oid::OID,
+        "xid" if whole => oid::XID,
+        "cid" if whole => oid::CID,
+        "int2vector" if natural == oid::INT2_ARRAY => oid::INT2VECTOR,
+        "oidvector" if natural == oid::OID_ARRAY => oid::OIDVECTOR,
         "name[]" | "_name" if natural == oid::TEXT_ARRAY => oid::NAME_ARRAY,
         "oid[]" | "_oid" if matches!(natural, oid::INT4_ARRAY | oid::INT8_ARRAY) => oid::OID_ARRAY,
+        name if natural == oid::TEXT => as_text(name).unwrap_or(natural),
         _ => natural,
     }
+}
+
+/// Types whose values are texts here.
+fn as_text(name: &str) -> Option<u32> {
+    Some(match name {
+        "name" => oid::NAME,
+        "char" | "\"char\"" => oid::CHAR,
+        "varchar" | "character varying" => oid::VARCHAR,
+        "bpchar" => oid::BPCHAR,
+        "json" => oid::JSON,
+        "pg_node_tree" => oid::PG_NODE_TREE,
+        "aclitem" => oid::ACLITEM,
+        "inet" => oid::INET,
+        "pg_lsn" => oid::PG_LSN,
+        "anyarray" => oid::ANYARRAY,
+        "regproc" => oid::REGPROC,
+        "regprocedure" => oid::REGPROCEDURE,
+        "regclass" => oid::REGCLASS,
+        "regtype" => oid::REGTYPE,
+        "regnamespace" => oid::REGNAMESPACE,
+        "regrole" => oid::REGROLE,
+        _ => return None,
+    })
+}
+
+/// Whether values of a type are known as texts only, and have another form in binary.
+pub fn is_text_only(oid: u32) -> bool {
+    matches!(
+        oid,
+        oid::REGPROC
+            | oid::REGPROCEDURE
+            | oid::REGCLASS
+            | oid::REGTYPE
+            | oid::REGNAMESPACE
+            | oid::REGROLE
+            | oid::REGTYPE_ARRAY
+            | oid::ACLITEM
+            | oid::ACLITEM_ARRAY
+            | oid::INET
+            | oid::PG_LSN
+            | oid::ANYARRAY
+    )
 }
 
 /// Number of the type values of an Arrow type are shown as. What Postgres has no type for is text.

@@ -6,53 +6,44 @@ use std::sync::atomic::Ordering;
 
 use super::DATABASE_OID;
 use crate::activity::{Client, Phase, Query, Seen};
+use crate::catalog::Image;
 use crate::catalog::queries::may_see;
-use crate::catalog::rows::{Rows, V};
-use crate::catalog::{Def, Image, T};
+use crate::catalog::rows::{Form, Rows, V};
 use crate::error::QueryResult;
 use crate::plan::names::DATABASE;
 
-pub(super) const DEFS: &[Def] = &[Def {
-    schema: "pg_catalog",
-    name: "pg_stat_activity",
-    columns: &[
-        ("datid", T::Oid),
-        ("datname", T::Text),
-        ("pid", T::Int4),
-        ("leader_pid", T::Int4),
-        ("usesysid", T::Oid),
-        ("usename", T::Text),
-        ("application_name", T::Text),
-        ("client_addr", T::Text),
-        ("client_hostname", T::Text),
-        ("client_port", T::Int4),
-        ("backend_start", T::Time),
-        ("xact_start", T::Time),
-        ("query_start", T::Time),
-        ("state_change", T::Time),
-        ("wait_event_type", T::Text),
-        ("wait_event", T::Text),
-        ("state", T::Text),
-        ("backend_xid", T::Int8),
-        ("backend_xmin", T::Int8),
-        ("query_id", T::Int8),
-        ("query", T::Text),
-        ("backend_type", T::Text),
-    ],
-    fill,
-}];
+const COLUMNS: [&str; 16] = [
+    "datid",
+    "datname",
+    "pid",
+    "usesysid",
+    "usename",
+    "application_name",
+    "backend_start",
+    "xact_start",
+    "query_start",
+    "state_change",
+    "wait_event_type",
+    "wait_event",
+    "state",
+    "query_id",
+    "query",
+    "backend_type",
+];
 
-fn fill(image: &Image, rows: &mut Rows) -> QueryResult<()> {
+/// The connections.
+pub(super) fn fill(image: &Image, rows: &mut Rows) -> QueryResult<()> {
     // The newest statement of each connection: cursors and results read slowly stay beside it.
     let running: HashMap<u64, Arc<Query>> =
         image.activity.queries().into_iter().map(|query| (query.client.id, query)).collect();
+    let mut form = rows.of(COLUMNS);
     for client in image.activity.clients() {
-        push(image, &client, running.get(&client.id), rows);
+        push(image, &client, running.get(&client.id), &mut form);
     }
     Ok(())
 }
 
-fn push(image: &Image, client: &Client, query: Option<&Arc<Query>>, rows: &mut Rows) {
+fn push(image: &Image, client: &Client, query: Option<&Arc<Query>>, form: &mut Form<'_, 16>) {
     let user = client.identity.user.as_str();
     let role = image.roles.iter().find(|role| role.name == user);
     let seen = client.seen();
@@ -67,17 +58,13 @@ fn push(image: &Image, client: &Client, query: Option<&Arc<Query>>, rows: &mut R
     };
     let block = seen.block.as_ref().map(|(_, since)| *since);
     let since = block.or(query.map(|query| query.started_us));
-    rows.push([
+    form.push([
         DATABASE_OID.into(),
         DATABASE.into(),
         client.process().into(),
-        V::Null,
         role.map(|role| role.oid).into(),
         user.into(),
         seen.application.to_string().into(),
-        V::Null,
-        V::Null,
-        V::Null,
         hidden(V::Int(client.since_us)),
         hidden(since.map_or(V::Null, V::Int)),
         hidden(time(seen.started_us)),
@@ -85,8 +72,6 @@ fn push(image: &Image, client: &Client, query: Option<&Arc<Query>>, rows: &mut R
         hidden(wait_type.into()),
         hidden(wait.into()),
         hidden(state(query, &seen).into()),
-        V::Null,
-        V::Null,
         hidden(query.map(|query| query.id).into()),
         text,
         "client backend".into(),

@@ -1,58 +1,74 @@
-//! Types as pg_type lists them.
+//! Types as pg_type lists them, and functions as pg_proc does.
+
+use std::sync::LazyLock;
 
 use arrow::datatypes::{DataType, Field};
 use tsdb::types::ColumnType;
 
-/// One type: (oid, name, length, category, array's oid, SQL name).
+use crate::catalog::T;
+
+/// One type, as pg_type of Postgres has it.
 pub(in crate::catalog) struct Kind {
     pub(in crate::catalog) oid: i64,
     pub(in crate::catalog) name: &'static str,
     pub(in crate::catalog) len: i64,
+    pub(in crate::catalog) by_value: bool,
+    pub(in crate::catalog) kind: &'static str,
     pub(in crate::catalog) category: &'static str,
+    pub(in crate::catalog) preferred: bool,
+    /// Number of the elements' type.
+    pub(in crate::catalog) element: i64,
+    /// Number of the type of arrays of it.
     pub(in crate::catalog) array: i64,
+    /// Numbers of its functions, from typinput to typsubscript.
+    pub(in crate::catalog) functions: [i64; 8],
+    pub(in crate::catalog) align: &'static str,
+    pub(in crate::catalog) storage: &'static str,
+    pub(in crate::catalog) collation: i64,
+    /// What SQL calls it.
     pub(in crate::catalog) sql: &'static str,
 }
 
-const fn kind(
-    oid: i64,
-    name: &'static str,
-    len: i64,
-    category: &'static str,
-    array: i64,
-    sql: &'static str,
-) -> Kind {
-    Kind { oid, name, len, category, array, sql }
+/// All types that results and columns of the catalogue can have, arrays among them.
+pub(in crate::catalog) static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
+    let lines = include_str!("pg15/types.txt").lines();
+    lines.filter(|line| !line.starts_with('#')).filter_map(kind).collect()
+});
+
+fn kind(line: &'static str) -> Option<Kind> {
+    let mut words = line.splitn(21, ' ');
+    let mut word = || words.next();
+    let number = |word: Option<&str>| word?.parse::<i64>().ok();
+    Some(Kind {
+        oid: number(word())?,
+        name: word()?,
+        len: number(word())?,
+        by_value: word()? == "1",
+        kind: word()?,
+        category: word()?,
+        preferred: word()? == "1",
+        element: number(word())?,
+        array: number(word())?,
+        functions: {
+            let mut functions = [0; 8];
+            for function in &mut functions {
+                *function = number(word())?;
+            }
+            functions
+        },
+        align: word()?,
+        storage: word()?,
+        collation: number(word())?,
+        sql: word()?,
+    })
 }
 
-/// All types that results can have.
-pub(in crate::catalog) static KINDS: &[Kind] = &[
-    kind(16, "bool", 1, "B", 1000, "boolean"),
-    kind(17, "bytea", -1, "U", 1001, "bytea"),
-    kind(18, "char", 1, "Z", 1002, "\"char\""),
-    kind(19, "name", 64, "S", 1003, "name"),
-    kind(20, "int8", 8, "N", 1016, "bigint"),
-    kind(21, "int2", 2, "N", 1005, "smallint"),
-    kind(23, "int4", 4, "N", 1007, "integer"),
-    kind(24, "regproc", 4, "N", 1008, "regproc"),
-    kind(25, "text", -1, "S", 1009, "text"),
-    kind(26, "oid", 4, "N", 1028, "oid"),
-    kind(114, "json", -1, "U", 199, "json"),
-    kind(700, "float4", 4, "N", 1021, "real"),
-    kind(701, "float8", 8, "N", 1022, "double precision"),
-    kind(705, "unknown", -2, "X", 0, "unknown"),
-    kind(1042, "bpchar", -1, "S", 1014, "character"),
-    kind(1043, "varchar", -1, "S", 1015, "character varying"),
-    kind(1082, "date", 4, "D", 1182, "date"),
-    kind(1083, "time", 8, "D", 1183, "time without time zone"),
-    kind(1114, "timestamp", 8, "D", 1115, "timestamp without time zone"),
-    kind(1184, "timestamptz", 8, "D", 1185, "timestamp with time zone"),
-    kind(1186, "interval", 16, "T", 1187, "interval"),
-    kind(1700, "numeric", -1, "N", 1231, "numeric"),
-    kind(2205, "regclass", 4, "N", 2210, "regclass"),
-    kind(2206, "regtype", 4, "N", 2211, "regtype"),
-    kind(2278, "void", 4, "P", 0, "void"),
-    kind(2950, "uuid", 16, "U", 2951, "uuid"),
-];
+impl Kind {
+    /// Whether it is an array of another type, as brackets make one.
+    pub(in crate::catalog) fn is_array(&self) -> bool {
+        self.category == "A" && self.name.starts_with('_')
+    }
+}
 
 /// Number of a column's type.
 pub(in crate::catalog) fn oid_of(kind: ColumnType) -> i64 {
@@ -73,7 +89,7 @@ pub(in crate::catalog) fn oid_of(kind: ColumnType) -> i64 {
 pub(crate) fn oid_of_field(field: &Field) -> i64 {
     let natural = oid_of_arrow(field.data_type());
     let named = field.metadata().get(crate::PG_TYPE);
-    match named.and_then(|name| KINDS.iter().find(|kind| kind.name == *name)) {
+    match named.and_then(|name| by_name(name)) {
         Some(kind) if natural == 25 && kind.category == "S" => kind.oid,
         Some(kind) if kind.oid == 26 && [20, 21, 23].contains(&natural) => kind.oid,
         _ => natural,
@@ -115,21 +131,47 @@ pub(in crate::catalog) fn by_oid(oid: i64) -> Option<&'static Kind> {
     KINDS.iter().find(|k| k.oid == oid)
 }
 
+/// The type of that name, as pg_type has it.
+pub(in crate::catalog) fn by_name(name: &str) -> Option<&'static Kind> {
+    KINDS.iter().find(|k| k.name == name)
+}
+
+/// The type that a text names: `int4`, `integer`, `pg_catalog.int4`, `int4[]`, `varchar(5)`.
+pub(in crate::catalog) fn named(text: &str) -> Option<&'static Kind> {
+    let lower = text.trim().to_lowercase();
+    let bare = lower.strip_prefix("pg_catalog.").unwrap_or(&lower);
+    if let Some(item) = bare.strip_suffix("[]") {
+        return named(item).and_then(|item| by_oid(item.array));
+    }
+    let bare = match (bare.find('('), bare.find(')')) {
+        (Some(from), Some(to)) if from < to => {
+            format!("{}{}", bare[..from].trim_end(), &bare[to + 1..])
+        }
+        _ => bare.to_string(),
+    };
+    let bare = match bare.trim_matches('"') {
+        "int" => "int4",
+        "float" => "float8",
+        "decimal" | "dec" => "numeric",
+        // In quotes it is the one-byte type.
+        "char" if !text.contains('"') => "bpchar",
+        other => other,
+    };
+    KINDS.iter().find(|kind| kind.name == bare || kind.sql == bare)
+}
+
 /// SQL name of a type, as `format_type` gives it.
 pub(in crate::catalog) fn sql_name(oid: i64) -> String {
-    if let Some(kind) = by_oid(oid) {
-        return kind.sql.to_string();
-    }
-    match KINDS.iter().find(|k| k.array == oid && oid != 0) {
-        Some(kind) => format!("{}[]", kind.sql),
+    match by_oid(oid) {
+        Some(kind) => kind.sql.to_string(),
         None if oid == 0 => "-".to_string(),
         None => "???".to_string(),
     }
 }
 
 /// Number of a system table's column type.
-pub(in crate::catalog) fn oid_of_system(kind: super::super::T) -> i64 {
-    use super::super::T;
+pub(in crate::catalog) fn oid_of_system(kind: T) -> i64 {
+    let by_name = |name: &str| by_name(name).map_or(25, |kind| kind.oid);
     match kind {
         T::Bool => 16,
         T::Int2 => 21,
@@ -137,12 +179,43 @@ pub(in crate::catalog) fn oid_of_system(kind: super::super::T) -> i64 {
         T::Int8 => 20,
         T::Float4 => 700,
         T::Float8 => 701,
+        T::Numeric => 1700,
         T::Text => 25,
         T::Time => 1184,
+        T::Interval => 1186,
+        T::Bytes => 17,
         T::Oid => 26,
         T::TextArray => 1009,
         T::IntArray => 1007,
+        T::Like(name) | T::Number(name) | T::Vector(name) => by_name(name),
+        T::Array(name) => KINDS.iter().find(|kind| kind.name == name).map_or(1009, |k| k.array),
     }
+}
+
+/// Functions of Postgres that read and write values: number, name, result's type, arguments' types.
+pub(in crate::catalog) static IO: LazyLock<Vec<(i64, &'static str, i64, Vec<i64>)>> =
+    LazyLock::new(|| {
+        let lines = include_str!("pg15/io.txt").lines();
+        let parsed = |line: &'static str| {
+            let mut words = line.split(' ');
+            let oid = words.next()?.parse().ok()?;
+            let (name, result) = (words.next()?, words.next()?.parse().ok()?);
+            let arguments = words.next()?.split(',').filter_map(|word| word.parse().ok());
+            Some((oid, name, result, arguments.collect()))
+        };
+        lines.filter(|line| !line.starts_with('#')).filter_map(parsed).collect()
+    });
+
+/// Name of a function.
+pub(in crate::catalog) fn function_name(oid: i64) -> Option<&'static str> {
+    let own = FUNCTIONS.iter().find(|f| f.oid == oid).map(|f| f.name);
+    own.or_else(|| IO.iter().find(|f| f.0 == oid).map(|f| f.1))
+}
+
+/// Number of a function.
+pub(in crate::catalog) fn function_oid(name: &str) -> Option<i64> {
+    let own = FUNCTIONS.iter().find(|f| f.name == name).map(|f| f.oid);
+    own.or_else(|| IO.iter().find(|f| f.1 == name).map(|f| f.0))
 }
 
 /// One function of our own, for pg_proc and \df: (oid, name, arguments, result, kind).

@@ -1,246 +1,165 @@
-//! pg_database, pg_roles, pg_settings, pg_am and other tables about the server.
+//! pg_database, pg_roles, pg_settings, pg_cursors and other tables about the server.
 
-use super::{DATABASE_OID, table_oid};
+use super::{ACCESS_HEAP, ACCESS_KEY, ACCESS_TABLE, DATABASE_OID, NS_CATALOG, table_oid};
+use super::{index_oid, objects};
 use crate::RoleInfo;
 use crate::catalog::rows::{Rows, V};
-use crate::catalog::{Def, Image, T};
+use crate::catalog::{Fill, Fixed, Image};
 use crate::error::QueryResult;
 use crate::plan::names::DATABASE;
 
-const fn def(
-    name: &'static str,
-    columns: &'static [(&'static str, T)],
-    fill: fn(&Image, &mut Rows) -> QueryResult<()>,
-) -> Def {
-    Def { schema: "pg_catalog", name, columns, fill }
+/// Number of the tablespace.
+const TABLESPACE_OID: i64 = 1663;
+
+/// What makes rows of one of these tables that come and go.
+pub(super) fn fill(name: &str) -> Option<Fill> {
+    Some(match name {
+        "pg_roles" | "pg_authid" => roles,
+        "pg_user" | "pg_shadow" => users,
+        "pg_settings" => settings,
+        "pg_db_role_setting" => role_settings,
+        "pg_cursors" => cursors,
+        "pg_stat_gssapi" => gssapi,
+        "pg_stat_ssl" => ssl,
+        "pg_stat_user_tables" | "pg_stat_all_tables" => table_statistics,
+        "pg_stat_user_indexes" | "pg_stat_all_indexes" => index_statistics,
+        _ => return None,
+    })
 }
 
-pub(super) const DEFS: &[Def] = &[
-    def(
-        "pg_database",
-        &[
-            ("oid", T::Oid),
-            ("datname", T::Text),
-            ("datdba", T::Oid),
-            ("encoding", T::Int4),
-            ("datlocprovider", T::Text),
-            ("datistemplate", T::Bool),
-            ("datallowconn", T::Bool),
-            ("datconnlimit", T::Int4),
-            ("dattablespace", T::Oid),
-            ("datcollate", T::Text),
-            ("datctype", T::Text),
-            ("daticulocale", T::Text),
-            ("datcollversion", T::Text),
-            ("datacl", T::TextArray),
-        ],
-        databases,
-    ),
-    def(
-        "pg_roles",
-        &[
-            ("oid", T::Oid),
-            ("rolname", T::Text),
-            ("rolsuper", T::Bool),
-            ("rolinherit", T::Bool),
-            ("rolcreaterole", T::Bool),
-            ("rolcreatedb", T::Bool),
-            ("rolcanlogin", T::Bool),
-            ("rolreplication", T::Bool),
-            ("rolconnlimit", T::Int4),
-            ("rolpassword", T::Text),
-            ("rolvaliduntil", T::Time),
-            ("rolbypassrls", T::Bool),
-            ("rolconfig", T::TextArray),
-        ],
-        roles,
-    ),
-    def(
-        "pg_authid",
-        &[
-            ("oid", T::Oid),
-            ("rolname", T::Text),
-            ("rolsuper", T::Bool),
-            ("rolinherit", T::Bool),
-            ("rolcreaterole", T::Bool),
-            ("rolcreatedb", T::Bool),
-            ("rolcanlogin", T::Bool),
-            ("rolreplication", T::Bool),
-            ("rolconnlimit", T::Int4),
-            ("rolpassword", T::Text),
-            ("rolvaliduntil", T::Time),
-            ("rolbypassrls", T::Bool),
-            ("rolconfig", T::TextArray),
-        ],
-        roles,
-    ),
-    def(
-        "pg_user",
-        &[
-            ("usename", T::Text),
-            ("usesysid", T::Oid),
-            ("usecreatedb", T::Bool),
-            ("usesuper", T::Bool),
-            ("userepl", T::Bool),
-            ("usebypassrls", T::Bool),
-            ("passwd", T::Text),
-            ("valuntil", T::Time),
-            ("useconfig", T::TextArray),
-        ],
-        users,
-    ),
-    def(
-        "pg_settings",
-        &[
-            ("name", T::Text),
-            ("setting", T::Text),
-            ("unit", T::Text),
-            ("category", T::Text),
-            ("short_desc", T::Text),
-            ("context", T::Text),
-            ("vartype", T::Text),
-            ("source", T::Text),
-            ("boot_val", T::Text),
-            ("reset_val", T::Text),
-        ],
-        settings,
-    ),
-    def(
-        "pg_am",
-        &[("oid", T::Oid), ("amname", T::Text), ("amhandler", T::Text), ("amtype", T::Text)],
-        |_, rows| {
-            rows.push([2.into(), "millrace".into(), "-".into(), "t".into()]);
-            rows.push([403.into(), "btree".into(), "-".into(), "i".into()]);
-            Ok(())
-        },
-    ),
-    def(
-        "pg_tablespace",
-        &[
-            ("oid", T::Oid),
-            ("spcname", T::Text),
-            ("spcowner", T::Oid),
-            ("spcacl", T::TextArray),
-            ("spcoptions", T::TextArray),
-        ],
-        |image, rows| {
-            rows.push([1663.into(), "pg_default".into(), image.owner().into(), V::Null, V::Null]);
-            Ok(())
-        },
-    ),
-    def(
-        "pg_language",
-        &[
-            ("oid", T::Oid),
-            ("lanname", T::Text),
-            ("lanowner", T::Oid),
-            ("lanispl", T::Bool),
-            ("lanpltrusted", T::Bool),
-        ],
-        |image, rows| {
-            rows.push([
-                12.into(),
-                "internal".into(),
-                image.owner().into(),
-                false.into(),
-                false.into(),
-            ]);
-            Ok(())
-        },
-    ),
-    def(
-        "pg_stat_user_tables",
-        &[
-            ("relid", T::Oid),
-            ("schemaname", T::Text),
-            ("relname", T::Text),
-            ("n_live_tup", T::Int8),
-        ],
-        |image, rows| {
-            for table in &image.tables {
-                let schema = table.schema();
-                rows.push([
-                    table_oid(schema.id).into(),
-                    "public".into(),
-                    schema.name.as_str().into(),
-                    table.stats().rows.into(),
-                ]);
-            }
-            Ok(())
-        },
-    ),
-    def(
-        "pg_db_role_setting",
-        &[("setdatabase", T::Oid), ("setrole", T::Oid), ("setconfig", T::TextArray)],
-        |image, rows| {
-            for role in image.roles.iter().filter(|role| !role.settings.is_empty()) {
-                rows.push([0.into(), role.oid.into(), config(role)]);
-            }
-            Ok(())
-        },
-    ),
-    def(
-        "pg_cursors",
-        &[
-            ("name", T::Text),
-            ("statement", T::Text),
-            ("is_holdable", T::Bool),
-            ("is_binary", T::Bool),
-            ("is_scrollable", T::Bool),
-            ("creation_time", T::Time),
-        ],
-        |image, rows| {
-            for cursor in &image.cursors {
-                rows.push([
-                    cursor.name.as_str().into(),
-                    cursor.text.as_str().into(),
-                    false.into(),
-                    false.into(),
-                    false.into(),
-                    V::Int(cursor.created_us),
-                ]);
-            }
-            Ok(())
-        },
-    ),
-    def(
-        "pg_stat_gssapi",
-        &[
-            ("pid", T::Int4),
-            ("gss_authenticated", T::Bool),
-            ("principal", T::Text),
-            ("encrypted", T::Bool),
-        ],
-        |_, rows| {
-            rows.push([V::Null, false.into(), V::Null, false.into()]);
-            Ok(())
-        },
-    ),
-];
+/// What makes rows of one of these tables that are always the same.
+pub(super) fn fixed(name: &str) -> Option<Fixed> {
+    Some(match name {
+        "pg_database" => databases,
+        "pg_am" => access_methods,
+        "pg_tablespace" => tablespaces,
+        "pg_language" => languages,
+        "pg_opclass" => operator_classes,
+        "pg_opfamily" => operator_families,
+        "pg_timezone_names" => super::called::zones,
+        _ => return None,
+    })
+}
 
-fn databases(image: &Image, rows: &mut Rows) -> QueryResult<()> {
-    rows.push([
+fn databases(owner: i64, rows: &mut Rows) {
+    let mut form = rows.of([
+        "oid",
+        "datname",
+        "datdba",
+        "encoding",
+        "datlocprovider",
+        "datallowconn",
+        "datconnlimit",
+        "dattablespace",
+        "datcollate",
+        "datctype",
+    ]);
+    form.push([
         DATABASE_OID.into(),
         DATABASE.into(),
-        image.owner().into(),
+        owner.into(),
         6.into(),
         "c".into(),
-        false.into(),
         true.into(),
         V::Int(-1),
-        1663.into(),
+        TABLESPACE_OID.into(),
         "C".into(),
         "C.UTF-8".into(),
-        V::Null,
-        V::Null,
-        V::Null,
     ]);
-    Ok(())
+}
+
+fn access_methods(_: i64, rows: &mut Rows) {
+    let mut form = rows.of(["oid", "amname", "amtype"]);
+    form.push([ACCESS_HEAP.into(), "heap".into(), "t".into()]);
+    form.push([ACCESS_KEY.into(), "btree".into(), "i".into()]);
+    form.push([ACCESS_TABLE.into(), "millrace".into(), "t".into()]);
+}
+
+fn tablespaces(owner: i64, rows: &mut Rows) {
+    let mut form = rows.of(["oid", "spcname", "spcowner"]);
+    form.push([TABLESPACE_OID.into(), "pg_default".into(), owner.into()]);
+}
+
+fn languages(owner: i64, rows: &mut Rows) {
+    let mut form = rows.of(["oid", "lanname", "lanowner"]);
+    form.push([super::LANGUAGE_INTERNAL.into(), "internal".into(), owner.into()]);
+}
+
+/// Classes of operators of keys: number, name, family, type.
+const CLASSES: &[(i64, &str, i64, i64)] = &[
+    (1978, "int4_ops", 1976, 23),
+    (1979, "int2_ops", 1976, 21),
+    (3123, "float8_ops", 1970, 701),
+    (3124, "int8_ops", 1976, 20),
+    (3126, "text_ops", 1994, 25),
+    (3127, "timestamptz_ops", 434, 1184),
+    (10_003, "bool_ops", 424, 16),
+    (10_006, "bytea_ops", 428, 17),
+    (10_012, "float4_ops", 1970, 700),
+];
+
+/// Number of the class by which keys of a type are ordered.
+pub(super) fn operator_class(kind: i64) -> i64 {
+    CLASSES.iter().find(|class| class.3 == kind).map_or(0, |class| class.0)
+}
+
+fn operator_classes(owner: i64, rows: &mut Rows) {
+    let mut form = rows.of([
+        "oid",
+        "opcmethod",
+        "opcname",
+        "opcnamespace",
+        "opcowner",
+        "opcfamily",
+        "opcintype",
+        "opcdefault",
+    ]);
+    for (oid, name, family, kind) in CLASSES {
+        form.push([
+            (*oid).into(),
+            ACCESS_KEY.into(),
+            (*name).into(),
+            NS_CATALOG.into(),
+            owner.into(),
+            (*family).into(),
+            (*kind).into(),
+            true.into(),
+        ]);
+    }
+}
+
+fn operator_families(owner: i64, rows: &mut Rows) {
+    let mut form = rows.of(["oid", "opfmethod", "opfname", "opfnamespace", "opfowner"]);
+    let all = [
+        (424, "bool_ops"),
+        (428, "bytea_ops"),
+        (434, "datetime_ops"),
+        (1970, "float_ops"),
+        (1976, "integer_ops"),
+        (1994, "text_ops"),
+    ];
+    for (oid, name) in all {
+        let oid: i64 = oid;
+        form.push([oid.into(), ACCESS_KEY.into(), name.into(), NS_CATALOG.into(), owner.into()]);
+    }
 }
 
 fn roles(image: &Image, rows: &mut Rows) -> QueryResult<()> {
+    let mut form = rows.of([
+        "oid",
+        "rolname",
+        "rolsuper",
+        "rolinherit",
+        "rolcreaterole",
+        "rolcreatedb",
+        "rolcanlogin",
+        "rolconnlimit",
+        "rolpassword",
+        "rolbypassrls",
+        "rolconfig",
+    ]);
     for role in &image.roles {
-        rows.push([
+        form.push([
             role.oid.into(),
             role.name.as_str().into(),
             role.superuser.into(),
@@ -248,10 +167,8 @@ fn roles(image: &Image, rows: &mut Rows) -> QueryResult<()> {
             role.superuser.into(),
             (role.superuser || role.can_define).into(),
             role.can_login.into(),
-            false.into(),
             V::Int(-1),
             "********".into(),
-            V::Null,
             role.superuser.into(),
             config(role),
         ]);
@@ -267,16 +184,23 @@ fn config(role: &RoleInfo) -> V {
 }
 
 fn users(image: &Image, rows: &mut Rows) -> QueryResult<()> {
+    let mut form = rows.of([
+        "usename",
+        "usesysid",
+        "usecreatedb",
+        "usesuper",
+        "usebypassrls",
+        "passwd",
+        "useconfig",
+    ]);
     for role in image.roles.iter().filter(|r| r.can_login) {
-        rows.push([
+        form.push([
             role.name.as_str().into(),
             role.oid.into(),
             (role.superuser || role.can_define).into(),
             role.superuser.into(),
-            false.into(),
             role.superuser.into(),
             "********".into(),
-            V::Null,
             config(role),
         ]);
     }
@@ -284,18 +208,106 @@ fn users(image: &Image, rows: &mut Rows) -> QueryResult<()> {
 }
 
 fn settings(image: &Image, rows: &mut Rows) -> QueryResult<()> {
-    for (name, value, about) in image.settings.all() {
-        rows.push([
-            name.into(),
-            value.into(),
-            V::Null,
-            "Millrace".into(),
-            about.into(),
-            "user".into(),
-            "string".into(),
-            "session".into(),
-            V::Null,
-            V::Null,
+    let mut form = rows.of([
+        "name",
+        "setting",
+        "unit",
+        "category",
+        "short_desc",
+        "context",
+        "vartype",
+        "source",
+        "min_val",
+        "max_val",
+        "enumvals",
+        "boot_val",
+        "reset_val",
+    ]);
+    for setting in image.settings.described() {
+        let [min, max] = setting
+            .range
+            .map_or([None, None], |(min, max)| [Some(min.to_string()), Some(max.to_string())]);
+        let words = setting.words.map(|w| w.iter().map(|w| (*w).to_string()).collect());
+        form.push([
+            setting.name.into(),
+            setting.value.into(),
+            setting.unit.into(),
+            if setting.name.contains('.') { "Customized Options" } else { "Sessions" }.into(),
+            setting.about.into(),
+            if setting.fixed { "internal" } else { "user" }.into(),
+            setting.kind.into(),
+            if setting.value == setting.boot { "default" } else { "session" }.into(),
+            min.into(),
+            max.into(),
+            words.map_or(V::Null, V::Texts),
+            setting.boot.into(),
+            setting.reset.into(),
+        ]);
+    }
+    Ok(())
+}
+
+/// Sessions: of the others it is known who they are, of the one that asks also what it does.
+/// pg_db_role_setting: what ALTER ROLE … SET has set.
+fn role_settings(image: &Image, rows: &mut Rows) -> QueryResult<()> {
+    let mut form = rows.of(["setdatabase", "setrole", "setconfig"]);
+    for role in image.roles.iter().filter(|role| !role.settings.is_empty()) {
+        form.push([0.into(), role.oid.into(), config(role)]);
+    }
+    Ok(())
+}
+
+fn cursors(image: &Image, rows: &mut Rows) -> QueryResult<()> {
+    let names = ["name", "statement", "is_holdable", "is_binary", "is_scrollable", "creation_time"];
+    let mut form = rows.of(names);
+    for cursor in &image.cursors {
+        form.push([
+            cursor.name.as_str().into(),
+            cursor.text.as_str().into(),
+            false.into(),
+            false.into(),
+            false.into(),
+            V::Int(cursor.created_us),
+        ]);
+    }
+    Ok(())
+}
+
+fn gssapi(_: &Image, rows: &mut Rows) -> QueryResult<()> {
+    let mut form = rows.of(["pid", "gss_authenticated", "encrypted"]);
+    form.push([std::process::id().into(), false.into(), false.into()]);
+    Ok(())
+}
+
+/// Whether the connection is encrypted is known to the door alone, so there is no row.
+fn ssl(_: &Image, _: &mut Rows) -> QueryResult<()> {
+    Ok(())
+}
+
+fn table_statistics(image: &Image, rows: &mut Rows) -> QueryResult<()> {
+    let mut form = rows.of(["relid", "schemaname", "relname", "n_live_tup"]);
+    for table in &image.tables {
+        let schema = table.schema();
+        form.push([
+            table_oid(schema.id).into(),
+            "public".into(),
+            schema.name.as_str().into(),
+            table.stats().rows.into(),
+        ]);
+    }
+    Ok(())
+}
+
+fn index_statistics(image: &Image, rows: &mut Rows) -> QueryResult<()> {
+    let mut form = rows.of(["relid", "indexrelid", "schemaname", "relname", "indexrelname"]);
+    for table in &image.tables {
+        let schema = table.schema();
+        form.push([
+            table_oid(schema.id).into(),
+            index_oid(schema.id).into(),
+            "public".into(),
+            schema.name.as_str().into(),
+            objects::index_name(schema).into(),
         ]);
     }
     Ok(())

@@ -103,7 +103,7 @@ where
         oid::INT2 => {
             Box::new(move |row, out| out.extend_from_slice(&(wide(row) as i16).to_be_bytes()))
         }
-        oid::INT4 | oid::OID => {
+        oid::INT4 | oid::OID | oid::XID | oid::CID => {
             Box::new(move |row, out| out.extend_from_slice(&(wide(row) as i32).to_be_bytes()))
         }
         oid::INT8 => {
@@ -400,13 +400,14 @@ fn lists<'a, O: OffsetSizeTrait>(
     let Some(element) = types::element_of(pg_type) else {
         return displayed(array);
     };
+    let shape = Shape::of(pg_type, element);
     let lists = typed::<GenericListArray<O>>(array)?;
     let offsets = lists.value_offsets();
     let range = move |row: usize| {
         let bound = |at: usize| offsets.get(at).map_or(0, |offset| offset.as_usize());
         bound(row)..bound(row + 1)
     };
-    list_writer(lists.values().as_ref(), range, element, format, zone)
+    list_writer(lists.values().as_ref(), range, shape, format, zone)
 }
 
 fn fixed_lists<'a>(
@@ -418,16 +419,31 @@ fn fixed_lists<'a>(
     let Some(element) = types::element_of(pg_type) else {
         return displayed(array);
     };
+    let shape = Shape::of(pg_type, element);
     let lists = typed::<FixedSizeListArray>(array)?;
     let size = usize::try_from(lists.value_length()).unwrap_or(0);
     let range = move |row: usize| row * size..(row + 1) * size;
-    list_writer(lists.values().as_ref(), range, element, format, zone)
+    list_writer(lists.values().as_ref(), range, shape, format, zone)
+}
+
+/// How the arrays of a type look.
+#[derive(Clone, Copy)]
+struct Shape {
+    element: u32,
+    /// `1 2`, counted from 0, rather than `{1,2}`, counted from 1.
+    vector: bool,
+}
+
+impl Shape {
+    fn of(pg_type: u32, element: u32) -> Shape {
+        Shape { element, vector: matches!(pg_type, oid::INT2VECTOR | oid::OIDVECTOR) }
+    }
 }
 
 fn list_writer<'a>(
     values: &'a dyn Array,
     range: impl Fn(usize) -> std::ops::Range<usize> + 'a,
-    element: u32,
+    Shape { element, vector }: Shape,
     format: Format,
     zone: &'a Zone,
 ) -> QueryResult<Writer<'a>> {
@@ -435,6 +451,14 @@ fn list_writer<'a>(
     let nulls = values.logical_nulls();
     let is_null = move |at: usize| nulls.as_ref().is_some_and(|nulls| nulls.is_null(at));
     Ok(match format {
+        Format::Text if vector => Box::new(move |row, out| {
+            for (place, at) in range(row).enumerate() {
+                if place > 0 {
+                    out.push(b' ');
+                }
+                write(at, out);
+            }
+        }),
         Format::Text => Box::new(move |row, out| {
             out.push(b'{');
             let mut item = Vec::new();
@@ -455,15 +479,16 @@ fn list_writer<'a>(
         Format::Binary => Box::new(move |row, out| {
             let range = range(row);
             let any_null = range.clone().any(&is_null);
-            let dimensions = i32::from(!range.is_empty());
+            let dimensions = i32::from(vector || !range.is_empty());
             out.extend_from_slice(&dimensions.to_be_bytes());
             out.extend_from_slice(&i32::from(any_null).to_be_bytes());
             out.extend_from_slice(&element.to_be_bytes());
-            if range.is_empty() {
+            // A vector has its one dimension even without an element.
+            if range.is_empty() && !vector {
                 return;
             }
             out.extend_from_slice(&(range.len() as i32).to_be_bytes());
-            out.extend_from_slice(&1i32.to_be_bytes());
+            out.extend_from_slice(&i32::from(!vector).to_be_bytes());
             for at in range {
                 let length_at = out.len();
                 out.extend_from_slice(&(-1i32).to_be_bytes());

@@ -225,7 +225,7 @@ where
         oid::INT2 => {
             Some(narrow(nulls, move |row, slot| put(slot, &(value(row) as i16).to_be_bytes())))
         }
-        oid::INT4 | oid::OID => {
+        oid::INT4 | oid::OID | oid::XID | oid::CID => {
             Some(narrow(nulls, move |row, slot| put(slot, &(value(row) as i32).to_be_bytes())))
         }
         oid::INT8 => Some(narrow(nulls, move |row, slot| put(slot, &value(row).to_be_bytes()))),

@@ -252,7 +252,47 @@ fn catalogue_types_come_from_metadata() {
     assert_eq!(named(DataType::Int64, "oid"), oid::OID);
     // A name that the values do not bear is not believed.
     assert_eq!(named(DataType::Float64, "oid"), oid::FLOAT8);
-    assert_eq!(named(DataType::Utf8, "regclass"), oid::TEXT);
+    assert_eq!(named(DataType::Int32, "regclass"), oid::INT4);
+    // Numbers of objects that are shown as names.
+    assert_eq!(named(DataType::Utf8, "regclass"), oid::REGCLASS);
+    let small = DataType::new_list(DataType::Int16, true);
+    assert_eq!(named(small.clone(), "int2vector"), oid::INT2VECTOR);
+    assert_eq!(named(small, "oidvector"), oid::INT2_ARRAY);
+}
+
+#[test]
+fn vectors_are_not_arrays() {
+    let mut keys = ListBuilder::new(Int16Builder::new());
+    keys.values().append_slice(&[2, 3, 1]);
+    keys.append(true);
+    keys.append(true);
+    let array: ArrayRef = Arc::new(keys.finish());
+    let pair = (query::PG_TYPE.to_owned(), "int2vector".to_owned());
+    let field = Field::new("x", array.data_type().clone(), true).with_metadata([pair].into());
+    let schema = Arc::new(Schema::new(vec![field]));
+    let batch = RecordBatch::try_new(schema.clone(), vec![array]).unwrap();
+    let bytes = |code: i16| {
+        let encoder = RowEncoder::new(&schema, &[code], zone("UTC")).unwrap();
+        let mut out = Vec::new();
+        encoder.encode(&batch, 0, 9, usize::MAX, &mut out).unwrap();
+        out
+    };
+    // Kind, length and columns of a row, then the cell with its length.
+    let text = bytes(0);
+    assert_eq!(&text[7..16], b"\0\0\0\x052 3 1");
+    assert_eq!(&text[16 + 7..], b"\0\0\0\0", "a vector without elements is an empty text");
+    let binary = bytes(1);
+    let head = [1, 0, 21, 3, 0].map(i32::to_be_bytes).concat();
+    assert_eq!(binary[11..31], head);
+}
+
+#[test]
+fn names_of_objects_are_text() {
+    let pair = (query::PG_TYPE.to_owned(), "regclass".to_owned());
+    let field = Field::new("x", DataType::Utf8View, true).with_metadata([pair].into());
+    let schema = Schema::new(vec![field]);
+    assert!(RowEncoder::new(&schema, &[0], zone("UTC")).is_ok());
+    assert_eq!(RowEncoder::new(&schema, &[1], zone("UTC")).unwrap_err().code, "0A000");
 }
 
 #[test]

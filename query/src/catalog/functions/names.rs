@@ -1,0 +1,248 @@
+//! From names to numbers of objects and back: what `regclass` and its kin mean.
+
+use super::super::Image;
+use super::super::pg::kinds::{self, function_name, function_oid};
+use super::super::pg::{self, NS_PUBLIC, objects};
+use crate::error::{QueryError, QueryResult};
+
+/// Kinds of names of objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Register {
+    Class,
+    Type,
+    Namespace,
+    Role,
+    Proc,
+    Procedure,
+}
+
+impl Register {
+    pub(crate) const ALL: [Register; 6] = [
+        Register::Class,
+        Register::Type,
+        Register::Namespace,
+        Register::Role,
+        Register::Proc,
+        Register::Procedure,
+    ];
+
+    /// Name of the type.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Register::Class => "regclass",
+            Register::Type => "regtype",
+            Register::Namespace => "regnamespace",
+            Register::Role => "regrole",
+            Register::Proc => "regproc",
+            Register::Procedure => "regprocedure",
+        }
+    }
+
+    pub(crate) fn of_name(name: &str) -> Option<Register> {
+        Register::ALL.into_iter().find(|register| register.name() == name)
+    }
+
+    /// The name of an object, as a cast to text gives it.
+    pub(crate) fn show(self, image: &Image, oid: i64) -> String {
+        if oid == 0 {
+            return "-".into();
+        }
+        let found = match self {
+            Register::Class => relation_name(image, oid),
+            Register::Type => kinds::by_oid(oid)
+                .map(|kind| kind.sql.to_string())
+                .or_else(|| row_type_name(image, oid)),
+            Register::Namespace => namespace_name(oid).map(str::to_string),
+            Register::Role => {
+                let role = image.roles.iter().find(|r| i64::from(r.oid) == oid);
+                role.map(|r| objects::quoted(&r.name))
+            }
+            Register::Proc => function_name(oid).map(str::to_string),
+            Register::Procedure => function_name(oid).map(|name| {
+                let own = kinds::FUNCTIONS.iter().find(|f| f.oid == oid);
+                let io = kinds::IO.iter().find(|f| f.0 == oid);
+                let types: Vec<String> = match (own, io) {
+                    (Some(function), _) => pg::argument_types(function),
+                    (_, Some(io)) => io.3.clone(),
+                    _ => Vec::new(),
+                }
+                .into_iter()
+                .map(kinds::sql_name)
+                .collect();
+                format!("{name}({})", types.join(","))
+            }),
+        };
+        found.unwrap_or_else(|| oid.to_string())
+    }
+
+    /// Number of the object of that name; `None` if there is none.
+    pub(crate) fn find(self, image: &Image, text: &str) -> Option<i64> {
+        let name = text.trim();
+        match self {
+            Register::Class => relation_oid(image, name),
+            Register::Type => {
+                kinds::named(name).map(|kind| kind.oid).or_else(|| row_type_oid(image, name))
+            }
+            Register::Namespace => match split_name(name)?.as_slice() {
+                [schema] => namespace_oid(schema),
+                _ => None,
+            },
+            Register::Role => match split_name(name)?.as_slice() {
+                [role] => {
+                    let found = image.roles.iter().find(|r| r.name == *role);
+                    found.map(|r| i64::from(r.oid))
+                }
+                _ => None,
+            },
+            Register::Proc | Register::Procedure => {
+                let bare = name.split('(').next().unwrap_or(name);
+                match split_name(bare)?.as_slice() {
+                    [name] => function_oid(name),
+                    [schema, name] if schema == "pg_catalog" || schema == "public" => {
+                        function_oid(name)
+                    }
+                    _ => None,
+                }
+            }
+        }
+    }
+
+    /// Number of the object that a text says, by name or as digits.
+    ///
+    /// # Errors
+    /// That it does not exist, with the code of Postgres for that kind of object.
+    pub(crate) fn look_up(self, image: &Image, text: &str) -> QueryResult<i64> {
+        if let Ok(oid) = text.trim().parse::<i64>() {
+            return Ok(oid);
+        }
+        if text == "-" {
+            return Ok(0);
+        }
+        let (code, what) = match self {
+            Register::Class => {
+                let missing = || QueryError::no_table(text.trim());
+                return self.find(image, text).ok_or_else(missing);
+            }
+            Register::Type => ("42704", "type"),
+            Register::Namespace => ("3F000", "schema"),
+            Register::Role => ("42704", "role"),
+            Register::Proc | Register::Procedure => ("42883", "function"),
+        };
+        let missing = || QueryError::new(code, format!("{what} \"{text}\" does not exist"));
+        self.find(image, text).ok_or_else(missing)
+    }
+}
+
+fn row_type_name(image: &Image, oid: i64) -> Option<String> {
+    let table = image.tables.iter().find(|t| pg::row_type_oid(t.schema().id) == oid);
+    let name = table.map(|table| table.schema().name.clone());
+    let view = || image.view(oid - 1).map(|view| view.name.clone());
+    name.or_else(view).map(|name| objects::quoted(&name))
+}
+
+fn row_type_oid(image: &Image, name: &str) -> Option<i64> {
+    let parts = split_name(name)?;
+    let name = match parts.as_slice() {
+        [name] => name,
+        [schema, name] if schema == "public" => name,
+        _ => return None,
+    };
+    let table = image.tables.iter().find(|table| table.schema().name == *name);
+    let view = || image.views.find(name).map(|view| pg::view_oid(view.number) + 1);
+    table.map(|table| pg::row_type_oid(table.schema().id)).or_else(view)
+}
+
+/// Number of a schema.
+pub(crate) fn namespace_oid(name: &str) -> Option<i64> {
+    match name {
+        "pg_catalog" => Some(pg::NS_CATALOG),
+        "public" => Some(NS_PUBLIC),
+        "information_schema" => Some(pg::NS_INFORMATION),
+        "sys" => Some(pg::NS_SYS),
+        _ => None,
+    }
+}
+
+/// Name of a schema.
+pub(crate) fn namespace_name(oid: i64) -> Option<&'static str> {
+    ["pg_catalog", "public", "information_schema", "sys"]
+        .into_iter()
+        .find(|name| namespace_oid(name) == Some(oid))
+}
+
+/// Name of a relation as regclass shows it.
+fn relation_name(image: &Image, oid: i64) -> Option<String> {
+    if let Some(table) = image.table(oid) {
+        return Some(objects::quoted(&table.schema().name));
+    }
+    if let Some(table) = image.table(oid - 1) {
+        return Some(objects::quoted(&objects::index_name(table.schema())));
+    }
+    if let Some(view) = image.view(oid) {
+        return Some(objects::quoted(&view.name));
+    }
+    match pg::system_tables().find(|(o, ..)| *o == oid) {
+        Some((_, pg::NS_CATALOG, known)) => Some(known.name.to_string()),
+        Some((_, _, known)) => Some(format!("{}.{}", known.schema, known.name)),
+        None => None,
+    }
+}
+
+/// Number of the relation of that name, which may be quoted and have a schema.
+pub(crate) fn relation_oid(image: &Image, name: &str) -> Option<i64> {
+    let parts = split_name(name)?;
+    let (schema, name) = match parts.as_slice() {
+        [name] => (None, name.as_str()),
+        [schema, name] | [_, schema, name] => (Some(schema.as_str()), name.as_str()),
+        _ => return None,
+    };
+    if schema.is_none_or(|s| s == "public") {
+        for table in &image.tables {
+            let table = table.schema();
+            if table.name == name {
+                return Some(pg::table_oid(table.id));
+            }
+            if objects::index_name(table) == name {
+                return Some(pg::index_oid(table.id));
+            }
+        }
+        if let Some(view) = image.views.find(name) {
+            return Some(pg::view_oid(view.number));
+        }
+    }
+    let schema = schema.unwrap_or("pg_catalog");
+    let mut system = pg::system_tables();
+    system.find(|(_, _, d)| d.schema == schema && d.name == name).map(|(oid, ..)| oid)
+}
+
+/// Parts of a dotted name, each folded or unquoted.
+pub(crate) fn split_name(text: &str) -> Option<Vec<String>> {
+    let mut parts = Vec::new();
+    let mut rest = text.trim();
+    loop {
+        if let Some(quoted) = rest.strip_prefix('"') {
+            let mut part = String::new();
+            let mut chars = quoted.char_indices();
+            let end = loop {
+                match chars.next()? {
+                    (i, '"') if quoted[i + 1..].starts_with('"') => {
+                        part.push('"');
+                        chars.next();
+                    }
+                    (i, '"') => break i + 1,
+                    (_, c) => part.push(c),
+                }
+            };
+            parts.push(part);
+            rest = &quoted[end..];
+        } else {
+            let end = rest.find('.').unwrap_or(rest.len());
+            parts.push(rest[..end].to_lowercase());
+            rest = &rest[end..];
+        }
+        match rest.strip_prefix('.') {
+            Some(more) => rest = more,
+            None => return rest.is_empty().then_some(parts),
+        }
+    }
+}

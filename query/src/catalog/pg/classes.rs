@@ -1,0 +1,377 @@
+//! pg_namespace, pg_class, pg_attribute, pg_index, pg_constraint, and the views over them.
+
+use super::kinds::{by_oid, oid_of_system};
+use super::objects::{
+    columns, index_definition, index_name, key_numbers, options, view_definition,
+};
+use super::{
+    NS_CATALOG, NS_INFORMATION, NS_PUBLIC, NS_SYS, class_oid, constraint_oid, index_oid,
+    relation_oid, row_type_oid, system_tables, table_oid, view_oid,
+};
+use crate::catalog::Image;
+use crate::catalog::rows::{Form, Rows, V};
+use crate::error::QueryResult;
+
+/// The schemas.
+pub(super) fn namespaces(owner: i64, rows: &mut Rows) {
+    let all = [
+        (NS_CATALOG, "pg_catalog"),
+        (NS_PUBLIC, "public"),
+        (NS_INFORMATION, "information_schema"),
+        (NS_SYS, "sys"),
+    ];
+    let mut form = rows.of(["oid", "nspname", "nspowner"]);
+    for (oid, name) in all {
+        form.push([oid.into(), name.into(), owner.into()]);
+    }
+}
+
+const CLASS: [&str; 14] = [
+    "oid",
+    "relname",
+    "relnamespace",
+    "reltype",
+    "relowner",
+    "relam",
+    "reltuples",
+    "relhasindex",
+    "relkind",
+    "relnatts",
+    "relpersistence",
+    "relispopulated",
+    "relreplident",
+    "reloptions",
+];
+
+/// What differs between relations.
+struct Class<'a> {
+    oid: i64,
+    name: &'a str,
+    schema: i64,
+    row_type: i64,
+    access: i64,
+    rows: f64,
+    indexed: bool,
+    kind: &'a str,
+    columns: usize,
+    options: Option<Vec<String>>,
+}
+
+impl<'a> Class<'a> {
+    fn new(oid: i64, name: &'a str, schema: i64, kind: &'a str, columns: usize) -> Class<'a> {
+        let (row_type, access, rows, indexed, options) = (0, 0, 0.0, false, None);
+        Class { oid, name, schema, row_type, access, rows, indexed, kind, columns, options }
+    }
+
+    fn push(self, form: &mut Form<'_, 14>, owner: i64) {
+        form.push([
+            self.oid.into(),
+            self.name.into(),
+            self.schema.into(),
+            self.row_type.into(),
+            owner.into(),
+            self.access.into(),
+            V::Float(self.rows),
+            self.indexed.into(),
+            self.kind.into(),
+            self.columns.into(),
+            "p".into(),
+            true.into(),
+            if self.kind == "r" { "d" } else { "n" }.into(),
+            self.options.map_or(V::Null, V::Texts),
+        ]);
+    }
+}
+
+/// Tables, their keys' indexes, views.
+pub(super) fn classes(image: &Image, rows: &mut Rows) -> QueryResult<()> {
+    let owner = image.owner();
+    let mut form = rows.of(CLASS);
+    for table in &image.tables {
+        let schema = table.schema();
+        let (oid, width) = (table_oid(schema.id), schema.columns.len() + 1);
+        let class = Class {
+            row_type: row_type_oid(schema.id),
+            access: super::ACCESS_TABLE,
+            rows: table.stats().rows as f64,
+            indexed: true,
+            options: Some(options(schema)),
+            ..Class::new(oid, &schema.name, NS_PUBLIC, "r", width)
+        };
+        class.push(&mut form, owner);
+        let name = index_name(schema);
+        let keys = schema.keys().count() + 1;
+        let class = Class::new(index_oid(schema.id), &name, NS_PUBLIC, "i", keys);
+        Class { access: super::ACCESS_KEY, ..class }.push(&mut form, owner);
+    }
+    for view in &image.views.list {
+        let oid = view_oid(view.number);
+        let kind = if view.materialized.is_some() { "m" } else { "v" };
+        let class = Class::new(oid, &view.name, NS_PUBLIC, kind, view.columns.len());
+        Class { row_type: oid + 1, ..class }.push(&mut form, owner);
+    }
+    Ok(())
+}
+
+/// The system tables: those of Postgres' that are tables there, and views.
+pub(super) fn system_classes(owner: i64, rows: &mut Rows) {
+    let mut form = rows.of(CLASS);
+    for (oid, schema, known) in system_tables() {
+        let kind = if oid < super::FIRST_VIEW_OID { "r" } else { "v" };
+        let class = Class::new(oid, known.name, schema, kind, known.columns.len());
+        let access = if kind == "r" { super::ACCESS_HEAP } else { 0 };
+        Class { access, ..class }.push(&mut form, owner);
+    }
+}
+
+const ATTRIBUTE: [&str; 15] = [
+    "attrelid",
+    "attname",
+    "atttypid",
+    "attstattarget",
+    "attlen",
+    "attnum",
+    "attndims",
+    "attcacheoff",
+    "atttypmod",
+    "attbyval",
+    "attalign",
+    "attstorage",
+    "attnotnull",
+    "attislocal",
+    "attcollation",
+];
+
+struct Attribute<'a> {
+    relation: i64,
+    number: i64,
+    name: &'a str,
+    kind: i64,
+    not_null: bool,
+}
+
+impl Attribute<'_> {
+    fn push(self, form: &mut Form<'_, 15>) {
+        let kind = by_oid(self.kind);
+        form.push([
+            self.relation.into(),
+            self.name.into(),
+            self.kind.into(),
+            V::Int(-1),
+            kind.map_or(-1, |k| k.len).into(),
+            self.number.into(),
+            i64::from(kind.is_some_and(|k| k.is_array())).into(),
+            V::Int(-1),
+            V::Int(-1),
+            kind.is_some_and(|k| k.by_value).into(),
+            kind.map_or("i", |k| k.align).into(),
+            kind.map_or("x", |k| k.storage).into(),
+            self.not_null.into(),
+            true.into(),
+            kind.map_or(0, |k| k.collation).into(),
+        ]);
+    }
+}
+
+/// Columns of tables, of their keys' indexes, and of views.
+pub(super) fn attributes(image: &Image, rows: &mut Rows) -> QueryResult<()> {
+    let mut form = rows.of(ATTRIBUTE);
+    for table in &image.tables {
+        let schema = table.schema();
+        let all = columns(schema);
+        for (number, name, kind, not_null) in &all {
+            let (number, kind, not_null) = (*number, *kind, *not_null);
+            let relation = table_oid(schema.id);
+            Attribute { relation, number, name, kind, not_null }.push(&mut form);
+        }
+        for (number, of) in (1..).zip(key_numbers(schema)) {
+            if let Some((_, name, kind, _)) = all.iter().find(|(n, ..)| *n == of) {
+                let (relation, kind) = (index_oid(schema.id), *kind);
+                Attribute { relation, number, name, kind, not_null: false }.push(&mut form);
+            }
+        }
+    }
+    for view in &image.views.list {
+        for (number, column) in (1..).zip(&view.columns) {
+            let (relation, name, kind) = (view_oid(view.number), &column.name, column.kind);
+            Attribute { relation, number, name, kind, not_null: false }.push(&mut form);
+        }
+    }
+    Ok(())
+}
+
+/// Columns of the system tables.
+pub(super) fn system_attributes(_: i64, rows: &mut Rows) {
+    let mut form = rows.of(ATTRIBUTE);
+    for (relation, _, known) in system_tables() {
+        for (number, (name, kind)) in (1..).zip(&known.columns) {
+            let kind = oid_of_system(*kind);
+            Attribute { relation, number, name, kind, not_null: false }.push(&mut form);
+        }
+    }
+}
+
+/// Keys, as indexes.
+pub(super) fn indexes(image: &Image, rows: &mut Rows) -> QueryResult<()> {
+    let mut form = rows.of([
+        "indexrelid",
+        "indrelid",
+        "indnatts",
+        "indnkeyatts",
+        "indisunique",
+        "indisprimary",
+        "indimmediate",
+        "indisvalid",
+        "indisready",
+        "indislive",
+        "indkey",
+        "indcollation",
+        "indclass",
+        "indoption",
+    ]);
+    for table in &image.tables {
+        let schema = table.schema();
+        let keys = key_numbers(schema);
+        let all = columns(schema);
+        let kinds = keys.iter().filter_map(|key| {
+            let column = all.iter().find(|(number, ..)| number == key);
+            column.map(|(_, _, kind, _)| *kind)
+        });
+        let (mut collations, mut classes) = (Vec::new(), Vec::new());
+        for kind in kinds {
+            collations.push(by_oid(kind).map_or(0, |k| k.collation));
+            classes.push(super::server::operator_class(kind));
+        }
+        let count = keys.len();
+        let unique = schema.options.merge != tsdb::types::MergeMode::Append;
+        form.push([
+            index_oid(schema.id).into(),
+            table_oid(schema.id).into(),
+            count.into(),
+            count.into(),
+            unique.into(),
+            true.into(),
+            true.into(),
+            true.into(),
+            true.into(),
+            true.into(),
+            V::Ints(keys),
+            V::Ints(collations),
+            V::Ints(classes),
+            V::Ints(vec![0; count]),
+        ]);
+    }
+    Ok(())
+}
+
+/// Keys, as constraints.
+pub(super) fn constraints(image: &Image, rows: &mut Rows) -> QueryResult<()> {
+    let mut form = rows.of([
+        "oid",
+        "conname",
+        "connamespace",
+        "contype",
+        "convalidated",
+        "conrelid",
+        "conindid",
+        "confupdtype",
+        "confdeltype",
+        "confmatchtype",
+        "conislocal",
+        "connoinherit",
+        "conkey",
+    ]);
+    for table in &image.tables {
+        let schema = table.schema();
+        form.push([
+            constraint_oid(schema.id).into(),
+            index_name(schema).into(),
+            NS_PUBLIC.into(),
+            "p".into(),
+            true.into(),
+            table_oid(schema.id).into(),
+            index_oid(schema.id).into(),
+            " ".into(),
+            " ".into(),
+            " ".into(),
+            true.into(),
+            true.into(),
+            V::Ints(key_numbers(schema)),
+        ]);
+    }
+    Ok(())
+}
+
+/// pg_tables.
+pub(super) fn tables(image: &Image, rows: &mut Rows) -> QueryResult<()> {
+    let mut form = rows.of(["schemaname", "tablename", "tableowner", "hasindexes"]);
+    let owner = image.owner_name();
+    for table in &image.tables {
+        let name = table.schema().name.as_str();
+        form.push(["public".into(), name.into(), owner.into(), true.into()]);
+    }
+    for (oid, schema, known) in system_tables() {
+        if oid < super::FIRST_VIEW_OID && schema == NS_CATALOG {
+            let (schema, name) = (known.schema, known.name);
+            form.push([schema.into(), name.into(), owner.into(), false.into()]);
+        }
+    }
+    Ok(())
+}
+
+/// pg_views.
+pub(super) fn views(image: &Image, rows: &mut Rows) -> QueryResult<()> {
+    let mut form = rows.of(["schemaname", "viewname", "viewowner", "definition"]);
+    for view in image.views.list.iter().filter(|view| view.materialized.is_none()) {
+        let (name, text) = (view.name.as_str(), view_definition(view));
+        form.push(["public".into(), name.into(), image.owner_name().into(), text.into()]);
+    }
+    Ok(())
+}
+
+/// pg_matviews.
+pub(super) fn materialized_views(image: &Image, rows: &mut Rows) -> QueryResult<()> {
+    let mut form =
+        rows.of(["schemaname", "matviewname", "matviewowner", "ispopulated", "definition"]);
+    for view in image.views.list.iter().filter(|view| view.materialized.is_some()) {
+        let (name, text) = (view.name.as_str(), view_definition(view));
+        let owner = image.owner_name();
+        form.push(["public".into(), name.into(), owner.into(), true.into(), text.into()]);
+    }
+    Ok(())
+}
+
+/// Comments.
+pub(super) fn descriptions(image: &Image, rows: &mut Rows) -> QueryResult<()> {
+    let mut form = rows.of(["objoid", "classoid", "objsubid", "description"]);
+    let class = class_oid();
+    for (relation, column, text) in &image.comments {
+        let oid = relation_oid(*relation);
+        form.push([oid.into(), class.into(), (*column).into(), text.as_str().into()]);
+    }
+    Ok(())
+}
+
+/// Comments on what is always there, as Postgres has them.
+pub(super) fn system_descriptions(_: i64, rows: &mut Rows) {
+    let mut form = rows.of(["objoid", "classoid", "objsubid", "description"]);
+    let about = "standard public schema";
+    form.push([NS_PUBLIC.into(), super::NAMESPACE_OID.into(), 0.into(), about.into()]);
+    let about = "system catalog schema";
+    form.push([NS_CATALOG.into(), super::NAMESPACE_OID.into(), 0.into(), about.into()]);
+}
+
+/// pg_indexes.
+pub(super) fn index_definitions(image: &Image, rows: &mut Rows) -> QueryResult<()> {
+    let mut form = rows.of(["schemaname", "tablename", "indexname", "indexdef"]);
+    for table in &image.tables {
+        let schema = table.schema();
+        form.push([
+            "public".into(),
+            schema.name.as_str().into(),
+            index_name(schema).into(),
+            index_definition(schema).into(),
+        ]);
+    }
+    Ok(())
+}

@@ -1,0 +1,164 @@
+//! Subqueries over the catalogue as values, in forms that DataFusion can join to the rows around.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, Distinct, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentClause, FunctionArguments, GroupByExpr, LimitClause, OrderByExpr, OrderByKind,
+    Query, Select, SelectItem, SetExpr, VisitorMut,
+};
+
+use super::{aggregates, call, is_always_null, tables};
+
+/// Makes a scalar subquery an aggregate that wants one row: a subquery that refers to the rows
+/// around it must be one to DataFusion. With LIMIT 1 it is the first.
+pub(super) fn single(query: &mut Query) {
+    if is_always_null(query) || query.with.is_some() || query.fetch.is_some() {
+        return;
+    }
+    let limited = match &query.limit_clause {
+        None => false,
+        Some(LimitClause::LimitOffset {
+            limit: Some(Expr::Value(one)),
+            offset: None,
+            limit_by,
+        }) if limit_by.is_empty() && one.value.to_string() == "1" => true,
+        Some(_) => return,
+    };
+    let order = order_of(query);
+    let Some((select, value)) = plain(query) else { return };
+    if !tables::are_of_catalogue(select) || select.distinct.is_some() {
+        return;
+    }
+    let name = if limited { "first_value" } else { "__single" };
+    let clause = order.filter(|_| limited);
+    set_value(select, aggregate(name, value, clause, false));
+    query.order_by = None;
+    query.limit_clause = None;
+}
+
+/// `ARRAY(SELECT x …)` as an aggregate that is empty rather than NULL over no rows.
+pub(super) fn array(function: &Function) -> Option<Expr> {
+    let FunctionArguments::Subquery(query) = &function.args else { return None };
+    let mut query = query.clone();
+    if query.with.is_some() || query.fetch.is_some() || query.limit_clause.is_some() {
+        return None;
+    }
+    let order = order_of(&query);
+    let (select, value) = plain(&mut query)?;
+    if !tables::are_of_catalogue(select) {
+        return None;
+    }
+    let distinct = matches!(select.distinct, Some(Distinct::Distinct));
+    select.distinct = None;
+    // ORDER BY 1 means the value itself.
+    let order = order.map(|mut order| {
+        for item in &mut order {
+            if matches!(&item.expr, Expr::Value(n) if n.value.to_string() == "1") {
+                item.expr = value.clone();
+            }
+        }
+        order
+    });
+    set_value(select, aggregate("array_agg", value, order, distinct));
+    query.order_by = None;
+    Some(call("__filled", Some(Expr::Subquery(query))))
+}
+
+/// A walk from a domain to its base type, as asyncpg asks for it: there are no domains.
+pub(super) fn is_of_domains(query: &Query) -> bool {
+    let recursive = query.with.as_ref().is_some_and(|with| with.recursive);
+    recursive && query.to_string().contains("typbasetype")
+}
+
+/// EXISTS over the catalogue as a value: DataFusion knows it as a condition alone.
+pub(super) struct ExistsToCount;
+
+impl VisitorMut for ExistsToCount {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Exists { subquery, negated } = expr
+            && let Some(counted) = counted(subquery)
+        {
+            *expr = Expr::Nested(Box::new(Expr::BinaryOp {
+                left: Box::new(Expr::Subquery(Box::new(counted))),
+                op: if *negated { BinaryOperator::Eq } else { BinaryOperator::Gt },
+                right: Box::new(super::number(0)),
+            }));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The query with the number of its rows in place of them.
+fn counted(query: &Query) -> Option<Query> {
+    let mut query = query.clone();
+    if query.with.is_some() || query.fetch.is_some() || query.limit_clause.is_some() {
+        return None;
+    }
+    query.order_by = None;
+    let SetExpr::Select(select) = query.body.as_mut() else { return None };
+    if is_grouped(select) || aggregates(select) || select.distinct.is_some() {
+        return None;
+    }
+    if !tables::are_of_catalogue(select) {
+        return None;
+    }
+    let all = FunctionArg::Unnamed(FunctionArgExpr::Wildcard);
+    let mut count = call("count", None);
+    if let Expr::Function(Function { args: FunctionArguments::List(list), .. }) = &mut count {
+        list.args.push(all);
+    }
+    select.projection = vec![SelectItem::UnnamedExpr(count)];
+    Some(query)
+}
+
+fn is_grouped(select: &Select) -> bool {
+    let grouped = match &select.group_by {
+        GroupByExpr::Expressions(exprs, _) => !exprs.is_empty(),
+        GroupByExpr::All(_) => true,
+    };
+    grouped || select.having.is_some()
+}
+
+type Order = Vec<OrderByExpr>;
+
+fn order_of(query: &Query) -> Option<Order> {
+    match &query.order_by.as_ref()?.kind {
+        OrderByKind::Expressions(exprs) => Some(exprs.clone()),
+        OrderByKind::All(_) => None,
+    }
+}
+
+/// The select of a query of one value that neither groups nor aggregates.
+fn plain(query: &mut Query) -> Option<(&mut Select, Expr)> {
+    let SetExpr::Select(select) = query.body.as_mut() else { return None };
+    if is_grouped(select) || aggregates(select) {
+        return None;
+    }
+    let value = match select.projection.as_slice() {
+        [SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }] => expr.clone(),
+        _ => return None,
+    };
+    Some((select, value))
+}
+
+/// Puts another value; the column keeps its name.
+fn set_value(select: &mut Select, value: Expr) {
+    match select.projection.as_mut_slice() {
+        [SelectItem::ExprWithAlias { expr, .. }] => *expr = value,
+        [item] => *item = SelectItem::UnnamedExpr(value),
+        _ => {}
+    }
+}
+
+fn aggregate(name: &str, value: Expr, order: Option<Order>, distinct: bool) -> Expr {
+    let mut made = call(name, None);
+    if let Expr::Function(Function { args: FunctionArguments::List(list), .. }) = &mut made {
+        list.args.push(FunctionArg::Unnamed(FunctionArgExpr::Expr(value)));
+        list.clauses.extend(order.map(FunctionArgumentClause::OrderBy));
+        list.duplicate_treatment = distinct.then_some(DuplicateTreatment::Distinct);
+    }
+    made
+}

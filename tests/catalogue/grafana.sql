@@ -52,15 +52,15 @@ SELECT
 --| hot
 --| press
 --| sys.backups
+--| sys.continuous_aggregates
+--| sys.job_history
 --| sys.jobs
 --| sys.keys
 --| sys.log
 --| sys.memory
 --| sys.partitions
 --| sys.parts
---| sys.quarantine
---| sys.scrub
---| … 14 rows
+--| … 18 rows
 
 --: case tables of a schema
 SELECT quote_ident(table_name) AS "table"

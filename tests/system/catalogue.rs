@@ -3,7 +3,7 @@
 //! A file is a program. A case is a line `--: case TITLE`, the statement, perhaps a literal a
 //! parameter (`--: param …`), `--: varies` where only the columns are to be compared, then the
 //! answer: `--: columns` with type and name of each, and a line `--| …` a row. `{press}` is the
-//! number of a relation. `MILLRACE_SLT_UPDATE=1` writes what Millrace answers into the files, to
+//! number of a relation. `MILLRACE_TEST_UPDATE=1` writes what Millrace answers into the files, to
 //! be read before it is committed. `MILLRACE_TEST_POSTGRES` names a Postgres (as for `slt`) whose
 //! columns must have the same names and types.
 
@@ -223,7 +223,7 @@ async fn compare(asked: &Asked, update: bool) -> Vec<String> {
 #[test]
 fn statements_have_their_answers() {
     let server = TestServer::start();
-    let update = std::env::var_os("MILLRACE_SLT_UPDATE").is_some();
+    let update = std::env::var_os("MILLRACE_TEST_UPDATE").is_some();
     let failures = block_on(async {
         let asked = Asked::new(server.sql().await).await;
         compare(&asked, update).await

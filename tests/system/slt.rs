@@ -1,7 +1,7 @@
 //! SQL with its answers: `tests/slt`, run over the wire in the form of sqllogictest.
 //!
 //! Files under `shared` mean the same in Postgres; `MILLRACE_TEST_POSTGRES` names one (as in
-//! `host=127.0.0.1 user=postgres`) that must agree with them. `MILLRACE_SLT_UPDATE=1` writes what
+//! `host=127.0.0.1 user=postgres`) that must agree with them. `MILLRACE_TEST_UPDATE=1` writes what
 //! Millrace answers into the files instead of comparing, to be read before it is committed.
 
 use std::path::{Path, PathBuf};
@@ -84,7 +84,7 @@ async fn run(
     name: &'static str,
     connect: impl AsyncFn() -> tokio_postgres::Client + Copy,
 ) {
-    let update = name == "millrace" && std::env::var_os("MILLRACE_SLT_UPDATE").is_some();
+    let update = name == "millrace" && std::env::var_os("MILLRACE_TEST_UPDATE").is_some();
     let mut failures = Vec::new();
     for file in files {
         let mut runner = Runner::new(|| async move { Ok(Wire { client: connect().await, name }) });

@@ -14,7 +14,8 @@ const TABLESPACE_OID: i64 = 1663;
 /// What makes rows of one of these tables that come and go.
 pub(super) fn fill(name: &str) -> Option<Fill> {
     Some(match name {
-        "pg_roles" | "pg_authid" => roles,
+        "pg_roles" => roles,
+        "pg_authid" => authorizations,
         "pg_user" | "pg_shadow" => users,
         "pg_settings" => settings,
         "pg_db_role_setting" => role_settings,
@@ -144,34 +145,48 @@ fn operator_families(owner: i64, rows: &mut Rows) {
     }
 }
 
+const ROLE: [&str; 10] = [
+    "oid",
+    "rolname",
+    "rolsuper",
+    "rolinherit",
+    "rolcreaterole",
+    "rolcreatedb",
+    "rolcanlogin",
+    "rolconnlimit",
+    "rolpassword",
+    "rolbypassrls",
+];
+
+fn role(role: &RoleInfo) -> [V; 10] {
+    [
+        role.oid.into(),
+        role.name.as_str().into(),
+        role.superuser.into(),
+        true.into(),
+        role.superuser.into(),
+        (role.superuser || role.can_define).into(),
+        role.can_login.into(),
+        V::Int(-1),
+        "********".into(),
+        role.superuser.into(),
+    ]
+}
+
+/// pg_authid.
+fn authorizations(image: &Image, rows: &mut Rows) -> QueryResult<()> {
+    let mut form = rows.of(ROLE);
+    image.roles.iter().for_each(|of| form.push(role(of)));
+    Ok(())
+}
+
+/// pg_roles: with the settings of each.
 fn roles(image: &Image, rows: &mut Rows) -> QueryResult<()> {
-    let mut form = rows.of([
-        "oid",
-        "rolname",
-        "rolsuper",
-        "rolinherit",
-        "rolcreaterole",
-        "rolcreatedb",
-        "rolcanlogin",
-        "rolconnlimit",
-        "rolpassword",
-        "rolbypassrls",
-        "rolconfig",
-    ]);
-    for role in &image.roles {
-        form.push([
-            role.oid.into(),
-            role.name.as_str().into(),
-            role.superuser.into(),
-            true.into(),
-            role.superuser.into(),
-            (role.superuser || role.can_define).into(),
-            role.can_login.into(),
-            V::Int(-1),
-            "********".into(),
-            role.superuser.into(),
-            config(role),
-        ]);
+    let [a, b, c, d, e, f, g, h, i, j] = ROLE;
+    let mut form = rows.of([a, b, c, d, e, f, g, h, i, j, "rolconfig"]);
+    for of in &image.roles {
+        let [a, b, c, d, e, f, g, h, i, j] = role(of);
+        form.push([a, b, c, d, e, f, g, h, i, j, config(of)]);
     }
     Ok(())
 }

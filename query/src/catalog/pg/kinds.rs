@@ -192,19 +192,21 @@ pub(in crate::catalog) fn oid_of_system(kind: T) -> i64 {
     }
 }
 
-/// Functions of Postgres that read and write values: number, name, result's type, arguments' types.
-pub(in crate::catalog) static IO: LazyLock<Vec<(i64, &'static str, i64, Vec<i64>)>> =
-    LazyLock::new(|| {
-        let lines = include_str!("pg15/io.txt").lines();
-        let parsed = |line: &'static str| {
-            let mut words = line.split(' ');
-            let oid = words.next()?.parse().ok()?;
-            let (name, result) = (words.next()?, words.next()?.parse().ok()?);
-            let arguments = words.next()?.split(',').filter_map(|word| word.parse().ok());
-            Some((oid, name, result, arguments.collect()))
-        };
-        lines.filter(|line| !line.starts_with('#')).filter_map(parsed).collect()
-    });
+/// A function of Postgres: number, name, result's type, arguments' types.
+type Known = (i64, &'static str, i64, Vec<i64>);
+
+/// Functions of Postgres that read and write values.
+pub(in crate::catalog) static IO: LazyLock<Vec<Known>> = LazyLock::new(|| {
+    let lines = include_str!("pg15/io.txt").lines();
+    let parsed = |line: &'static str| {
+        let mut words = line.split(' ');
+        let oid = words.next()?.parse().ok()?;
+        let (name, result) = (words.next()?, words.next()?.parse().ok()?);
+        let arguments = words.next()?.split(',').filter_map(|word| word.parse().ok());
+        Some((oid, name, result, arguments.collect()))
+    };
+    lines.filter(|line| !line.starts_with('#')).filter_map(parsed).collect()
+});
 
 /// Name of a function.
 pub(in crate::catalog) fn function_name(oid: i64) -> Option<&'static str> {

@@ -19,6 +19,7 @@ mod tests;
 
 use std::fmt;
 use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -140,6 +141,10 @@ impl RowStore {
     /// [`Error::Corrupt`] when the file is not a row store or damaged, [`Error::Io`] or
     /// [`Error::Full`] when the file fails.
     pub fn open(file: Arc<dyn File>) -> Result<RowStore> {
+        contained(|| RowStore::open_uncontained(file))
+    }
+
+    fn open_uncontained(file: Arc<dyn File>) -> Result<RowStore> {
         let doing = "opening the row store";
         let len = file.len().map_err(|error| Error::io(doing, &error))?;
         let cause = Cause::default();
@@ -165,7 +170,10 @@ impl RowStore {
     /// [`Error::Closed`] from now on, the store does.
     pub fn close(&self) {
         let database = self.state.lock().database.take();
-        drop(database);
+        // What could be lost here, the log has.
+        if let Err(error) = contained(|| Ok(drop(database))) {
+            tracing::error!(%error, "closing the row store");
+        }
     }
 
     /// Applies one command at a position of the log. At or below the applied position nothing
@@ -274,7 +282,7 @@ impl RowStore {
 
     /// Runs a piece of work after whose failure nothing may be trusted any more.
     fn guarded<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        work().map_err(Error::lasting).inspect_err(|error| self.cause.note(error))
+        contained(work).map_err(Error::lasting).inspect_err(|error| self.cause.note(error))
     }
 }
 
@@ -289,8 +297,10 @@ impl RowSnapshot {
     /// # Errors
     /// [`Error::Io`] or [`Error::Corrupt`] when the file cannot be read.
     pub fn get(&self, space: u16, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        let value = self.0.rows.get(&row_key(space, key)[..]).map_err(RedbError::from)?;
-        Ok(value.map(|value| value.value().to_vec()))
+        contained(|| {
+            let value = self.0.rows.get(&row_key(space, key)[..]).map_err(RedbError::from)?;
+            Ok(value.map(|value| value.value().to_vec()))
+        })
     }
 
     /// All rows of a space whose keys begin with `prefix`.
@@ -313,6 +323,10 @@ impl RowSnapshot {
     }
 
     fn range(&self, from: &[u8], end: Option<&[u8]>, limit: usize) -> Result<RowList> {
+        contained(|| self.range_uncontained(from, end, limit))
+    }
+
+    fn range_uncontained(&self, from: &[u8], end: Option<&[u8]>, limit: usize) -> Result<RowList> {
         let range = (Bound::Included(from), end.map_or(Bound::Unbounded, Bound::Excluded));
         let mut found = Vec::new();
         for row in self.0.rows.range::<&[u8]>(range).map_err(RedbError::from)?.take(limit) {
@@ -324,6 +338,14 @@ impl RowSnapshot {
         }
         Ok(found)
     }
+}
+
+/// Runs work of redb's. It checks the pages of a file when it opens it, and takes for granted what
+/// it reads later: of a page that was read wrong it panics. That is damage, told as such.
+fn contained<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        Err(Error::Corrupt("row store: a page was read that cannot be one of its own".to_owned()))
+    })
 }
 
 fn write(database: &Database, position: u64, commands: &[&RowCommand]) -> Result<Vec<RowOutcome>> {

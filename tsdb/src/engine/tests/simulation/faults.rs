@@ -170,7 +170,8 @@ impl Trouble {
             self.plan,
             FaultPlan::FlipOnRead { .. } | FaultPlan::FailReadsFrom { .. } | FaultPlan::CrashAt(_)
         );
-        !reads && !self.archive_fails
+        // A part that was read wrong when it was opened stays in quarantine.
+        !reads && !self.struck.reads && !self.archive_fails
     }
 
     /// From the next operation on nothing reaches the disk.

@@ -171,7 +171,11 @@ impl RowStore {
     pub fn close(&self) {
         let database = self.state.lock().database.take();
         // What could be lost here, the log has.
-        if let Err(error) = contained(|| Ok(drop(database))) {
+        let dropped = contained(|| {
+            drop(database);
+            Ok(())
+        });
+        if let Err(error) = dropped {
             tracing::error!(%error, "closing the row store");
         }
     }

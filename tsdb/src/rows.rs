@@ -12,6 +12,7 @@
 
 mod applier;
 mod backend;
+mod checked;
 mod command;
 mod copy;
 #[cfg(test)]

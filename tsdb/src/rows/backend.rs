@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use redb::{CommitError, DatabaseError, SetDurabilityError, StorageBackend, StorageError};
 use redb::{TableError, TransactionError};
 
+use super::checked::Checked;
 use crate::error::Error;
 use crate::io::File;
 
@@ -31,13 +32,13 @@ impl Cause {
 /// One file as redb sees it.
 #[derive(Debug)]
 pub(super) struct Backend {
-    file: Arc<dyn File>,
+    file: Checked,
     cause: Cause,
 }
 
 impl Backend {
     pub fn new(file: Arc<dyn File>, cause: Cause) -> Backend {
-        Backend { file, cause }
+        Backend { file: Checked::new(file), cause }
     }
 
     fn noted<T>(&self, doing: &str, result: io::Result<T>) -> io::Result<T> {
@@ -52,7 +53,7 @@ impl StorageBackend for Backend {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.noted("reading", self.file.read_at(offset, out))
+        self.noted("reading", self.file.read(offset, out))
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
@@ -64,7 +65,7 @@ impl StorageBackend for Backend {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.noted("writing", self.file.write_at(offset, data))
+        self.noted("writing", self.file.write(offset, data))
     }
 }
 

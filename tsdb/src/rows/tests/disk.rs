@@ -43,6 +43,8 @@ struct State {
     fail_in: Option<u64>,
     failed: bool,
     kind: Option<io::ErrorKind>,
+    /// A bit of this byte is wrong in the next read that has it.
+    slip: Option<u64>,
     /// Position of the last checkpoint that came back, and of the last that was begun.
     done: u64,
     begun: u64,
@@ -87,6 +89,18 @@ impl Disk {
 
     pub fn fail_with(&self, kind: io::ErrorKind) {
         self.state().kind = Some(kind);
+    }
+
+    /// Changes a bit of a byte for good, if it is there.
+    pub fn flip(&self, at: u64) {
+        if let Some(byte) = self.state().live.get_mut(at as usize) {
+            *byte ^= 1;
+        }
+    }
+
+    /// Gives a bit of a byte wrong once.
+    pub fn slip(&self, at: u64) {
+        self.state().slip = Some(at);
     }
 
     pub fn has_failed(&self) -> bool {
@@ -159,10 +173,15 @@ impl State {
 
 impl File for Disk {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        let state = self.state();
+        let mut state = self.state();
         let from = offset as usize;
         let bytes = state.live.get(from..from + buf.len());
         buf.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
+        let slipped = state.slip.and_then(|at| buf.get_mut(at.checked_sub(offset)? as usize));
+        if let Some(byte) = slipped {
+            *byte ^= 1;
+            state.slip = None;
+        }
         Ok(())
     }
 

@@ -44,8 +44,9 @@ class Connection:
         self.socket.sendall(b"X\0\0\0\x04")
         self.socket.close()
 
-    def fetch(self, sql: str) -> bytes:
-        """Asks, and reads the whole answer as the server sent it."""
+    def fetch(self, sql: str) -> memoryview:
+        """Asks, and reads the whole answer as the server sent it. It lies in the connection's own
+        memory, until the next question."""
         text = sql.encode()
         bind = b"\0\0" + struct.pack("!HHHH", 0, 0, 1, 1)
         self.socket.sendall(
@@ -73,17 +74,17 @@ class Connection:
         self.socket.sendall(_message(b"c", b""))
         decode(self._read_answer())
 
-    def _read_answer(self) -> bytes:
-        pieces: list[bytes] = []
-        view = memoryview(self.buffer)
-        tail = b""
-        while tail != READY:
-            count = self.socket.recv_into(self.buffer)
+    def _read_answer(self) -> memoryview:
+        end = 0
+        while bytes(self.buffer[max(0, end - len(READY)) : end]) != READY:
+            if end == len(self.buffer):
+                # The old memory may still be the answer to the question before.
+                self.buffer = self.buffer + bytes(len(self.buffer))
+            count = self.socket.recv_into(memoryview(self.buffer)[end:])
             if count == 0:
                 raise WireError("the server closed the connection")
-            pieces.append(bytes(view[:count]))
-            tail = (tail + pieces[-1][-6:])[-6:]
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            end += count
+        return memoryview(self.buffer)[:end]
 
     def _read_exactly(self, count: int) -> bytes:
         data = b""
@@ -171,18 +172,20 @@ def _error_text(body: bytes) -> str:
     return " · ".join(word for word in words if word)
 
 
-def count(answer: bytes) -> int | None:
+def count(answer: memoryview | bytes) -> int | None:
     """Rows of a SELECT's answer, as its last message but one tells."""
-    at = answer.rfind(b"SELECT ", max(0, len(answer) - 64))
+    answer = bytes(answer[-64:])
+    at = answer.rfind(b"SELECT ")
     end = answer.find(b"\0", at)
     return int(answer[at + 7 : end]) if at >= 0 else None
 
 
-def decode(answer: bytes) -> tuple[list[str], list[tuple]]:
+def decode(answer: memoryview | bytes) -> tuple[list[str], list[tuple]]:
     """Column names and rows of an answer; raises `WireError` with the server's words.
 
     Times become ns since 1970, numbers int or float, NULL None.
     """
+    answer = bytes(answer)
     at, end = 0, len(answer)
     names: list[str] = []
     decoders: list = []

@@ -64,13 +64,13 @@ class Peer(Database):
     def question(self, query: Query, drawn: Literals, data: Data) -> str | None:
         return sql.text(self.dialect, query.name, drawn)
 
-    def ask(self, text: str) -> bytes:
+    def ask(self, text: str) -> memoryview:
         return self.wire.fetch(text)
 
-    def count(self, answer: bytes) -> int | None:
+    def count(self, answer: memoryview) -> int | None:
         return pgwire.count(answer)
 
-    def decode(self, query: Query, drawn: Literals, answer: bytes) -> Answer:
+    def decode(self, query: Query, drawn: Literals, answer: memoryview) -> Answer:
         return Answer.of_rows(*pgwire.decode(answer))
 
     def peak_memory(self) -> int:

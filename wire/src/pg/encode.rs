@@ -10,7 +10,9 @@ mod cell;
 mod digits;
 mod slots;
 
-use arrow::array::RecordBatch;
+use std::ops::Range;
+
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::Schema;
 use query::{QueryError, QueryResult};
 
@@ -24,6 +26,8 @@ use slots::Filler;
 const ROW_BYTES_MAX: usize = 0x3fff_ffff;
 /// Kind, length and number of columns of a DataRow, bytes.
 const ROW_HEADER: usize = 7;
+/// Rows for which it is settled at once how their columns are written.
+const WINDOW_ROWS: usize = 1024;
 /// Rows that are written before it is known how long they are.
 const FIRST_ROWS: usize = 16;
 
@@ -141,78 +145,101 @@ impl RowEncoder {
         if batch.num_columns() != self.columns.len() {
             return Err(self.misshapen(batch));
         }
-        let mut fillers = Vec::with_capacity(self.columns.len());
-        for (column, array) in self.columns.iter().zip(batch.columns()) {
-            fillers.push(slots::filler(array.as_ref(), column.oid, column.format, &self.zone)?);
-        }
         let end = batch.num_rows().min(start.saturating_add(rows_max));
         let mut row = start;
         // Of the first rows it is seen how long rows are, so that few are written in vain.
         let mut ahead = FIRST_ROWS;
         while row < end {
-            let before = out.len();
-            let written = put_chunk(&mut fillers, row, ahead.min(end - row), bytes_full, out)?;
-            row += written;
-            if out.len() >= bytes_full {
-                break;
+            let window = row..end.min(row + WINDOW_ROWS);
+            let mut fillers = self.fillers(batch.columns(), &window)?;
+            while row < window.end {
+                let before = out.len();
+                let rows = ahead.min(window.end - row);
+                let written = self.put_chunk(&mut fillers, row, rows, bytes_full, out)?;
+                row += written;
+                if out.len() >= bytes_full {
+                    return Ok(row - start);
+                }
+                let row_bytes = ((out.len() - before) / written.max(1)).max(1);
+                ahead = ((bytes_full - out.len()) / row_bytes + 1).min(slots::ROWS);
             }
-            let row_bytes = ((out.len() - before) / written.max(1)).max(1);
-            ahead = ((bytes_full - out.len()) / row_bytes + 1).min(slots::ROWS);
         }
         Ok(row.saturating_sub(start))
+    }
+
+    /// What writes some rows of the columns, in their order.
+    fn fillers<'a>(
+        &'a self,
+        arrays: &'a [ArrayRef],
+        rows: &Range<usize>,
+    ) -> QueryResult<Vec<Filler<'a>>> {
+        let mut fillers = Vec::with_capacity(arrays.len());
+        let mut at = 0;
+        while let Some((column, array)) = self.columns.get(at).zip(arrays.get(at)) {
+            let texts = slots::short_texts(&arrays[at..], rows);
+            if texts > 1 {
+                fillers.push(slots::text_runs(&arrays[at..at + texts]));
+                at += texts;
+                continue;
+            }
+            let (oid, format) = (column.oid, column.format);
+            fillers.push(slots::filler(array.as_ref(), oid, format, &self.zone, rows)?);
+            at += 1;
+        }
+        Ok(fillers)
+    }
+
+    /// Writes at most `rows` rows from `start` on, at least one, until `out` holds `bytes_full` bytes.
+    fn put_chunk(
+        &self,
+        fillers: &mut [Filler<'_>],
+        start: usize,
+        rows: usize,
+        bytes_full: usize,
+        out: &mut Vec<u8>,
+    ) -> QueryResult<usize> {
+        let mut sizes = [ROW_HEADER; slots::ROWS];
+        let mut sizes = sizes.get_mut(..rows).unwrap_or_default();
+        for filler in fillers.iter_mut() {
+            filler.fill(start, sizes.len());
+            // Columns after one that ended early end with it.
+            sizes = filler.cells.add_sizes(sizes);
+        }
+        let mut at = out.len();
+        let (mut all, mut fitting) = (at, 0);
+        for size in sizes.iter() {
+            if *size - 1 > ROW_BYTES_MAX {
+                if fitting > 0 {
+                    break;
+                }
+                return Err(error("54000", format!("a row of {size} bytes is too large to send")));
+            }
+            all += size;
+            fitting += 1;
+            if all >= bytes_full {
+                break;
+            }
+        }
+        out.resize(all + slots::SLACK, 0);
+        for (row, size) in sizes.iter().enumerate().take(fitting) {
+            out[at] = b'D';
+            out[at + 1..at + 5].copy_from_slice(&((size - 1) as u32).to_be_bytes());
+            out[at + 5..at + ROW_HEADER]
+                .copy_from_slice(&(self.columns.len() as u16).to_be_bytes());
+            at += ROW_HEADER;
+            for filler in fillers.iter() {
+                at = filler.cells.copy(row, out, at);
+            }
+        }
+        debug_assert_eq!(at, all, "sizes and cells agree");
+        out.truncate(all);
+        Ok(fitting)
     }
 
     fn misshapen(&self, batch: &RecordBatch) -> QueryError {
         let (found, expected) = (batch.num_columns(), self.columns.len());
         error("XX000", format!("a batch of {found} columns in a result of {expected}"))
     }
-}
-
-/// Writes at most `rows` rows from `start` on, at least one, until `out` holds `bytes_full` bytes.
-fn put_chunk(
-    fillers: &mut [Filler<'_>],
-    start: usize,
-    rows: usize,
-    bytes_full: usize,
-    out: &mut Vec<u8>,
-) -> QueryResult<usize> {
-    let mut sizes = [ROW_HEADER; slots::ROWS];
-    let mut sizes = sizes.get_mut(..rows).unwrap_or_default();
-    let mut columns = Vec::with_capacity(fillers.len());
-    for filler in fillers.iter_mut() {
-        let cells = filler(start, sizes.len());
-        // Columns after one that ended early end with it.
-        sizes = cells.add_sizes(sizes);
-        columns.push(cells);
-    }
-    let mut at = out.len();
-    let (mut all, mut fitting) = (at, 0);
-    for size in sizes.iter() {
-        if *size - 1 > ROW_BYTES_MAX {
-            if fitting > 0 {
-                break;
-            }
-            return Err(error("54000", format!("a row of {size} bytes is too large to send")));
-        }
-        all += size;
-        fitting += 1;
-        if all >= bytes_full {
-            break;
-        }
-    }
-    out.resize(all + slots::SLACK, 0);
-    for (row, size) in sizes.iter().enumerate().take(fitting) {
-        out[at] = b'D';
-        out[at + 1..at + 5].copy_from_slice(&((size - 1) as u32).to_be_bytes());
-        out[at + 5..at + ROW_HEADER].copy_from_slice(&(columns.len() as u16).to_be_bytes());
-        at += ROW_HEADER;
-        for cells in &columns {
-            at = cells.copy(row, out, at);
-        }
-    }
-    debug_assert_eq!(at, all, "sizes and cells agree");
-    out.truncate(all);
-    Ok(fitting)
 }
 
 #[cfg(test)]

@@ -5,7 +5,9 @@
 //!
 //! What has no slots is written by the writers of `cell`, which write the same bytes.
 
-use arrow::array::{Array, AsArray, StringViewArray};
+use std::ops::Range;
+
+use arrow::array::{Array, ArrayRef, AsArray, StringViewArray};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::*;
 use query::QueryResult;
@@ -30,14 +32,26 @@ const WIDE: usize = 64;
 type Narrow = [u8; NARROW];
 type Wide = [u8; WIDE];
 
-/// The cells of one column, of some consecutive rows. A cell is its length, four bytes, -1 for
-/// null, and its bytes.
+/// The cells of a column, or of columns side by side, of some consecutive rows. A cell is its
+/// length, four bytes, -1 for null, and its bytes.
 #[derive(Debug)]
 pub enum Cells {
     Narrow(Vec<Narrow>, Vec<u8>),
     Wide(Vec<Wide>, Vec<u8>),
     /// Bytes one after the other, and where each cell ends.
     Free(Vec<u8>, Vec<usize>),
+    Runs(Runs),
+}
+
+/// Cells of columns side by side that stay the same for many rows, as keys do.
+#[derive(Debug, Default)]
+pub struct Runs {
+    /// What the runs repeat, one after the other.
+    bytes: Vec<u8>,
+    /// Where each of them lies.
+    places: Vec<Range<usize>>,
+    /// The run of each row.
+    of_row: Vec<u8>,
 }
 
 impl Cells {
@@ -56,6 +70,11 @@ impl Cells {
                 }
                 let left = rows.len().min(ends.len());
                 &mut rows[..left]
+            }
+            Cells::Runs(runs) => {
+                let places = runs.of_row.iter().map(|run| &runs.places[usize::from(*run)]);
+                rows.iter_mut().zip(places).for_each(|(row, place)| *row += place.len());
+                rows
             }
         }
     }
@@ -79,6 +98,11 @@ impl Cells {
                 out[at..at + cell.len()].copy_from_slice(cell);
                 at + cell.len()
             }
+            Cells::Runs(runs) => {
+                let cells = &runs.bytes[runs.places[usize::from(runs.of_row[row])].clone()];
+                out[at..at + cells.len()].copy_from_slice(cells);
+                at + cells.len()
+            }
         }
     }
 }
@@ -86,10 +110,25 @@ impl Cells {
 /// What [`Cells::copy`] may write beyond the end of a cell, bytes.
 pub const SLACK: usize = WIDE;
 
-/// Writes consecutive rows of a column: from a row on, at most so many.
-pub type Filler<'a> = Box<dyn FnMut(usize, usize) -> Cells + 'a>;
+/// Writes consecutive rows of a column, or of some side by side.
+pub struct Filler<'a> {
+    /// What was written last; its memory serves again.
+    pub cells: Cells,
+    write: Box<dyn FnMut(usize, usize, &mut Cells) + 'a>,
+}
 
-/// Chooses how a column is written.
+impl<'a> Filler<'a> {
+    fn new(cells: Cells, write: impl FnMut(usize, usize, &mut Cells) + 'a) -> Filler<'a> {
+        Filler { cells, write: Box::new(write) }
+    }
+
+    /// Writes the cells of rows from `start` on, at most `rows` of them.
+    pub fn fill(&mut self, start: usize, rows: usize) {
+        (self.write)(start, rows, &mut self.cells);
+    }
+}
+
+/// Chooses how some rows of a column are written.
 ///
 /// # Errors
 /// Those of [`cell::writer`].
@@ -98,8 +137,9 @@ pub fn filler<'a>(
     pg_type: u32,
     format: Format,
     zone: &'a Zone,
+    rows: &Range<usize>,
 ) -> QueryResult<Filler<'a>> {
-    if let Some(filler) = slotted(array, pg_type, format, zone) {
+    if let Some(filler) = slotted(array, pg_type, format, zone, rows) {
         return Ok(filler);
     }
     free(array, pg_type, format, zone)
@@ -117,8 +157,11 @@ pub fn free<'a>(
 ) -> QueryResult<Filler<'a>> {
     let nulls = array.logical_nulls();
     let write = cell::writer(array, pg_type, format, zone)?;
-    Ok(Box::new(move |start, rows| {
-        let (mut bytes, mut ends) = (Vec::new(), Vec::with_capacity(rows));
+    Ok(Filler::new(Cells::Free(Vec::new(), Vec::new()), move |start, rows, cells| {
+        let Cells::Free(bytes, ends) = cells else { return };
+        bytes.clear();
+        bytes.shrink_to(FREE_BYTES);
+        ends.clear();
         for row in start..start + rows {
             if bytes.len() >= FREE_BYTES {
                 break;
@@ -126,13 +169,12 @@ pub fn free<'a>(
             let at = bytes.len();
             bytes.extend_from_slice(&(-1i32).to_be_bytes());
             if nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)) {
-                write(row, &mut bytes);
+                write(row, bytes);
                 let length = (bytes.len() - at - LENGTH) as u32;
                 bytes[at..at + LENGTH].copy_from_slice(&length.to_be_bytes());
             }
             ends.push(bytes.len());
         }
-        Cells::Free(bytes, ends)
     }))
 }
 
@@ -142,6 +184,7 @@ fn slotted<'a>(
     pg_type: u32,
     format: Format,
     zone: &'a Zone,
+    rows: &Range<usize>,
 ) -> Option<Filler<'a>> {
     macro_rules! whole {
         ($type:ty) => {
@@ -161,7 +204,7 @@ fn slotted<'a>(
                 LENGTH + 1
             }))
         }
-        DataType::Utf8View => texts(array.as_string_view_opt()?),
+        DataType::Utf8View => texts(array.as_string_view_opt()?, rows),
         DataType::Timestamp(TimeUnit::Microsecond, zoned) => {
             let values = array.as_primitive_opt::<TimestampMicrosecondType>()?;
             Some(times(array, move |row| values.value(row), zoned.is_some(), format, zone))
@@ -180,10 +223,12 @@ fn narrow<'a>(
     nulls: Option<&'a NullBuffer>,
     mut write: impl FnMut(usize, &mut Narrow) -> usize + 'a,
 ) -> Filler<'a> {
-    Box::new(move |start, rows| {
-        let (mut slots, mut sizes) = (vec![[0; NARROW]; rows], vec![0; rows]);
-        fill(nulls, start, &mut slots, &mut sizes, &mut write);
-        Cells::Narrow(slots, sizes)
+    Filler::new(Cells::Narrow(Vec::new(), Vec::new()), move |start, rows, cells| {
+        let Cells::Narrow(slots, sizes) = cells else { return };
+        // What is left of other rows is written over, or cut off behind the last cell.
+        slots.resize(rows, [0; NARROW]);
+        sizes.resize(rows, 0);
+        fill(nulls, start, slots, sizes, &mut write);
     })
 }
 
@@ -256,11 +301,77 @@ fn doubles(array: &dyn Array, format: Format) -> Filler<'_> {
     }
 }
 
+/// How many columns from the first on are texts that fit into slots, in these rows.
+pub fn short_texts(arrays: &[ArrayRef], rows: &Range<usize>) -> usize {
+    let is_short = |array: &&ArrayRef| {
+        array.as_string_view_opt().is_some_and(|values| fit_slots(values, rows))
+    };
+    arrays.iter().take_while(is_short).count()
+}
+
+/// Columns of such texts as one: where all of them stay the same, their cells are copied at once.
+/// Text and binary are the same bytes.
+pub fn text_runs(arrays: &[ArrayRef]) -> Filler<'_> {
+    let columns: Vec<&StringViewArray> =
+        arrays.iter().filter_map(|array| array.as_string_view_opt()).collect();
+    let mut changes = [false; ROWS];
+    Filler::new(Cells::Runs(Runs::default()), move |start, rows, cells| {
+        let Cells::Runs(runs) = cells else { return };
+        let changes = &mut changes[..rows.min(ROWS)];
+        find_changes(&columns, start, changes);
+        runs.bytes.clear();
+        runs.places.clear();
+        runs.of_row.clear();
+        for (at, changed) in changes.iter().enumerate() {
+            if *changed {
+                let from = runs.bytes.len();
+                columns.iter().for_each(|column| put_text(column, start + at, &mut runs.bytes));
+                runs.places.push(from..runs.bytes.len());
+            }
+            runs.of_row.push((runs.places.len() - 1) as u8);
+        }
+    })
+}
+
+/// Marks the rows of which any column is not surely what it was in the row before.
+fn find_changes(columns: &[&StringViewArray], start: usize, changes: &mut [bool]) {
+    changes.fill(false);
+    for column in columns {
+        let views = &column.views()[start..start + changes.len()];
+        let pairs = views.iter().zip(views.iter().skip(1));
+        changes.iter_mut().skip(1).zip(pairs).for_each(|(change, (a, b))| *change |= a != b);
+        // Views of NULLs are anything.
+        if let Some(nulls) = column.nulls().filter(|nulls| nulls.null_count() > 0) {
+            for (at, change) in changes.iter_mut().enumerate().skip(1) {
+                *change |= nulls.is_null(start + at) != nulls.is_null(start + at - 1);
+            }
+        }
+    }
+    if let Some(first) = changes.first_mut() {
+        *first = true;
+    }
+}
+
+fn put_text(column: &StringViewArray, row: usize, out: &mut Vec<u8>) {
+    if column.is_null(row) {
+        out.extend_from_slice(&(-1i32).to_be_bytes());
+        return;
+    }
+    let text = column.value(row).as_bytes();
+    out.extend_from_slice(&(text.len() as u32).to_be_bytes());
+    out.extend_from_slice(text);
+}
+
+fn fit_slots(values: &StringViewArray, rows: &Range<usize>) -> bool {
+    let views = values.views().get(rows.clone()).unwrap_or_default();
+    let longest = views.iter().map(|view| *view as u32).max().unwrap_or(0);
+    longest as usize <= NARROW - LENGTH
+}
+
 /// Texts of views, which come in runs of the same key: a view like the one before is the slot
 /// before. Text and binary are the same bytes. None where a text does not fit into a slot.
-fn texts(values: &StringViewArray) -> Option<Filler<'_>> {
-    let longest = values.views().iter().map(|view| *view as u32).max().unwrap_or(0) as usize;
-    if longest > NARROW - LENGTH {
+fn texts<'a>(values: &'a StringViewArray, rows: &Range<usize>) -> Option<Filler<'a>> {
+    if !fit_slots(values, rows) {
         return None;
     }
     let mut last: (Option<u128>, Narrow, usize) = (None, [0; NARROW], LENGTH);
@@ -296,12 +407,13 @@ fn times<'a>(
     let nulls = array.nulls();
     let zone = zoned.then(|| ZoneCursor::new(zone));
     let mut day = DayCursor::default();
-    Box::new(move |start, rows| {
-        let (mut slots, mut sizes) = (vec![[0; WIDE]; rows], vec![0; rows]);
-        fill(nulls, start, &mut slots, &mut sizes, &mut |row, slot: &mut Wide| {
+    Filler::new(Cells::Wide(Vec::new(), Vec::new()), move |start, rows, cells| {
+        let Cells::Wide(slots, sizes) = cells else { return };
+        slots.resize(rows, [0; WIDE]);
+        sizes.resize(rows, 0);
+        fill(nulls, start, slots, sizes, &mut |row, slot: &mut Wide| {
             day.put(slot, LENGTH, micros(row), zone.as_ref())
         });
-        Cells::Wide(slots, sizes)
     })
 }
 

@@ -13,7 +13,8 @@ fn cells_by(mut filler: Filler<'_>, all: usize, rows: usize) -> Vec<Vec<u8>> {
     let mut cells = Vec::new();
     while cells.len() < all {
         let rows = rows.min(all - cells.len());
-        let piece = filler(cells.len(), rows);
+        filler.fill(cells.len(), rows);
+        let piece = &filler.cells;
         let mut sizes = [0; ROWS];
         let sizes = piece.add_sizes(&mut sizes[..rows]);
         assert!(!sizes.is_empty());
@@ -30,7 +31,8 @@ fn cells_by(mut filler: Filler<'_>, all: usize, rows: usize) -> Vec<Vec<u8>> {
 fn agree(array: &dyn Array, zone: &Zone, rows: usize) {
     for format in [Format::Text, Format::Binary] {
         let pg_type = oid_of(array.data_type());
-        let fast = slotted(array, pg_type, format, zone).expect("a type with slots");
+        let fast =
+            slotted(array, pg_type, format, zone, &(0..array.len())).expect("a type with slots");
         let slow = free(array, pg_type, format, zone).unwrap();
         let (fast, slow) = (cells_by(fast, array.len(), rows), cells_by(slow, array.len(), rows));
         for (row, (fast, slow)) in fast.iter().zip(&slow).enumerate() {
@@ -120,6 +122,63 @@ proptest! {
     }
 }
 
+/// Runs of texts as keys have them, with what may break them: NULLs, and texts without end.
+fn keys() -> impl Strategy<Value = Vec<Option<String>>> {
+    let run = (prop::option::weighted(0.8, "[a-cé]{0,14}"), 1..40_usize);
+    prop::collection::vec(run, 1..40).prop_map(|runs| {
+        runs.into_iter().flat_map(|(key, rows)| std::iter::repeat_n(key, rows)).collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Columns written as one are those written by themselves, one behind the other.
+    #[test]
+    fn runs_of_texts_agree(
+        columns in prop::collection::vec(keys(), 2..6),
+        picked: bool,
+        rows in 1..=ROWS,
+    ) {
+        let count = columns.iter().map(Vec::len).min().unwrap();
+        let arrays: Vec<ArrayRef> = columns
+            .iter()
+            .map(|column| -> ArrayRef {
+                let array = StringViewArray::from_iter(column[..count].iter());
+                // Views of NULLs, and of the same text, as the engine makes them.
+                let picks: UInt32Array =
+                    (0..count).map(|row| (!picked || row % 7 > 0).then_some(row as u32)).collect();
+                arrow::compute::take(&array, &picks, None).unwrap()
+            })
+            .collect();
+        prop_assert_eq!(short_texts(&arrays, &(0..count)), arrays.len());
+        let fast = cells_by(text_runs(&arrays), count, rows);
+        let slow: Vec<Vec<Vec<u8>>> = arrays
+            .iter()
+            .map(|array| {
+                let filler = free(array.as_ref(), oid::TEXT, Format::Text, &Zone::Utc).unwrap();
+                cells_by(filler, count, rows)
+            })
+            .collect();
+        for (row, fast) in fast.iter().enumerate() {
+            let slow: Vec<u8> = slow.iter().flat_map(|column| column[row].clone()).collect();
+            prop_assert_eq!(fast, &slow, "row {}", row);
+        }
+    }
+}
+
+#[test]
+fn long_texts_are_not_written_as_runs() {
+    let short: ArrayRef = Arc::new(StringViewArray::from_iter_values(["a", "b", "c"]));
+    let long = ["a".to_owned(), "x".repeat(NARROW - LENGTH + 1), "c".to_owned()];
+    let long: ArrayRef = Arc::new(StringViewArray::from_iter_values(long));
+    let number: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
+    let arrays = [short.clone(), short, long, number.clone()];
+    assert_eq!(short_texts(&arrays, &(0..3)), 2);
+    assert_eq!(short_texts(&arrays, &(0..1)), 3);
+    assert_eq!(short_texts(&[number], &(0..3)), 0);
+}
+
 #[test]
 fn the_borders_of_doubles() {
     let values = [
@@ -156,15 +215,19 @@ fn the_borders_of_doubles() {
 #[test]
 fn texts_longer_than_slots_take_the_slow_road() {
     let texts = StringViewArray::from(vec!["short", "longer than any slot that there is for it"]);
-    assert!(slotted(&texts, oid::TEXT, Format::Text, &Zone::Utc).is_none());
-    let mut filler = filler(&texts, oid::TEXT, Format::Text, &Zone::Utc).unwrap();
-    assert!(matches!(filler(0, 2), Cells::Free(..)));
+    assert!(slotted(&texts, oid::TEXT, Format::Text, &Zone::Utc, &(0..2)).is_none());
+    let filler = filler(&texts, oid::TEXT, Format::Text, &Zone::Utc, &(0..2)).unwrap();
+    assert!(matches!(filler.cells, Cells::Free(..)));
 }
 
 #[test]
 fn long_texts_do_not_pile_up() {
     let long = Arc::new(StringArray::from(vec!["x".repeat(50_000); 100]));
-    let mut filler = filler(long.as_ref(), oid::TEXT, Format::Text, &Zone::Utc).unwrap();
-    let Cells::Free(bytes, ends) = filler(0, 100) else { panic!("a text without a slot") };
-    assert_eq!((bytes.len(), ends.len()), (2 * 50_004, 2));
+    let rows = 0..100;
+    let mut filler = filler(long.as_ref(), oid::TEXT, Format::Text, &Zone::Utc, &rows).unwrap();
+    for _ in 0..2 {
+        filler.fill(0, 100);
+        let Cells::Free(bytes, ends) = &filler.cells else { panic!("a text without a slot") };
+        assert_eq!((bytes.len(), ends.len()), (2 * 50_004, 2));
+    }
 }

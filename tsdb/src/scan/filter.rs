@@ -132,10 +132,15 @@ impl FieldTest {
                 if literal.as_float().is_some_and(|l| !l.is_nan()) =>
             {
                 let literal = literal.as_float().unwrap_or_default();
-                floats(*comparison, literal, &values[start..end], keep);
+                floats(*comparison, literal, &values[start..end], |v| v, keep);
             }
             (FieldTest::Compare(comparison, Literal::Int(literal)), Values::Int(values)) => {
                 ints(*comparison, *literal, &values[start..end], keep);
+            }
+            (FieldTest::Compare(comparison, Literal::Float(literal)), Values::Int(values))
+                if !literal.is_nan() =>
+            {
+                floats(*comparison, *literal, &values[start..end], |v| v as f64, keep);
             }
             _ => {
                 for (i, keep) in keep.iter_mut().enumerate() {
@@ -193,33 +198,43 @@ impl FieldTest {
     }
 }
 
-/// The common case without a branch a value. NaN is above every number.
-fn floats(comparison: Comparison, literal: f64, values: &[f64], keep: &mut [bool]) {
-    let each = |keep: &mut [bool], test: fn(f64, f64) -> bool| {
-        keep.iter_mut().zip(values).for_each(|(keep, v)| *keep &= test(*v, literal));
-    };
+/// The common cases without a branch or a call a value. NaN is above every number.
+fn floats<T: Copy>(
+    comparison: Comparison,
+    literal: f64,
+    values: &[T],
+    float: impl Fn(T) -> f64,
+    keep: &mut [bool],
+) {
     match comparison {
-        Comparison::Less => each(keep, |v, l| v < l),
-        Comparison::LessEqual => each(keep, |v, l| v <= l),
-        Comparison::Greater => each(keep, |v, l| v > l || v.is_nan()),
-        Comparison::GreaterEqual => each(keep, |v, l| v >= l || v.is_nan()),
-        Comparison::Equal => each(keep, |v, l| v == l),
-        Comparison::NotEqual => each(keep, |v, l| v != l),
+        Comparison::Less => each(keep, values, |v| float(v) < literal),
+        Comparison::LessEqual => each(keep, values, |v| float(v) <= literal),
+        Comparison::Greater => each(keep, values, |v| {
+            let v = float(v);
+            v > literal || v.is_nan()
+        }),
+        Comparison::GreaterEqual => each(keep, values, |v| {
+            let v = float(v);
+            v >= literal || v.is_nan()
+        }),
+        Comparison::Equal => each(keep, values, |v| float(v) == literal),
+        Comparison::NotEqual => each(keep, values, |v| float(v) != literal),
     }
 }
 
 fn ints(comparison: Comparison, literal: i64, values: &[i64], keep: &mut [bool]) {
-    let each = |keep: &mut [bool], test: fn(i64, i64) -> bool| {
-        keep.iter_mut().zip(values).for_each(|(keep, v)| *keep &= test(*v, literal));
-    };
     match comparison {
-        Comparison::Less => each(keep, |v, l| v < l),
-        Comparison::LessEqual => each(keep, |v, l| v <= l),
-        Comparison::Greater => each(keep, |v, l| v > l),
-        Comparison::GreaterEqual => each(keep, |v, l| v >= l),
-        Comparison::Equal => each(keep, |v, l| v == l),
-        Comparison::NotEqual => each(keep, |v, l| v != l),
+        Comparison::Less => each(keep, values, |v| v < literal),
+        Comparison::LessEqual => each(keep, values, |v| v <= literal),
+        Comparison::Greater => each(keep, values, |v| v > literal),
+        Comparison::GreaterEqual => each(keep, values, |v| v >= literal),
+        Comparison::Equal => each(keep, values, |v| v == literal),
+        Comparison::NotEqual => each(keep, values, |v| v != literal),
     }
+}
+
+fn each<T: Copy>(keep: &mut [bool], values: &[T], test: impl Fn(T) -> bool) {
+    keep.iter_mut().zip(values).for_each(|(keep, value)| *keep &= test(*value));
 }
 
 /// How the least and the greatest value of a zone compare with a literal.
@@ -242,5 +257,74 @@ fn range(stats: &ZoneStats, literal: &Literal) -> Option<(Ordering, Ordering)> {
             Some((order(*min, *l as f64), order(*max, *l as f64)))
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn comparisons() -> impl Strategy<Value = Comparison> {
+        use Comparison::*;
+        prop::sample::select(vec![Less, LessEqual, Greater, GreaterEqual, Equal, NotEqual])
+    }
+
+    /// Few values, so that they meet, and the borders of their types.
+    fn numbers() -> impl Strategy<Value = f64> {
+        let odd = vec![f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0, 0.0, 9.3e18, 9.007e15];
+        prop_oneof![(-4..4i32).prop_map(|n| f64::from(n) / 2.0), prop::sample::select(odd)]
+    }
+
+    fn integers() -> impl Strategy<Value = i64> {
+        let odd = vec![i64::MIN, i64::MAX, (1 << 53) + 1, (1 << 53) - 1, 1 << 53];
+        prop_oneof![-3..3i64, prop::sample::select(odd)]
+    }
+
+    fn literals() -> impl Strategy<Value = Literal> {
+        prop_oneof![
+            integers().prop_map(Literal::Int),
+            numbers().prop_map(Literal::Float),
+            any::<bool>().prop_map(Literal::Bool),
+        ]
+    }
+
+    fn values() -> impl Strategy<Value = Values> {
+        prop_oneof![
+            prop::collection::vec(integers(), 40).prop_map(Values::Int),
+            prop::collection::vec(numbers(), 40).prop_map(Values::Float),
+            prop::collection::vec(any::<bool>(), 40).prop_map(Values::Bool),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        /// Whole columns are tested as their cells are, one by one.
+        #[test]
+        fn columns_pass_as_cells_do(
+            comparison in comparisons(),
+            literal in literals(),
+            values in values(),
+            states in prop::option::of(prop::collection::vec(0..3u8, 40)),
+            kept in prop::collection::vec(any::<bool>(), 0..40),
+            start in 0..40usize,
+        ) {
+            let column = Column { values, states };
+            let rows = kept.len().min(40 - start);
+            for test in [
+                FieldTest::Compare(comparison, literal),
+                FieldTest::Present,
+                FieldTest::Missing,
+            ] {
+                let mut keep = kept[..rows].to_vec();
+                test.apply(Some(&column), start, &mut keep);
+                for row in 0..rows {
+                    let (state, value) = column.cell(start + row);
+                    prop_assert_eq!(keep[row], kept[row] && test.passes(state, value));
+                }
+            }
+        }
     }
 }

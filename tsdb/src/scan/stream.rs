@@ -7,8 +7,8 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::series::Bitmap;
 use crate::types::{
-    CellState, ColumnBuilder, ColumnId, MergeMode, PhysicalType, Rows, SeriesRows, TimeRange,
-    ValueRef,
+    CellState, Column, ColumnBuilder, ColumnId, MergeMode, PhysicalType, Rows, SeriesRows,
+    TimeRange, ValueRef,
 };
 
 use super::filter::FieldFilter;
@@ -73,7 +73,7 @@ impl ScanStream {
     /// Those of reading part indexes.
     pub fn new(sources: &[Source], spec: StreamSpec, stats: Arc<ScanStats>) -> Result<ScanStream> {
         let walks = Walks::new(sources, &spec, &stats)?;
-        let out = Output::new(&spec.columns[..spec.shown], spec.batch_rows);
+        let out = Output::new(&spec.columns[..spec.shown], spec.batch_rows, 0);
         let (waiting, active) = (VecDeque::new(), Vec::new());
         Ok(ScanStream { spec, walks, series: 0, waiting, active, out, stats })
     }
@@ -256,7 +256,7 @@ fn passing(
 ) -> Result<()> {
     if spec.filters.is_empty() {
         out.series(series, end - start);
-        return append(place, start, end, spec, stats, out);
+        return append(place, &[start..end], spec, stats, out);
     }
     let mut keep = vec![true; end - start];
     match place {
@@ -274,16 +274,20 @@ fn passing(
             }
         }
     }
-    let mut row = start;
+    let (mut runs, mut rows, mut row) = (Vec::new(), 0, start);
     for run in keep.chunk_by(|a, b| a == b) {
         let next = row + run.len();
         if run[0] {
-            out.series(series, run.len());
-            append(place, row, next, spec, stats, out)?;
+            runs.push(row..next);
+            rows += run.len();
         }
         row = next;
     }
-    Ok(())
+    if runs.is_empty() {
+        return Ok(());
+    }
+    out.series(series, rows);
+    append(place, &runs, spec, stats, out)
 }
 
 /// Rows to decode where `rows` of a group are wanted: all that the stream may want of it, so that
@@ -301,33 +305,40 @@ fn reach(
     group.scope()
 }
 
+/// Gives runs of rows, which are in order and not none.
 fn append(
     place: &Place,
-    start: usize,
-    end: usize,
+    runs: &[Range<usize>],
     spec: &StreamSpec,
     stats: &ScanStats,
     out: &mut Output,
 ) -> Result<()> {
-    out.times.extend_from_slice(place.times(start..end)?);
+    let (Some(first), Some(last)) = (runs.first(), runs.last()) else { return Ok(()) };
+    let all = first.start..last.end;
+    let rows = runs.iter().map(Range::len).sum();
+    let times = place.times(all.clone())?;
+    for run in runs {
+        out.times.extend_from_slice(&times[run.start - all.start..run.end - all.start]);
+    }
+    let extend = |builder: &mut ColumnBuilder, column: Option<&Column>, start: usize| {
+        let Some(column) = column else { return builder.push_absent(rows) };
+        for run in runs {
+            let from = start + run.start - all.start;
+            builder.extend_range(column, from, from + run.len());
+        }
+    };
     match place {
         Place::Run(data) => {
             for ((id, _), builder) in spec.columns.iter().zip(&mut out.columns) {
-                match data.column(*id) {
-                    Some(column) => builder.extend_range(column, start, end),
-                    None => builder.push_absent(end - start),
-                }
+                extend(builder, data.column(*id), all.start);
             }
         }
         Place::Group(group) => {
-            let left = reach(group, start..end, spec, stats)?;
+            let left = reach(group, all.clone(), spec, stats)?;
             let window = group.columns(&left, &spec.columns, stats)?;
-            let at = window.at(&(start..end));
+            let at = window.at(&all);
             for (column, builder) in window.held().iter().zip(&mut out.columns) {
-                match column {
-                    Some(column) => builder.extend_range(column, at.start, at.end),
-                    None => builder.push_absent(end - start),
-                }
+                extend(builder, column.as_deref(), at.start);
             }
         }
     }
@@ -396,11 +407,12 @@ struct Output {
 }
 
 impl Output {
-    fn new(kinds: &[(ColumnId, PhysicalType)], capacity: usize) -> Output {
-        // Small scans must not pay for a full batch.
-        let columns = kinds.iter().map(|(_, kind)| ColumnBuilder::new(*kind, 0)).collect();
-        let kinds = kinds.to_vec();
-        Output { kinds, capacity, series: Vec::new(), times: Vec::new(), columns }
+    /// With room for `expected` rows: small scans must not pay for a full batch, long ones not for
+    /// columns that grow.
+    fn new(kinds: &[(ColumnId, PhysicalType)], capacity: usize, expected: usize) -> Output {
+        let columns = kinds.iter().map(|(_, kind)| ColumnBuilder::new(*kind, expected)).collect();
+        let (kinds, times) = (kinds.to_vec(), Vec::with_capacity(expected));
+        Output { kinds, capacity, series: Vec::new(), times, columns }
     }
 
     fn rows(&self) -> usize {
@@ -423,7 +435,7 @@ impl Output {
         if self.times.is_empty() {
             return Rows::default();
         }
-        let fresh = Output::new(&self.kinds, self.capacity);
+        let fresh = Output::new(&self.kinds, self.capacity, self.times.len());
         let Output { series, times, columns, kinds, .. } = std::mem::replace(self, fresh);
         let finish =
             |((id, _), builder): ((ColumnId, PhysicalType), ColumnBuilder)| (id, builder.finish());

@@ -176,10 +176,12 @@ impl RowEncoder {
         let mut fillers = Vec::with_capacity(arrays.len());
         let mut at = 0;
         while let Some((column, array)) = self.columns.get(at).zip(arrays.get(at)) {
-            let texts = slots::short_texts(&arrays[at..], rows);
-            if texts > 1 {
-                fillers.push(slots::text_runs(&arrays[at..at + texts]));
-                at += texts;
+            let left = self.columns[at..].iter().zip(&arrays[at..]);
+            let left = left.map(|(column, array)| (array.as_ref(), column.oid, column.format));
+            let many = slots::text_runs(&arrays[at..], rows).or_else(|| slots::fixed(left));
+            if let Some((filler, columns)) = many {
+                fillers.push(filler);
+                at += columns;
                 continue;
             }
             let (oid, format) = (column.oid, column.format);

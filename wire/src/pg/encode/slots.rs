@@ -28,6 +28,8 @@ const FREE_BYTES: usize = 64 << 10;
 /// Slots of numbers and short texts, and of times, bytes.
 const NARROW: usize = 32;
 const WIDE: usize = 64;
+/// The longest text in a slot, bytes.
+const TEXT_MAX: usize = NARROW - LENGTH;
 
 type Narrow = [u8; NARROW];
 type Wide = [u8; WIDE];
@@ -41,6 +43,8 @@ pub enum Cells {
     /// Bytes one after the other, and where each cell ends.
     Free(Vec<u8>, Vec<usize>),
     Runs(Runs),
+    /// The same number of bytes for each row, and that number.
+    Fixed(Vec<u8>, usize),
 }
 
 /// Cells of columns side by side that stay the same for many rows, as keys do.
@@ -76,6 +80,10 @@ impl Cells {
                 rows.iter_mut().zip(places).for_each(|(row, place)| *row += place.len());
                 rows
             }
+            Cells::Fixed(_, each) => {
+                rows.iter_mut().for_each(|row| *row += each);
+                rows
+            }
         }
     }
 
@@ -102,6 +110,10 @@ impl Cells {
                 let cells = &runs.bytes[runs.places[usize::from(runs.of_row[row])].clone()];
                 out[at..at + cells.len()].copy_from_slice(cells);
                 at + cells.len()
+            }
+            Cells::Fixed(bytes, each) => {
+                out[at..at + each].copy_from_slice(&bytes[row * each..(row + 1) * each]);
+                at + each
             }
         }
     }
@@ -301,55 +313,120 @@ fn doubles(array: &dyn Array, format: Format) -> Filler<'_> {
     }
 }
 
-/// How many columns from the first on are texts that fit into slots, in these rows.
-pub fn short_texts(arrays: &[ArrayRef], rows: &Range<usize>) -> usize {
-    let is_short = |array: &&ArrayRef| {
-        array.as_string_view_opt().is_some_and(|values| fit_slots(values, rows))
-    };
-    arrays.iter().take_while(is_short).count()
+/// Eight bytes in binary, with their length.
+const EIGHT: usize = LENGTH + 8;
+
+/// Values of eight bytes in binary.
+enum Eights<'a> {
+    Whole(&'a [i64]),
+    Doubles(&'a [f64]),
 }
 
-/// Columns of such texts as one: where all of them stay the same, their cells are copied at once.
-/// Text and binary are the same bytes.
-pub fn text_runs(arrays: &[ArrayRef]) -> Filler<'_> {
-    let columns: Vec<&StringViewArray> =
-        arrays.iter().filter_map(|array| array.as_string_view_opt()).collect();
-    let mut changes = [false; ROWS];
-    Filler::new(Cells::Runs(Runs::default()), move |start, rows, cells| {
+impl<'a> Eights<'a> {
+    /// The values of a column without NULL that is sent so.
+    fn of(array: &'a dyn Array, pg_type: u32, format: Format) -> Option<Eights<'a>> {
+        if format != Format::Binary || array.null_count() > 0 {
+            return None;
+        }
+        match (array.data_type(), pg_type) {
+            (DataType::Int64, oid::INT8) => {
+                Some(Eights::Whole(array.as_primitive_opt::<Int64Type>()?.values()))
+            }
+            (DataType::Float64, oid::FLOAT8) => {
+                Some(Eights::Doubles(array.as_primitive_opt::<Float64Type>()?.values()))
+            }
+            _ => None,
+        }
+    }
+
+    fn put(&self, rows: Range<usize>, cells: &mut [u8], each: usize) {
+        fn each_of<T: Copy>(
+            values: &[T],
+            bytes: impl Fn(T) -> [u8; 8],
+            cells: &mut [u8],
+            each: usize,
+        ) {
+            for (value, cell) in values.iter().zip(cells.chunks_mut(each)) {
+                cell[..LENGTH].copy_from_slice(&8u32.to_be_bytes());
+                cell[LENGTH..EIGHT].copy_from_slice(&bytes(*value));
+            }
+        }
+        match self {
+            Eights::Whole(values) => each_of(&values[rows], i64::to_be_bytes, cells, each),
+            Eights::Doubles(values) => each_of(&values[rows], f64::to_be_bytes, cells, each),
+        }
+    }
+}
+
+/// Columns from the first on that are eight bytes each in binary and have no NULL, as one, and
+/// their number; of each its array, type and format are given. None for fewer than two.
+pub fn fixed<'a>(
+    columns: impl Iterator<Item = (&'a dyn Array, u32, Format)>,
+) -> Option<(Filler<'a>, usize)> {
+    let columns: Vec<Eights<'a>> =
+        columns.map_while(|(array, pg_type, format)| Eights::of(array, pg_type, format)).collect();
+    let (count, each) = (columns.len(), columns.len() * EIGHT);
+    let filler = Filler::new(Cells::Fixed(Vec::new(), each), move |start, rows, cells| {
+        let Cells::Fixed(bytes, each) = cells else { return };
+        bytes.resize(rows * *each, 0);
+        for (at, column) in columns.iter().enumerate() {
+            column.put(start..start + rows, &mut bytes[at * EIGHT..], *each);
+        }
+    });
+    (count > 1).then_some((filler, count))
+}
+
+/// Columns from the first on whose cells are short texts, as one, and their number: where all of
+/// them stay the same, their cells are copied at once. Text and binary are the same bytes. None
+/// for fewer than two.
+pub fn text_runs<'a>(arrays: &'a [ArrayRef], rows: &Range<usize>) -> Option<(Filler<'a>, usize)> {
+    arrays.first()?.as_string_view_opt()?;
+    let (mut columns, mut changes) = (Vec::new(), vec![false; rows.len()]);
+    for column in arrays.iter().map_while(|array| array.as_string_view_opt()) {
+        if !find_changes(column, rows, &mut changes) {
+            break;
+        }
+        columns.push(column);
+    }
+    let (count, first) = (columns.len(), rows.start);
+    let filler = Filler::new(Cells::Runs(Runs::default()), move |start, rows, cells| {
         let Cells::Runs(runs) = cells else { return };
-        let changes = &mut changes[..rows.min(ROWS)];
-        find_changes(&columns, start, changes);
         runs.bytes.clear();
         runs.places.clear();
         runs.of_row.clear();
-        for (at, changed) in changes.iter().enumerate() {
-            if *changed {
+        for (row, changed) in changes.iter().enumerate().skip(start - first).take(rows) {
+            if *changed || runs.places.is_empty() {
                 let from = runs.bytes.len();
-                columns.iter().for_each(|column| put_text(column, start + at, &mut runs.bytes));
+                columns.iter().for_each(|column| put_text(column, first + row, &mut runs.bytes));
                 runs.places.push(from..runs.bytes.len());
             }
             runs.of_row.push((runs.places.len() - 1) as u8);
         }
-    })
+    });
+    (count > 1).then_some((filler, count))
 }
 
-/// Marks the rows of which any column is not surely what it was in the row before.
-fn find_changes(columns: &[&StringViewArray], start: usize, changes: &mut [bool]) {
-    changes.fill(false);
-    for column in columns {
-        let views = &column.views()[start..start + changes.len()];
-        let pairs = views.iter().zip(views.iter().skip(1));
-        changes.iter_mut().skip(1).zip(pairs).for_each(|(change, (a, b))| *change |= a != b);
-        // Views of NULLs are anything.
-        if let Some(nulls) = column.nulls().filter(|nulls| nulls.null_count() > 0) {
-            for (at, change) in changes.iter_mut().enumerate().skip(1) {
-                *change |= nulls.is_null(start + at) != nulls.is_null(start + at - 1);
-            }
+/// Marks the rows in which a column is not surely what it was in the row before. False, and
+/// nothing is marked, where a text does not fit into a slot.
+fn find_changes(column: &StringViewArray, rows: &Range<usize>, changes: &mut [bool]) -> bool {
+    let views = column.views().get(rows.clone()).unwrap_or_default();
+    let mut found = vec![false; views.len()];
+    let pairs = views.iter().zip(views.iter().skip(1));
+    found.iter_mut().skip(1).zip(pairs).for_each(|(change, (a, b))| *change = a != b);
+    found.iter_mut().take(1).for_each(|first| *first = true);
+    // What has not changed is as short as what was before.
+    let is_long = |(view, changed): (&u128, &bool)| *changed && (*view as u32) as usize > TEXT_MAX;
+    if views.iter().zip(&found).any(is_long) {
+        return false;
+    }
+    // Views of NULLs are anything.
+    if let Some(nulls) = column.nulls().filter(|nulls| nulls.null_count() > 0) {
+        for (row, change) in rows.clone().zip(&mut found).skip(1) {
+            *change |= nulls.is_null(row) != nulls.is_null(row - 1);
         }
     }
-    if let Some(first) = changes.first_mut() {
-        *first = true;
-    }
+    changes.iter_mut().zip(found).for_each(|(change, found)| *change |= found);
+    true
 }
 
 fn put_text(column: &StringViewArray, row: usize, out: &mut Vec<u8>) {
@@ -365,7 +442,7 @@ fn put_text(column: &StringViewArray, row: usize, out: &mut Vec<u8>) {
 fn fit_slots(values: &StringViewArray, rows: &Range<usize>) -> bool {
     let views = values.views().get(rows.clone()).unwrap_or_default();
     let longest = views.iter().map(|view| *view as u32).max().unwrap_or(0);
-    longest as usize <= NARROW - LENGTH
+    longest as usize <= TEXT_MAX
 }
 
 /// Texts of views, which come in runs of the same key: a view like the one before is the slot

@@ -151,8 +151,9 @@ proptest! {
                 arrow::compute::take(&array, &picks, None).unwrap()
             })
             .collect();
-        prop_assert_eq!(short_texts(&arrays, &(0..count)), arrays.len());
-        let fast = cells_by(text_runs(&arrays), count, rows);
+        let (filler, columns) = text_runs(&arrays, &(0..count)).unwrap();
+        prop_assert_eq!(columns, arrays.len());
+        let fast = cells_by(filler, count, rows);
         let slow: Vec<Vec<Vec<u8>>> = arrays
             .iter()
             .map(|array| {
@@ -165,6 +166,50 @@ proptest! {
             prop_assert_eq!(fast, &slow, "row {}", row);
         }
     }
+
+    #[test]
+    fn columns_of_eight_bytes_agree(
+        whole in prop::collection::vec(any::<i64>(), 1..300),
+        doubles in prop::collection::vec(any::<f64>(), 300),
+        order in prop::collection::vec(any::<bool>(), 2..6),
+        rows in 1..=ROWS,
+    ) {
+        let count = whole.len();
+        let whole: ArrayRef = Arc::new(Int64Array::from(whole));
+        let doubles: ArrayRef = Arc::new(Float64Array::from(doubles[..count].to_vec()));
+        let pick = |first: &bool| if *first { whole.clone() } else { doubles.clone() };
+        let arrays: Vec<ArrayRef> = order.iter().map(pick).collect();
+        let columns = || arrays.iter().map(|array| {
+            (array.as_ref(), oid_of(array.data_type()), Format::Binary)
+        });
+        let (filler, found) = fixed(columns()).unwrap();
+        prop_assert_eq!(found, arrays.len());
+        let fast = cells_by(filler, count, rows);
+        let slow: Vec<Vec<Vec<u8>>> = columns()
+            .map(|(array, pg_type, format)| {
+                cells_by(free(array, pg_type, format, &Zone::Utc).unwrap(), count, rows)
+            })
+            .collect();
+        for (row, fast) in fast.iter().enumerate() {
+            let slow: Vec<u8> = slow.iter().flat_map(|column| column[row].clone()).collect();
+            prop_assert_eq!(fast, &slow, "row {}", row);
+        }
+    }
+}
+
+#[test]
+fn columns_with_nulls_or_as_text_are_not_fixed() {
+    let whole: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+    let nulls: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None]));
+    let found = |columns: &[(&ArrayRef, u32, Format)]| {
+        let columns = columns.iter().map(|(array, oid, format)| (array.as_ref(), *oid, *format));
+        fixed(columns).map(|(_, count)| count)
+    };
+    let (int8, numeric) = (oid::INT8, oid::NUMERIC);
+    let binary = (&whole, int8, Format::Binary);
+    assert_eq!(found(&[binary, binary, (&nulls, int8, Format::Binary)]), Some(2));
+    assert_eq!(found(&[binary, (&whole, int8, Format::Text), binary]), None);
+    assert_eq!(found(&[binary, binary, (&whole, numeric, Format::Binary)]), Some(2));
 }
 
 #[test]
@@ -174,9 +219,11 @@ fn long_texts_are_not_written_as_runs() {
     let long: ArrayRef = Arc::new(StringViewArray::from_iter_values(long));
     let number: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
     let arrays = [short.clone(), short, long, number.clone()];
-    assert_eq!(short_texts(&arrays, &(0..3)), 2);
-    assert_eq!(short_texts(&arrays, &(0..1)), 3);
-    assert_eq!(short_texts(&[number], &(0..3)), 0);
+    let found = |arrays: &[ArrayRef], rows| text_runs(arrays, &rows).map(|(_, count)| count);
+    assert_eq!(found(&arrays, 0..3), Some(2));
+    assert_eq!(found(&arrays, 0..1), Some(3));
+    assert_eq!(found(&arrays[1..], 0..3), None);
+    assert_eq!(found(&[number], 0..3), None);
 }
 
 #[test]

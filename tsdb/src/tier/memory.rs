@@ -9,6 +9,9 @@ use parking_lot::Mutex;
 
 use super::{Objects, Source, check_name, span};
 
+/// What is read of a source at once, bytes.
+const PIECE_BYTES: usize = 1 << 20;
+
 /// Objects in memory, for tests. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryObjects {
@@ -57,9 +60,14 @@ impl MemoryObjects {
 impl Objects for MemoryObjects {
     fn put(&self, name: &str, data: &mut dyn Source) -> io::Result<()> {
         check_name(name)?;
-        let len = usize::try_from(data.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-        let mut bytes = vec![0; len];
-        data.read_at(0, &mut bytes)?;
+        let (len, mut bytes) = (data.len(), Vec::new());
+        // In pieces: a source that cannot tell its length says a great one and fails when read.
+        while (bytes.len() as u64) < len {
+            let at = bytes.len();
+            let left = usize::try_from(len - at as u64).unwrap_or(usize::MAX);
+            bytes.resize(at + left.min(PIECE_BYTES), 0);
+            data.read_at(at as u64, &mut bytes[at..])?;
+        }
         self.call(|inner| {
             inner.objects.insert(name.to_owned(), bytes);
             Ok(())

@@ -18,10 +18,10 @@ fn memory_check_conformance() {
 
 #[test]
 fn what_cannot_be_read_leaves_no_object() {
-    struct Broken;
+    struct Broken(u64);
     impl Source for Broken {
         fn len(&self) -> u64 {
-            3 << 20
+            self.0
         }
         fn read_at(&mut self, offset: u64, _: &mut [u8]) -> io::Result<()> {
             if offset == 0 { Ok(()) } else { Err(io::ErrorKind::ConnectionReset.into()) }
@@ -29,9 +29,16 @@ fn what_cannot_be_read_leaves_no_object() {
     }
     let folder = tempfile::tempdir().unwrap();
     let objects = FolderObjects::new(folder.path().into());
-    assert_eq!(objects.put("a", &mut Broken).unwrap_err().kind(), ErrorKind::ConnectionReset);
-    assert_eq!(objects.list("").unwrap(), []);
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    let memory = MemoryObjects::default();
+    // A file that cannot tell its length says the greatest.
+    for len in [3 << 20, u64::MAX] {
+        for objects in [&objects as &dyn Objects, &memory] {
+            let refused = objects.put("a", &mut Broken(len)).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::ConnectionReset);
+            assert_eq!(objects.list("").unwrap(), []);
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
 }
 
 #[test]

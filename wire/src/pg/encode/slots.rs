@@ -406,14 +406,25 @@ pub fn text_runs<'a>(arrays: &'a [ArrayRef], rows: &Range<usize>) -> Option<(Fil
     (count > 1).then_some((filler, count))
 }
 
+/// Rows that are compared with those before them at once.
+const STRETCH: usize = 16;
+
 /// Marks the rows in which a column is not surely what it was in the row before. False, and
 /// nothing is marked, where a text does not fit into a slot.
 fn find_changes(column: &StringViewArray, rows: &Range<usize>, changes: &mut [bool]) -> bool {
     let views = column.views().get(rows.clone()).unwrap_or_default();
     let mut found = vec![false; views.len()];
-    let pairs = views.iter().zip(views.iter().skip(1));
-    found.iter_mut().skip(1).zip(pairs).for_each(|(change, (a, b))| *change = a != b);
     found.iter_mut().take(1).for_each(|first| *first = true);
+    for start in (1..views.len()).step_by(STRETCH) {
+        let end = views.len().min(start + STRETCH);
+        // As bytes, which is a few instructions.
+        if views[start..end] == views[start - 1..end - 1] {
+            continue;
+        }
+        for row in start..end {
+            found[row] = views[row] != views[row - 1];
+        }
+    }
     // What has not changed is as short as what was before.
     let is_long = |(view, changed): (&u128, &bool)| *changed && (*view as u32) as usize > TEXT_MAX;
     if views.iter().zip(&found).any(is_long) {

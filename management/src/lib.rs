@@ -17,7 +17,7 @@ mod verified;
 pub use options::UsersOptions;
 pub use scram::ScramExchange;
 pub use store::RowStore;
-pub use users::Users;
+pub use users::{Standing, Users};
 
 use query::QueryError;
 

@@ -44,6 +44,36 @@ pub struct Users {
     pub(crate) inner: Arc<Inner>,
 }
 
+/// A log-in by password that was right: whose it was, and by which password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Standing {
+    user: String,
+    oid: u32,
+    /// SHA-256 of the stored keys, which every change of the password changes.
+    secret: [u8; 32],
+}
+
+impl Standing {
+    fn of(row: &UserRow) -> Standing {
+        let mut bytes = Vec::new();
+        if let Some(scram) = &row.scram {
+            bytes.extend_from_slice(&scram.salt);
+            bytes.extend_from_slice(&scram.stored_key);
+        }
+        if let Some(argon2) = &row.argon2 {
+            bytes.extend_from_slice(&argon2.salt);
+            bytes.extend_from_slice(&argon2.hash);
+        }
+        Standing { user: row.name.clone(), oid: row.oid, secret: sha256(&bytes) }
+    }
+}
+
+impl std::fmt::Debug for Standing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Standing").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
 /// Shared with the SCRAM exchanges under way.
 pub(crate) struct Inner {
     store: Box<dyn RowStore>,
@@ -119,6 +149,35 @@ impl Users {
         password: &str,
         source: Option<IpAddr>,
     ) -> Result<Identity, LoginFailed> {
+        Ok(self.verified(user, password, source)?.identity())
+    }
+
+    /// As [`Users::verify_from`], for a log-in that is asked for again later, without the password.
+    pub fn verify_standing(
+        &self,
+        user: &str,
+        password: &str,
+        source: Option<IpAddr>,
+    ) -> Result<(Identity, Standing), LoginFailed> {
+        let row = self.verified(user, password, source)?;
+        Ok((row.identity(), Standing::of(&row)))
+    }
+
+    /// Who a log-in of before is now; none if the user is gone, may not log in any more, or has
+    /// another password.
+    pub fn identity_of(&self, standing: &Standing) -> Result<Identity, LoginFailed> {
+        match self.inner.row_for_login(&standing.user)? {
+            Some(row) if row.can_login && Standing::of(&row) == *standing => Ok(row.identity()),
+            _ => Err(LoginFailed::new("the user is gone, may not log in or has a new password")),
+        }
+    }
+
+    fn verified(
+        &self,
+        user: &str,
+        password: &str,
+        source: Option<IpAddr>,
+    ) -> Result<UserRow, LoginFailed> {
         let inner = &*self.inner;
         if password.len() > PASSWORD_BYTES_MAX {
             return Err(LoginFailed::new("the password is too long"));
@@ -130,7 +189,7 @@ impl Users {
         if inner.verified.holds(user, stamp, password, Instant::now())
             && let Some(row) = known
         {
-            return Ok(row.identity());
+            return Ok(row.clone());
         }
         inner.may_try(user, source)?;
         let _permit = inner
@@ -144,7 +203,7 @@ impl Users {
             Some(row) => {
                 inner.throttle.succeeded(user, source);
                 inner.verified.put(user, row.stamp(), password, Instant::now());
-                Ok(row.identity())
+                Ok(row.clone())
             }
             None => {
                 inner.throttle.failed(user, source, Instant::now());

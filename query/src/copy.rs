@@ -6,10 +6,12 @@
 //! of the log; while it is being made durable the next is filled, and no third is begun, so that
 //! memory stays bounded and the client feels how fast the log is. Outside of a transaction block
 //! each batch commits by itself: an error keeps the batches before it and nothing of its own. In
-//! a block all rows wait for COMMIT like those of INSERT.
+//! a block all rows wait for COMMIT like those of INSERT. Rows that are Arrow columns already come
+//! by `copy_batch`, whatever the format of the COPY.
 
 mod binary;
 mod cells;
+mod columns;
 mod csv;
 mod options;
 mod sink;
@@ -18,6 +20,7 @@ mod text;
 use std::sync::Arc;
 use std::time::Instant;
 
+use arrow::array::RecordBatch;
 use futures::future::BoxFuture;
 use tsdb::types::{OWNED_TABLE_PREFIX, TableSchema};
 
@@ -37,6 +40,8 @@ use sink::{Full, Sink};
 const ROW_BYTES_MAX: usize = 32 << 20;
 /// Bytes that are taken in at a time.
 const PIECE_BYTES: usize = 1 << 20;
+/// Rows of a batch of columns that are taken in at a time.
+const PIECE_ROWS: usize = 8_192;
 /// Part of a bad value that an error shows, bytes.
 const SHOWN_BYTES_MAX: usize = 100;
 
@@ -224,6 +229,24 @@ impl Session {
         Ok(())
     }
 
+    /// Takes the next rows of a COPY FROM STDIN as columns, in the order of the COPY's, and waits
+    /// while the log is behind. Values are assigned as those of an INSERT are.
+    ///
+    /// # Errors
+    /// As [`Session::copy_data`]; `22P04` for another number of columns.
+    pub async fn copy_batch(&self, batch: &RecordBatch) -> QueryResult<()> {
+        let mut copy = self.take_copy()?;
+        copy.goes_on();
+        if let Err(error) = self.feed_columns(&mut copy, batch).await {
+            copy.failed(&error);
+            self.fail();
+            return Err(error);
+        }
+        copy.idle = Some(Instant::now());
+        self.keep_copy(copy);
+        Ok(())
+    }
+
     /// Ends a COPY FROM STDIN whose rows have all come; gives the tag.
     ///
     /// # Errors
@@ -280,6 +303,25 @@ impl Session {
             self.flush_copy(copy).await?;
         }
         copy.trim();
+        Ok(())
+    }
+
+    async fn feed_columns(&self, copy: &mut CopyIn, batch: &RecordBatch) -> QueryResult<()> {
+        let mut from = 0;
+        while from < batch.num_rows() {
+            copy.stop.check()?;
+            let piece = batch.slice(from, PIECE_ROWS.min(batch.num_rows() - from));
+            let columns = copy.sink.assign(&piece)?;
+            let mut row = 0;
+            while row < piece.num_rows() {
+                row = copy.sink.rows(&columns, row, piece.num_rows())?;
+                if copy.sink.is_full() {
+                    self.flush_copy(copy).await?;
+                }
+            }
+            from += piece.num_rows();
+            tokio::task::yield_now().await;
+        }
         Ok(())
     }
 

@@ -45,7 +45,7 @@ pub use memory::Pools;
 pub use notify::Notification;
 pub use session::{Session, TransactionStatus};
 pub use settings::is_limit_setting;
-pub use statement::{OfPrepared, Statement};
+pub use statement::{Effect, OfPrepared, Statement};
 
 /// Key of a field's metadata that names the Postgres type where the Arrow type does not say it:
 /// `name`, `oid`, `char`, `regclass`, `int2vector`, `_oid` …

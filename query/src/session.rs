@@ -30,7 +30,7 @@ use crate::plan::{self, PlanContext};
 use crate::run::Stop;
 use crate::settings::Settings;
 use crate::statement::cursor::OfCursor;
-use crate::statement::{self, Kind, OfPrepared, Statement};
+use crate::statement::{self, Kind, OfPrepared, SetValue, Statement};
 use crate::view::Views;
 use crate::{Description, Identity, Outcome, change, ddl, insert};
 
@@ -333,6 +333,14 @@ impl Session {
         let state = self.state.lock();
         let block = state.transaction.as_ref().filter(|block| !block.is_implicit());
         block.and_then(|_| state.settings.idle_in_transaction_timeout())
+    }
+
+    /// Sets a setting as SET does, for callers that have the value apart.
+    ///
+    /// # Errors
+    /// As SET: `42704` for an unknown name, `22023` for a value that it cannot have.
+    pub fn set_setting(&self, name: &str, value: &str) -> QueryResult<()> {
+        self.set(name, &SetValue::Text(value.to_string()), false).map(drop)
     }
 
     /// Value of a setting as SHOW gives it.

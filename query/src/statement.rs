@@ -91,6 +91,29 @@ impl Statement {
         }
     }
 
+    /// What it does to whatever lasts longer than itself.
+    pub fn effect(&self) -> Effect {
+        match &self.inner.kind {
+            Kind::Empty | Kind::Query(_) | Kind::Explain { .. } | Kind::Show(_) | Kind::ShowAll => {
+                Effect::Reads
+            }
+            Kind::Begin { .. }
+            | Kind::Commit { .. }
+            | Kind::Rollback { .. }
+            | Kind::SetTransaction { session: false, .. } => Effect::Transaction,
+            Kind::Set { name, local: false, .. } => Effect::Setting(Some(name.clone())),
+            Kind::Reset(name) => Effect::Setting(name.clone()),
+            Kind::SetTransaction { .. } => {
+                Effect::Setting(Some("default_transaction_read_only".into()))
+            }
+            Kind::Discard => Effect::Setting(None),
+            Kind::Notify(Action::Listen(_) | Action::Unlisten(_)) | Kind::OfPrepared(_) => {
+                Effect::Session
+            }
+            _ => Effect::Changes,
+        }
+    }
+
     /// Whether its tree is too deep to be walked on any stack.
     pub(crate) fn is_deep(&self) -> bool {
         self.inner.deep
@@ -107,6 +130,22 @@ impl Statement {
     pub(crate) fn bound(&self) -> &Mutex<Vec<Arc<Bound>>> {
         &self.inner.bound
     }
+}
+
+/// What a statement does to whatever lasts longer than itself; for doors whose sessions end with a
+/// statement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing: it may run a second time.
+    Reads,
+    /// It begins, ends or changes a transaction block.
+    Transaction,
+    /// It changes this setting of the session; `None`: all of them.
+    Setting(Option<String>),
+    /// It is about the session alone, and pointless where that ends.
+    Session,
+    /// Whatever else.
+    Changes,
 }
 
 /// What a statement is.

@@ -8,7 +8,10 @@ use crate::server::{TestServer, root};
 
 /// A server with some rows.
 fn server() -> TestServer {
-    let server = TestServer::start();
+    filled(TestServer::start())
+}
+
+fn filled(server: TestServer) -> TestServer {
     let setup = std::fs::read_to_string(root().join("tests/catalogue/setup.sql")).unwrap();
     crate::server::block_on(async {
         server.sql().await.batch_execute(&setup).await.expect("the setup");
@@ -53,6 +56,41 @@ fn python_script(modules: &str, name: &str) {
 #[test]
 fn sqlalchemy_and_pandas() {
     python_script("psycopg, sqlalchemy, pandas", "sqlalchemy_pandas.py");
+}
+
+/// A Python that has ADBC's driver.
+fn adbc() -> Option<PathBuf> {
+    python_with("adbc_driver_flightsql.dbapi, pyarrow.flight, pandas")
+}
+
+/// Runs the script of ADBC on the port of Flight SQL, with `t` behind it for TLS.
+fn flight(python: &Path, server: &TestServer, tls: &str) {
+    let grpc = server.server.grpc.expect("the door of Flight SQL");
+    let mut command = Command::new(python);
+    command.arg(script("flight_adbc.py"));
+    command.args([grpc.ip().to_string(), format!("{}{tls}", grpc.port()), "admin".into()]);
+    let output = command.arg(&server.server.password).output().unwrap();
+    let (out, errors) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{out}\n{errors}");
+    assert_eq!(out.lines().last(), Some("fine"), "{out}\n{errors}");
+}
+
+#[test]
+fn adbc_and_pyarrow() {
+    let Some(python) = adbc() else { return };
+    let server = server();
+    flight(&python, &server, "");
+    let metrics = server.http().get("/metrics").expect("metrics").text();
+    for name in ["millrace_grpc_requests_total", "millrace_grpc_rows_ingested_total 2"] {
+        assert!(metrics.contains(name), "{name} is not in\n{metrics}");
+    }
+}
+
+#[test]
+fn adbc_and_pyarrow_over_tls() {
+    let Some(python) = adbc() else { return };
+    flight(&python, &filled(TestServer::with(&["--tls", "allow"])), "t");
 }
 
 #[test]
@@ -106,7 +144,13 @@ fn node_postgres() {
 
 #[test]
 fn scripts_are_there() {
-    for name in ["sqlalchemy_pandas.py", "asyncpg_types.py", "Metadata.java", "node_pg.js"] {
+    for name in [
+        "sqlalchemy_pandas.py",
+        "asyncpg_types.py",
+        "flight_adbc.py",
+        "Metadata.java",
+        "node_pg.js",
+    ] {
         assert!(Path::new(&script(name)).exists(), "{name}");
     }
 }

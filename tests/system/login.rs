@@ -152,7 +152,8 @@ fn http_over_tls() {
 fn the_network_needs_encryption_or_a_flag() {
     let folder = tempfile::tempdir().unwrap();
     let output = std::process::Command::new(crate::server::program())
-        .args(["serve", "--listen-pg", "0.0.0.0:0", "--listen-http", "off", "--data-dir"])
+        .args(["serve", "--listen-pg", "0.0.0.0:0", "--listen-http", "off"])
+        .args(["--listen-grpc", "off", "--data-dir"])
         .arg(folder.path())
         .output()
         .unwrap();

@@ -45,6 +45,7 @@ fn pools_are_shown_and_kept_on_little_memory() {
         let expected = [
             "commit queue",
             "decoded columns",
+            "flight messages",
             "heads",
             "http bodies",
             "line series cache",
@@ -82,7 +83,8 @@ fn limits_beyond_the_memory_are_refused_at_the_start() {
     let data = folder.path().join("data");
     let start = |arguments: &[&str]| {
         let output = Command::new(program())
-            .args(["serve", "--listen-pg=127.0.0.1:0", "--listen-http=127.0.0.1:0", "--data-dir"])
+            .args(["serve", "--listen-pg=127.0.0.1:0", "--listen-http=127.0.0.1:0"])
+            .args(["--listen-grpc=off", "--data-dir"])
             .arg(&data)
             .args(arguments)
             .output()

@@ -69,7 +69,8 @@ fn a_stop_lets_running_requests_finish() {
 fn a_second_server_is_refused() {
     let server = TestServer::start();
     let output = std::process::Command::new(crate::server::program())
-        .args(["serve", "--listen-pg=127.0.0.1:0", "--listen-http=127.0.0.1:0", "--data-dir"])
+        .args(["serve", "--listen-pg=127.0.0.1:0", "--listen-http=127.0.0.1:0"])
+        .args(["--listen-grpc=off", "--data-dir"])
         .arg(&server.options.folder)
         .output()
         .unwrap();
@@ -80,7 +81,8 @@ fn a_second_server_is_refused() {
     // The same with the ports of the first one.
     let (pg, http) = (server.server.pg.to_string(), server.server.http.to_string());
     let output = std::process::Command::new(crate::server::program())
-        .args(["serve", "--listen-pg", &pg, "--listen-http", &http, "--data-dir"])
+        .args(["serve", "--listen-pg", &pg, "--listen-http", &http])
+        .args(["--listen-grpc=off", "--data-dir"])
         .arg(&server.options.folder)
         .output()
         .unwrap();

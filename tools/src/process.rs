@@ -48,6 +48,8 @@ pub struct Server {
     pub pg: SocketAddr,
     /// HTTP.
     pub http: SocketAddr,
+    /// Flight SQL.
+    pub grpc: Option<SocketAddr>,
     /// Line protocol over TCP, if asked for.
     pub line: Option<SocketAddr>,
     /// Password of `admin`.
@@ -64,7 +66,8 @@ impl Server {
         let mut command = Command::new(&options.program);
         command
             .arg("serve")
-            .args(["--listen-pg", "127.0.0.1:0", "--listen-http", "127.0.0.1:0", "--data-dir"])
+            .args(["--listen-pg", "127.0.0.1:0", "--listen-http", "127.0.0.1:0"])
+            .args(["--listen-grpc", "127.0.0.1:0", "--data-dir"])
             .arg(&options.folder)
             .args(&options.arguments)
             .env("MILLRACE_ADMIN_PASSWORD", &options.password)
@@ -90,6 +93,7 @@ impl Server {
                 child,
                 pg,
                 http,
+                grpc: address("grpc "),
                 line: address("line "),
                 password: options.password.clone(),
                 welcome,

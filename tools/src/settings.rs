@@ -109,6 +109,7 @@ impl Settings {
         for (name, encrypted) in [
             ("listen_pg", self.text("tls") == "require"),
             ("listen_http", self.text("tls") != "off"),
+            ("listen_grpc", self.text("tls") != "off"),
             ("listen_line", false),
         ] {
             let Some(address) = self.address(name)? else { continue };

@@ -4,15 +4,14 @@
 //! server hold in memory is bounded before it is read.
 
 mod body;
-mod encode;
-mod login;
+pub(crate) mod encode;
+pub(crate) mod login;
 mod metrics;
 mod options;
 mod pages;
 mod refusal;
 mod server;
 mod sql;
-mod stall;
 mod state;
 mod write;
 

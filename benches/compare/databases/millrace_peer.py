@@ -28,7 +28,7 @@ class Peer(Database):
         self.server = Server(
             [programs["millrace"], "serve", "--data-dir", str(folder / "data")]
             + ["--listen-pg", f"127.0.0.1:{self.pg_port}"]
-            + ["--listen-http", f"127.0.0.1:{self.http_port}"],
+            + ["--listen-http", f"127.0.0.1:{self.http_port}", "--listen-grpc", "off"],
             folder / "log",
             {"MILLRACE_ADMIN_PASSWORD": PASSWORD},
         )

@@ -324,3 +324,29 @@ fn users_survive_a_power_cut_of_a_real_database() {
     users.verify_token(&token).expect_err("gone with its user");
     drop(db);
 }
+
+#[test]
+fn a_standing_holds_until_the_password_changes() {
+    let World { users, admin, .. } = world();
+    users.create(&admin, role("ann")).unwrap();
+    let (_, standing) = users.verify_standing("ann", PASSWORD, None).unwrap();
+    users.verify_standing("ann", "wrong", None).expect_err("wrong");
+    assert!(!users.identity_of(&standing).unwrap().can_write);
+    // Rights are those of the moment.
+    users.alter(&admin, NewRole { can_write: Some(true), ..flags("ann") }).unwrap();
+    assert!(users.identity_of(&standing).unwrap().can_write);
+    users.alter(&admin, NewRole { can_login: Some(false), ..flags("ann") }).unwrap();
+    users.identity_of(&standing).expect_err("may not log in");
+    users.alter(&admin, NewRole { can_login: Some(true), ..flags("ann") }).unwrap();
+    users.identity_of(&standing).expect("may log in again");
+    // The same password set again is another secret.
+    let again = NewRole { password: Some(PASSWORD.into()), ..flags("ann") };
+    users.alter(&admin, again).unwrap();
+    users.identity_of(&standing).expect_err("another password");
+    let (_, standing) = users.verify_standing("ann", PASSWORD, None).unwrap();
+    drop_role(&users, &admin, "ann", false).unwrap();
+    users.identity_of(&standing).expect_err("gone");
+    users.create(&admin, role("ann")).unwrap();
+    users.identity_of(&standing).expect_err("another of that name");
+    assert!(!format!("{standing:?}").contains("secret"));
+}

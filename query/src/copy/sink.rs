@@ -26,6 +26,7 @@ pub(super) struct Sink {
     table: Arc<TableSchema>,
     targets: Vec<Target>,
     slots: Vec<Slot>,
+    zone: String,
     tz: Tz,
     /// Whether times without an offset are in UTC.
     utc: bool,
@@ -101,6 +102,7 @@ impl Sink {
             table,
             targets,
             slots,
+            zone: zone.to_owned(),
             tz,
             time: None,
             key: ids.into_iter().map(|id| (id, Vec::new())).collect(),
@@ -126,6 +128,15 @@ impl Sink {
     /// Columns of each row.
     pub(super) fn columns(&self) -> usize {
         self.slots.len()
+    }
+
+    pub(super) fn targets(&self) -> &[Target] {
+        &self.targets
+    }
+
+    /// Zone of times without one.
+    pub(super) fn zone(&self) -> &str {
+        &self.zone
     }
 
     /// Rows since the COPY began.
@@ -209,6 +220,22 @@ impl Sink {
             (Slot::Key(_, kind) | Slot::Field(_, kind, _), Some(cell)) => {
                 cells::binary(cell, kind).and_then(|value| self.put(slot, value.as_ref()))
             }
+        };
+        done.map_err(|error| self.at_column(error, at))
+    }
+
+    /// Takes a cell that is a value already; `None` is NULL.
+    pub(super) fn value(&mut self, at: usize, cell: Option<ValueRef<'_>>) -> QueryResult<()> {
+        let Some(slot) = self.slots.get(at).copied() else {
+            return Err(QueryError::internal("a row of too many columns"));
+        };
+        let done = match (slot, cell) {
+            (_, None) => self.null(at, slot),
+            (Slot::Time, Some(ValueRef::Int(ns))) => {
+                self.put_time(ns);
+                Ok(())
+            }
+            (_, Some(value)) => self.put(slot, value),
         };
         done.map_err(|error| self.at_column(error, at))
     }
@@ -338,7 +365,7 @@ impl Sink {
         self.placed(error, place)
     }
 
-    fn at_column(&self, error: QueryError, at: usize) -> QueryError {
+    pub(super) fn at_column(&self, error: QueryError, at: usize) -> QueryError {
         let name = self.targets.get(at).map_or("", |target| target.name.as_str());
         self.placed(error, format!("COPY {}, line {}, column {name}", self.table.name, self.line))
     }

@@ -215,8 +215,8 @@ impl Session {
         self.state.lock().transaction.as_ref().is_some_and(Transaction::has_failed)
     }
 
-    /// Makes the open block fail, if there is one.
-    pub(crate) fn fail(&self) {
+    /// Makes the open block fail, if there is one, after an error that the session did not see.
+    pub fn fail(&self) {
         if let Some(flag) = self.failure_flag() {
             flag.store(true, Ordering::Release);
         }

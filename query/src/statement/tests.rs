@@ -205,3 +205,35 @@ fn reads_prepared_statements() {
     }
     assert_eq!(parse("PREPARE s (nonsense) AS SELECT 1").unwrap_err().code, "42704");
 }
+
+#[test]
+fn effects() {
+    let check = |sql: &str, expected: Effect| {
+        assert_eq!(parse(sql).unwrap()[0].effect(), expected, "{sql}");
+    };
+    for sql in ["", "SELECT 1", "EXPLAIN SELECT 1", "SHOW ALL", "SHOW x", "VALUES (1)"] {
+        check(sql, Effect::Reads);
+    }
+    for sql in ["BEGIN", "START TRANSACTION", "COMMIT", "ROLLBACK", "END", "ABORT"] {
+        check(sql, Effect::Transaction);
+    }
+    check("SET TimeZone = 'UTC'", Effect::Setting(Some("timezone".into())));
+    check("RESET x", Effect::Setting(Some("x".into())));
+    check("RESET ALL", Effect::Setting(None));
+    check("DISCARD ALL", Effect::Setting(None));
+    for sql in ["LISTEN a", "UNLISTEN *", "PREPARE p AS SELECT 1", "EXECUTE p", "DEALLOCATE p"] {
+        check(sql, Effect::Session);
+    }
+    for sql in [
+        "INSERT INTO t VALUES (1)",
+        "DELETE FROM t",
+        "CREATE TABLE t (time timestamptz, PRIMARY KEY (time))",
+        "SET LOCAL x = 1",
+        "NOTIFY a",
+        "SAVEPOINT s",
+        "COPY t FROM STDIN",
+        "FETCH 1 FROM c",
+    ] {
+        check(sql, Effect::Changes);
+    }
+}

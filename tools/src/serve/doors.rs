@@ -28,13 +28,14 @@ const CLOSING: Duration = Duration::from_secs(8);
 pub struct Doors {
     pg: Option<std::net::TcpListener>,
     http: Option<std::net::TcpListener>,
+    grpc: Option<std::net::TcpListener>,
     line: Option<std::net::TcpListener>,
 }
 
 /// An open door.
 #[derive(Clone, Copy, Debug)]
 pub struct Door {
-    /// `postgres`, `http` or `line`.
+    /// `postgres`, `http`, `grpc` or `line`.
     pub name: &'static str,
     /// Where it listens.
     pub address: SocketAddr,
@@ -107,7 +108,12 @@ impl Doors {
             listener.set_nonblocking(true)?;
             Ok(Some(listener))
         };
-        Ok(Doors { pg: bind("listen_pg")?, http: bind("listen_http")?, line: bind("listen_line")? })
+        Ok(Doors {
+            pg: bind("listen_pg")?,
+            http: bind("listen_http")?,
+            grpc: bind("listen_grpc")?,
+            line: bind("listen_line")?,
+        })
     }
 
     /// Opens the HTTP door, which says how things stand while the database is still recovering.
@@ -147,8 +153,16 @@ impl Running {
             let listener = self.door("postgres", listener)?;
             let options = wiring::pg_options(settings);
             let (tls, stop) = (self.tls.clone(), self.stop.clone());
-            let served = wire::pg::serve(listener, engine, users.clone(), tls, options, stop);
+            let served =
+                wire::pg::serve(listener, engine.clone(), users.clone(), tls, options, stop);
             self.spawn("postgres", served);
+        }
+        if let Some(listener) = self.waiting.grpc.take() {
+            let listener = self.door("grpc", listener)?;
+            let options = wiring::flight_options(settings);
+            let (tls, stop) = (self.tls.clone(), self.stop.clone());
+            let served = wire::flight::serve(listener, engine, users.clone(), tls, options, stop);
+            self.spawn("grpc", served);
         }
         if let Some(listener) = self.waiting.line.take() {
             let listener = self.door("line", listener)?;

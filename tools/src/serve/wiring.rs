@@ -7,6 +7,7 @@ use std::time::Duration;
 use ingest::LineLimits;
 use ingest::tcp::TcpOptions;
 use query::QueryOptions;
+use wire::flight::FlightOptions;
 use wire::http::HttpOptions;
 use wire::pg::PgOptions;
 use wire::tls::{CertificateSource, TlsMode};
@@ -56,6 +57,32 @@ pub fn pg_options(settings: &Settings) -> PgOptions {
     let statement_max = options.limits.messages_large_bytes_max / 4;
     options.limits.statement_bytes_max = options.limits.statement_bytes_max.min(statement_max);
     options
+}
+
+/// Options of Flight SQL.
+pub fn flight_options(settings: &Settings) -> FlightOptions {
+    let seconds = |name| Duration::from_secs(settings.number(name));
+    let count = |name| settings.number(name) as usize;
+    let memory = count("grpc_memory_bytes_max");
+    FlightOptions {
+        message_bytes_max: count("grpc_message_bytes_max"),
+        memory_bytes_max: memory,
+        // The syntax tree of a statement is many times as large as its text.
+        statement_bytes_max: (memory / 16).min(16 << 20),
+        connections_max: count("connections_max"),
+        unread_wait: seconds("grpc_unread_seconds"),
+        token_life: seconds("grpc_token_seconds"),
+        tokens_max: count("grpc_tokens_max"),
+        ticket_life: seconds("grpc_ticket_seconds"),
+        tickets_max: count("grpc_tickets_max"),
+        statements_max: count("grpc_statements_max"),
+        statement_idle: seconds("grpc_statement_idle_seconds"),
+        transactions_max: count("grpc_transactions_max"),
+        transaction_idle: seconds("grpc_transaction_idle_seconds"),
+        grace: seconds("stop_seconds_max"),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..FlightOptions::default()
+    }
 }
 
 /// Options of line protocol over TCP.

@@ -27,14 +27,15 @@ const fn share(name: &'static str, percent: u64, least: u64) -> Share {
 }
 
 /// The pools; with the spare they make 100 %.
-const SHARES: [Share; 9] = [
-    share("query_memory_bytes_max", 27, 8 * MIB),
+const SHARES: [Share; 10] = [
+    share("query_memory_bytes_max", 23, 8 * MIB),
     share("heads_bytes_max", 20, 4 * MIB),
     share("cache_bytes_max", 10, MIB),
     share("blocks_bytes_max", 10, 0),
     share("series_bytes_max", 8, 2 * MIB),
     share("messages_bytes_max", 5, MIB),
     share("http_memory_bytes_max", 5, MIB),
+    share("grpc_memory_bytes_max", 4, MIB),
     share("queue_bytes_max", 3, MIB),
     share("line_cache_bytes_max", 2, 256 * 1024),
 ];
@@ -57,16 +58,26 @@ struct Part {
 }
 
 /// Limits inside a pool.
-const PARTS: [Part; 4] = [
+const PARTS: [Part; 5] = [
     Part { name: "head_bytes_max", of: "heads_bytes_max", divisor: 4, most: 128 * MIB },
     Part { name: "body_bytes_max", of: "http_memory_bytes_max", divisor: 3, most: 64 * MIB },
+    Part {
+        name: "grpc_message_bytes_max",
+        of: "grpc_memory_bytes_max",
+        divisor: 3,
+        most: 64 * MIB,
+    },
     Part { name: "query_bytes_max", of: "query_memory_bytes_max", divisor: 2, most: u64::MAX },
     Part { name: "message_bytes_max", of: "messages_bytes_max", divisor: 1, most: 256 * MIB },
 ];
 
-/// What a pool must hold of a limit inside it: a body stands in memory packed and unpacked.
+/// What a pool must hold of a limit inside it: a body stands in memory packed and unpacked, a
+/// message of Arrow as it came and as arrays.
 fn factor(part: &Part) -> u64 {
-    if part.name == "body_bytes_max" { part.divisor } else { 1 }
+    match part.name {
+        "body_bytes_max" | "grpc_message_bytes_max" => part.divisor,
+        _ => 1,
+    }
 }
 
 /// Limits by option, and what the user should know.

@@ -5,15 +5,14 @@ mod cell;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-
 use arrow::array::RecordBatch;
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 use arrow::ipc::writer::StreamWriter;
 
 use cell::Column;
+
+use crate::views::{cast_views, without_views};
 
 /// Rows of one Arrow message: what is sent at once stays small.
 const ARROW_ROWS: usize = 1024;
@@ -229,7 +228,7 @@ fn csv_row(columns: &[Column], row: usize, out: &mut Vec<u8>) -> Result<(), Arro
 }
 
 /// Postgres' name of a type.
-pub(super) fn type_name(kind: &DataType) -> String {
+pub(crate) fn type_name(kind: &DataType) -> String {
     let name = match kind {
         DataType::Null => "unknown",
         DataType::Boolean => "boolean",
@@ -256,32 +255,6 @@ pub(super) fn type_name(kind: &DataType) -> String {
         _ => "text",
     };
     name.to_owned()
-}
-
-/// Views are young in Arrow: not every reader knows them.
-fn without_views(schema: &Schema) -> Schema {
-    let fields = schema.fields().iter().map(|field| {
-        let kind = without_view(field.data_type());
-        Field::clone(field).with_data_type(kind)
-    });
-    Schema::new_with_metadata(fields.collect::<Vec<_>>(), schema.metadata().clone())
-}
-
-fn without_view(kind: &DataType) -> DataType {
-    match kind {
-        DataType::Utf8View => DataType::Utf8,
-        DataType::BinaryView => DataType::Binary,
-        other => other.clone(),
-    }
-}
-
-fn cast_views(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-    let columns = batch.columns().iter().map(|array| {
-        let wanted = without_view(array.data_type());
-        if wanted == *array.data_type() { Ok(array.clone()) } else { cast(array, &wanted) }
-    });
-    let columns = columns.collect::<Result<Vec<_>, _>>()?;
-    RecordBatch::try_new(Arc::new(without_views(&batch.schema())), columns)
 }
 
 /// Digits of a fraction of a second that a unit can hold.

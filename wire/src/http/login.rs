@@ -26,7 +26,7 @@ pub(super) fn source(request: &Request) -> Option<IpAddr> {
 
 /// What a client shows. No `Debug`: it holds secrets.
 #[derive(PartialEq)]
-pub(super) enum Credentials {
+pub(crate) enum Credentials {
     Password { user: String, password: String },
     Token(String),
 }
@@ -38,7 +38,7 @@ pub(super) fn from_params(user: Option<&String>, password: Option<&String>) -> O
 }
 
 /// From the Authorization header.
-pub(super) fn from_headers(headers: &HeaderMap) -> Option<Credentials> {
+pub(crate) fn from_headers(headers: &HeaderMap) -> Option<Credentials> {
     let text = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, rest) = text.split_once(' ')?;
     let rest = rest.trim();

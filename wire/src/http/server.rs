@@ -24,9 +24,9 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::login::Peer;
-use super::stall::StallGuard;
 use super::state::HttpState;
 use super::{metrics as counters, router};
+use crate::stall::StallGuard;
 
 /// After an accept that failed (usually: no file handles left), before the next.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -1,5 +1,7 @@
 //! Cells of every type in every form, and pieces that join to the whole.
 
+use std::sync::Arc;
+
 use super::*;
 use arrow::array::*;
 use arrow::ipc::reader::StreamReader;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-pub(super) struct StallGuard<T> {
+pub(crate) struct StallGuard<T> {
     io: T,
     limit: Duration,
     /// Runs while a write waits.

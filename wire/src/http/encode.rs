@@ -14,6 +14,7 @@ use arrow::error::ArrowError;
 use arrow::ipc::writer::StreamWriter;
 
 use cell::Column;
+pub(in crate::http) use cell::json_text;
 
 /// Rows of one Arrow message: what is sent at once stays small.
 const ARROW_ROWS: usize = 1024;

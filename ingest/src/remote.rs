@@ -123,7 +123,7 @@ impl<'a> Request<'a, '_> {
         for (label, value) in labels.iter().filter(|(label, _)| *label != METRIC_NAME) {
             let column = column_of_label(label);
             check_name(&column, "label")?;
-            tags.push(Tag { name: column.into(), value: (*value).into() });
+            tags.push(Tag { name: column, value: (*value).into() });
         }
         let table = &mut self.tables[slot as usize];
         let series = table

@@ -1,5 +1,6 @@
 //! Which tables, fields and series a selector means.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -18,10 +19,10 @@ pub const VALUE_FIELD: &str = "value";
 const TAKEN: [&str; 2] = ["time", VALUE_FIELD];
 
 /// The key column that holds a label.
-pub fn column_of_label(label: &str) -> String {
+pub fn column_of_label(label: &str) -> Cow<'_, str> {
     match TAKEN.contains(&label.trim_start_matches('_')) {
-        true => format!("_{label}"),
-        false => label.to_owned(),
+        true => format!("_{label}").into(),
+        false => label.into(),
     }
 }
 

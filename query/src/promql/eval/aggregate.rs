@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
-use super::{Eval, Gather, Grid, Series, Sink};
+use super::{Eval, Gather, Gathered, Grid, Series, Sink};
 use crate::error::{QueryError, QueryResult};
 use crate::promql::ast::{Aggregate, AggregateOp, Expr};
 use crate::promql::elements::{NONE, is_none};
@@ -81,6 +81,9 @@ impl Cells {
     }
 }
 
+/// Groups with the places of their series.
+type Groups = Vec<(Labels, Vec<usize>)>;
+
 impl Aggregate {
     /// Labels of the group of a series.
     fn group(&self, labels: &Labels) -> Labels {
@@ -137,14 +140,10 @@ impl Eval<'_> {
     }
 
     /// All series, and for each group the places of its own, groups in order of their first series.
-    fn grouped(
-        &self,
-        aggregate: &Aggregate,
-        grid: Grid,
-    ) -> QueryResult<(super::Gathered, Vec<(Labels, Vec<usize>)>)> {
+    fn grouped(&self, aggregate: &Aggregate, grid: Grid) -> QueryResult<(Gathered, Groups)> {
         let all = self.vector(&aggregate.inner, grid)?;
         let mut index: HashMap<Labels, usize> = HashMap::new();
-        let mut groups: Vec<(Labels, Vec<usize>)> = Vec::new();
+        let mut groups = Groups::new();
         for (at, series) in all.series.iter().enumerate() {
             let labels = aggregate.group(&series.labels);
             let group = *index.entry(labels.clone()).or_insert_with(|| {

@@ -88,7 +88,8 @@ fn results_are_cut_with_a_warning() {
 #[test]
 fn queries_show_while_their_answers_live() {
     let world = world(QueryOptions::default());
-    let seen = || world.run("SELECT count(*) FROM sys.queries WHERE text LIKE 'sum(m)%'");
+    let sql = "SELECT count(*) FROM sys.queries WHERE text LIKE 'sum(m)%'";
+    let seen = || crate::tests::harness::rows(&world.session, sql, &[]);
     let before = seen();
     let answer = run(&world, instant("sum(m)", 60)).expect("fine");
     assert_ne!(seen(), before);
@@ -107,4 +108,23 @@ fn a_query_that_nobody_waits_for_ends() {
     world.session.cancel();
     let error = block_on(running).err().expect("it was stopped");
     assert_eq!(error.code, "57014");
+}
+
+#[test]
+fn deep_queries_are_evaluated() {
+    let world = world(QueryOptions::default());
+    let value = |text: &str| {
+        let answer = run(&world, instant(text, 600)).unwrap_or_else(|error| panic!("{error}"));
+        match &answer.value {
+            PromValue::Scalar(point) => point.value,
+            _ => series(&answer)[0].points().next().expect("a value").value,
+        }
+    };
+    assert_eq!(value(&("1+".repeat(1000) + "1")), 1001.0);
+    let one = "m{k=\"1\"}";
+    assert_eq!(value(&(format!("{one}+").repeat(300) + one)), 301.0 * 40.0);
+    let (open, close) = ("abs(-".repeat(60), ")".repeat(60));
+    assert_eq!(value(&format!("{open}{one}{close}")), 40.0);
+    let nested = format!("{}{one}{}", "max_over_time(".repeat(30), "[1m:1m])".repeat(30));
+    assert_eq!(value(&nested), 40.0);
 }

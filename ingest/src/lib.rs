@@ -6,8 +6,10 @@
 pub mod fuzz;
 pub mod gzip;
 pub mod line;
+pub mod remote;
 pub mod tcp;
 pub mod writer;
 
 pub use line::{LineLimits, Precision};
+pub use remote::{Described, Metadata};
 pub use writer::{LineWriter, Refused, Report};

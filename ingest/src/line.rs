@@ -7,7 +7,7 @@ pub mod cache;
 mod column;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod compare;
-mod key;
+pub(crate) mod key;
 pub mod number;
 pub mod request;
 pub mod scan;

@@ -27,6 +27,7 @@ use crate::line::cache::SeriesCache;
 use crate::line::request::{Context, Only, Refusals, parse};
 use crate::line::table::{Sealed, SeriesName, TableBatch, TagColumn};
 use crate::line::{Catalogue, LineLimits, Precision, StoreLimits, TIME_NAME};
+use crate::remote::{self, Metadata};
 
 /// How often a request is read again because the schema moved under it.
 const ROUNDS_MAX: usize = 4;
@@ -101,6 +102,7 @@ pub struct LineWriter {
     store: Arc<dyn Store>,
     limits: LineLimits,
     cache: SeriesCache,
+    metadata: Metadata,
 }
 
 impl LineWriter {
@@ -112,7 +114,7 @@ impl LineWriter {
     /// A writer into anything that can commit.
     pub fn with_store(store: Arc<dyn Store>, limits: LineLimits) -> Arc<LineWriter> {
         let cache = SeriesCache::new(limits.cache_bytes_max);
-        Arc::new(LineWriter { store, limits, cache })
+        Arc::new(LineWriter { store, limits, cache, metadata: Metadata::default() })
     }
 
     /// Limits it was made with.
@@ -134,18 +136,46 @@ impl LineWriter {
     /// in the report. After an error none, or for an error of the disk possibly all, of the good
     /// lines were written; sending them again is harmless except in `append` tables.
     pub fn write(&self, body: &[u8], precision: Precision, now_ns: i64) -> Result<Report> {
-        let mut round = Round { writer: self, body, precision, now_ns, ..Round::new(self) };
+        let body = Body::Lines(body);
+        let mut round = Round { precision, now_ns, ..Round::new(self, body) };
         let report = round.run()?;
         metrics::counter!("millrace_line_rows_total").increment(report.rows);
         metrics::counter!("millrace_line_refused_total").increment(report.refused_count);
         Ok(report)
     }
+
+    /// As [`LineWriter::write`] for a `WriteRequest` of Prometheus' remote write 1.0, unpacked. In the
+    /// report a "line" is a sample, numbered from 1 through the request. Its metadata is kept, too.
+    ///
+    /// # Errors
+    /// As [`LineWriter::write`]; [`Error::Invalid`] for what is no such request, nothing of which is
+    /// written then.
+    pub fn write_series(&self, body: &[u8]) -> Result<Report> {
+        let report = Round::new(self, Body::Series(body)).run()?;
+        self.metadata.take(body);
+        metrics::counter!("millrace_prom_samples_total").increment(report.rows);
+        metrics::counter!("millrace_prom_refused_total").increment(report.refused_count);
+        Ok(report)
+    }
+
+    /// What senders say about their metrics.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+}
+
+/// What a request is written in.
+#[derive(Clone, Copy)]
+enum Body<'w> {
+    Lines(&'w [u8]),
+    /// Prometheus' remote write.
+    Series(&'w [u8]),
 }
 
 /// One request on its way.
 struct Round<'w> {
     writer: &'w LineWriter,
-    body: &'w [u8],
+    body: Body<'w>,
     precision: Precision,
     now_ns: i64,
     /// What a race left over of the round before.
@@ -163,10 +193,10 @@ enum Step {
 }
 
 impl<'w> Round<'w> {
-    fn new(writer: &'w LineWriter) -> Round<'w> {
+    fn new(writer: &'w LineWriter, body: Body<'w>) -> Round<'w> {
         Round {
             writer,
-            body: &[],
+            body,
             precision: Precision::Nanos,
             now_ns: 0,
             only: None,
@@ -183,7 +213,12 @@ impl<'w> Round<'w> {
                 return Ok(self.report());
             }
         }
-        Err(Error::Invalid("the tables of the request kept changing: send it again".into()))
+        let why = "the tables of the request kept changing: send it again".to_owned();
+        Err(match self.body {
+            Body::Lines(_) => Error::Invalid(why),
+            // Senders of series drop what is told to be wrong.
+            Body::Series(_) => Error::Unavailable(why),
+        })
     }
 
     fn report(&mut self) -> Report {
@@ -215,7 +250,10 @@ impl<'w> Round<'w> {
             only: self.only.as_ref(),
             denied: &self.denied,
         };
-        let mut parsed = parse(self.body, &context);
+        let mut parsed = match self.body {
+            Body::Lines(body) => parse(body, &context),
+            Body::Series(body) => remote::parse(body, &context)?,
+        };
         drop(catalogue);
         let defined = definitions(&parsed.tables);
         if !defined.is_empty() && !self.define(defined, last)? {

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
@@ -41,6 +42,14 @@ pub struct QueryOptions {
     pub heavy_max: usize,
     /// Heavy statements that may wait for their turn; more are refused (53300). Default 100.
     pub waiting_max: usize,
+    /// Points of a series that a range query of PromQL may ask for. Default 11,000.
+    pub prom_points_max: usize,
+    /// Samples that one query of PromQL may hold at a time. Default 50,000,000.
+    pub prom_samples_max: usize,
+    /// How far back instant vectors look for a sample. Default 5 min.
+    pub prom_lookback: Duration,
+    /// How long a query of PromQL may take; zero: no limit. Default 2 min.
+    pub prom_timeout: Duration,
     /// Worker threads of each of the two runtimes, of small and of heavy statements. Default: cores.
     pub threads: usize,
     /// What SHOW server_version says after "15.0": e.g. Millrace version.
@@ -57,6 +66,10 @@ impl Default for QueryOptions {
             query_bytes_max: 0,
             heavy_max: 0,
             waiting_max: 100,
+            prom_points_max: 11_000,
+            prom_samples_max: 50_000_000,
+            prom_lookback: Duration::from_secs(300),
+            prom_timeout: Duration::from_secs(120),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             version: env!("CARGO_PKG_VERSION").to_string(),
         }

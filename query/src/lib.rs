@@ -14,6 +14,8 @@ mod engine;
 mod error;
 mod explain;
 mod functions;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod gapfill;
 mod insert;
 mod instant;
@@ -23,6 +25,7 @@ mod names;
 mod native;
 mod notify;
 mod plan;
+pub mod promql;
 mod returning;
 mod run;
 mod session;

@@ -28,4 +28,5 @@ pub(crate) use exec::AggregateExec;
 pub(crate) use newest::NativeNewest;
 pub(crate) use rewrite::{AggregatedRows, rewrite};
 pub(crate) use rows::NativeRows;
+pub(crate) use size::{is_short_of, is_small_of, rows as rows_about};
 pub(crate) use syntax::{Native, recognise};

@@ -7,6 +7,7 @@ mod cursor;
 mod implicit;
 mod known;
 mod live;
+mod prom;
 mod query;
 mod savepoint;
 mod setting;

@@ -7,7 +7,7 @@ seconds="${1:?seconds for each target}"
 shift
 storage=(backup index log part record rows sealed series version)
 targets=("$@")
-[[ "${targets[*]}" == all ]] && targets=("${storage[@]}" line postgres)
+[[ "${targets[*]}" == all ]] && targets=("${storage[@]}" line postgres remote promql)
 
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$here/../../target/fuzz}"
 export CARGO_INCREMENTAL=0
@@ -18,7 +18,7 @@ build() {
 
 for target in "${targets[@]}"; do
     case "$target" in
-    line | postgres)
+    line | postgres | remote | promql)
         build --features doors --bin "$target"
         program="$target"
         ;;

@@ -13,6 +13,7 @@ mod life;
 mod limits;
 mod login;
 mod memory;
+mod prometheus;
 mod psql;
 mod python;
 mod quarantine;

@@ -1,4 +1,4 @@
-//! HTTP: line protocol in, SQL in and rows out, health and metrics.
+//! HTTP: line protocol in, SQL in and rows out, Prometheus' doors, health and metrics.
 //!
 //! Every request but `/`, `/ping`, `/health` and `/ready` logs in. What a client can make the
 //! server hold in memory is bounded before it is read.
@@ -9,6 +9,7 @@ pub(crate) mod login;
 mod metrics;
 mod options;
 mod pages;
+mod prom;
 mod refusal;
 mod server;
 mod sql;
@@ -34,7 +35,7 @@ use refusal::Refusal;
 
 /// All routes.
 fn router(state: HttpState) -> Router {
-    Router::new()
+    let router = Router::new()
         .route("/", get(pages::home))
         .route("/ping", get(pages::ping))
         .route("/health", get(pages::health))
@@ -44,7 +45,8 @@ fn router(state: HttpState) -> Router {
         .route("/api/v2/write", post(write::write))
         .route("/sql", post(sql::sql))
         .route("/query", any(pages::no_influxql))
-        .route("/api/v2/query", any(pages::no_influxql))
+        .route("/api/v2/query", any(pages::no_influxql));
+    prom::roads(router)
         .fallback(pages::not_found)
         .layer(middleware::from_fn(around))
         .with_state(state)

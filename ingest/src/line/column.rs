@@ -1,6 +1,6 @@
 //! One field of one table while a request is read.
 
-use tsdb::types::{CellState, Column, ColumnId, ColumnType, Values};
+use tsdb::types::{CellState, Column, ColumnId, ColumnType, Quality, Values};
 
 use super::scan::{RawValue, unescape_text};
 use super::{Reason, StoreLimits};
@@ -69,6 +69,7 @@ impl FieldColumn {
             (ColumnType::Float64, RawValue::Int(_) | RawValue::Float(_)) => true,
             (ColumnType::Bool, RawValue::Bool(_)) => true,
             (ColumnType::Text, RawValue::Text { .. }) => true,
+            (_, RawValue::Missing) => true,
             (ColumnType::Int32, RawValue::Int(v)) if i32::try_from(*v).is_ok() => true,
             (ColumnType::Int16, RawValue::Int(v)) if i16::try_from(*v).is_ok() => true,
             (ColumnType::Int32 | ColumnType::Int16, RawValue::Int(v)) => {
@@ -102,6 +103,12 @@ impl FieldColumn {
             Some(_) => {}
         }
         self.pad(row);
+        if *value == RawValue::Missing {
+            let states = self.states.get_or_insert_with(|| vec![CellState::GOOD.0; row]);
+            states.push(CellState::null(Quality::Bad).0);
+            self.data.push_defaults(1);
+            return !std::mem::replace(&mut self.used, true);
+        }
         match (&mut self.data, value) {
             (Values::Int(cells), RawValue::Int(v)) => cells.push(*v),
             (Values::Float(cells), RawValue::Int(v)) => cells.push(*v as f64),
@@ -165,7 +172,7 @@ fn empty(kind: ColumnType) -> Values {
 pub fn kind_of(value: &RawValue<'_>) -> ColumnType {
     match value {
         RawValue::Int(_) => ColumnType::Int64,
-        RawValue::Float(_) => ColumnType::Float64,
+        RawValue::Float(_) | RawValue::Missing => ColumnType::Float64,
         RawValue::Bool(_) => ColumnType::Bool,
         RawValue::Text { .. } => ColumnType::Text,
     }

@@ -27,6 +27,8 @@ pub enum RawValue<'a> {
         /// Whether [`unescape_text`] has something to do.
         escaped: bool,
     },
+    /// A bad reading that came without a value. No line can say it; a stale marker of Prometheus does.
+    Missing,
 }
 
 /// A refusal, and where the search for the next line starts.

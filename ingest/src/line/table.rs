@@ -174,27 +174,7 @@ impl TableBatch {
             return Err(Bad::new("a field without a value", at));
         };
         let name = field_name(raw).map_err(|reason| Bad { reason, at })?;
-        let column = match self.names.get(name.as_ref()) {
-            Some(Named::Field(column)) => *column,
-            Some(Named::Tag) => {
-                return Err(Bad::new(
-                    format!("{name:?} is a tag of {:?}, not a field", self.name),
-                    at,
-                ));
-            }
-            Some(Named::Time) => {
-                return Err(Bad::new(format!("{name:?} is reserved for the time of a row"), at));
-            }
-            None => {
-                if self.columns.len() + self.tags >= limits.columns_max {
-                    return Err(Bad::new(self.too_wide(limits), at));
-                }
-                let column = self.columns.len() as u32;
-                self.names.insert(name.as_ref().into(), Named::Field(column));
-                self.columns.push(FieldColumn::new(&name, None));
-                column
-            }
-        };
+        let column = self.named_field(&name, limits).map_err(|reason| Bad { reason, at })?;
         let known = &mut self.columns[column as usize];
         if known.raw.is_empty() {
             known.raw = raw.into();
@@ -204,6 +184,29 @@ impl TableBatch {
             None => self.order.push(column),
         }
         Ok((column, end + 1))
+    }
+
+    /// The column of the field of this name, made if there is none.
+    ///
+    /// # Errors
+    /// A name that is a tag or the time, or one column too many.
+    pub fn named_field(&mut self, name: &str, limits: &StoreLimits) -> Result<u32, Reason> {
+        match self.names.get(name) {
+            Some(Named::Field(column)) => Ok(*column),
+            Some(Named::Tag) => {
+                Err(format!("{name:?} is a tag of {:?}, not a field", self.name).into())
+            }
+            Some(Named::Time) => Err(format!("{name:?} is reserved for the time of a row").into()),
+            None => {
+                if self.columns.len() + self.tags >= limits.columns_max {
+                    return Err(self.too_wide(limits));
+                }
+                let column = self.columns.len() as u32;
+                self.names.insert(name.into(), Named::Field(column));
+                self.columns.push(FieldColumn::new(name, None));
+                Ok(column)
+            }
+        }
     }
 
     fn too_wide(&self, limits: &StoreLimits) -> Reason {

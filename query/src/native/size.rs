@@ -19,13 +19,23 @@ fn cells(table: &Table, series: Option<&Bitmap>, times: &TimeRange, columns: usi
 }
 
 /// Rows that are read, about.
-pub(super) fn rows(table: &Table, series: Option<&Bitmap>, times: &TimeRange) -> f64 {
+pub(crate) fn rows(table: &Table, series: Option<&Bitmap>, times: &TimeRange) -> f64 {
     let stats = table.stats();
     let all = f64::from(table.series_count()).max(1.0);
     let series = series.map_or(all, |s| s.cardinality() as f64);
     let Some(share) = predicate::time_share(times, &stats.times) else { return 0.0 };
     let each = stats.rows as f64 / all;
     series * (each * share).max(BLOCK_ROWS.min(each))
+}
+
+/// [`is_small`] for so many rows of one column.
+pub(crate) fn is_small_of(rows: u64) -> bool {
+    rows as f64 <= CELLS_AT_ONCE
+}
+
+/// [`is_short`] for so many rows of one column.
+pub(crate) fn is_short_of(rows: u64) -> bool {
+    rows as f64 <= CELLS_SHORT
 }
 
 /// Whether an answer is there before another thread would have taken over.

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -23,17 +23,23 @@ use crate::statement::Statement;
 impl Session {
     /// A statement begins.
     pub(super) fn enter(&self, statement: &Statement) -> QueryResult<Live> {
+        self.enter_text(statement.text(), None)
+    }
+
+    /// As [`Session::enter`], for what has a limit of time of its own beside that of the session.
+    pub(super) fn enter_text(&self, text: &str, limit: Option<Duration>) -> QueryResult<Live> {
         if self.client.has_ended() {
             let message = "terminating connection due to administrator command";
             return Err(QueryError::new("57P01", message));
         }
         self.client.cancel.send_replace(false);
         let settings = self.settings();
+        let timeout = [limit, settings.statement_timeout()].into_iter().flatten().min();
         let start = Start {
-            text: statement.text(),
+            text,
             priority: settings.priority(),
             memory: self.engine.share(settings.query_memory()),
-            stop: Stop::new(self.client.cancel.subscribe(), settings.statement_timeout()),
+            stop: Stop::new(self.client.cancel.subscribe(), timeout),
             slow_after_us: settings.slow_query_after_us(),
         };
         let live = self.engine.activity().start(&self.client, start);

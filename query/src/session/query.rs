@@ -145,7 +145,7 @@ impl Session {
     }
 
     /// Waits until a heavy statement may run.
-    async fn admit(&self, query: &Arc<Query>, short: bool) -> QueryResult<Slot> {
+    pub(super) async fn admit(&self, query: &Arc<Query>, short: bool) -> QueryResult<Slot> {
         let class = Class { priority: query.priority, short };
         if let Some(slot) = self.engine.admission().try_enter(class) {
             query.run();

@@ -34,6 +34,10 @@ pub fn query_options(settings: &Settings, folder: &Path) -> QueryOptions {
         query_bytes_max: settings.number("query_bytes_max") as usize,
         heavy_max: settings.number("queries_heavy_max") as usize,
         waiting_max: settings.number("queries_waiting_max") as usize,
+        prom_points_max: settings.number("prom_points_max") as usize,
+        prom_samples_max: settings.number("prom_samples_max") as usize,
+        prom_lookback: Duration::from_secs(settings.number("prom_lookback_seconds")),
+        prom_timeout: Duration::from_secs(settings.number("prom_timeout_seconds")),
         version: format!("Millrace {}", env!("CARGO_PKG_VERSION")),
         ..QueryOptions::default()
     };

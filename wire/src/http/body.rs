@@ -53,7 +53,7 @@ impl Reservation {
 
     /// Waits until `bytes` in all are promised; 429 when that takes too long. Bodies that wait for
     /// each other end so, too.
-    async fn grow_to(&mut self, bytes: usize) -> Result<(), Refusal> {
+    pub async fn grow_to(&mut self, bytes: usize) -> Result<(), Refusal> {
         let missing = self.missing(bytes);
         if missing == 0 {
             return Ok(());
@@ -182,6 +182,23 @@ async fn drain(mut stream: BodyDataStream) {
     };
     // Either way the rest goes unread.
     let _ = timeout(DRAIN_WAIT, reading).await;
+}
+
+/// Unpacks one block of snappy to at most `limit` bytes; what it says of its length is checked before
+/// anything is made. Blocks: it is CPU work.
+pub(super) fn unsnap(
+    packed: &[u8],
+    limit: usize,
+    memory: &mut Reservation,
+) -> Result<Vec<u8>, Refusal> {
+    let damaged =
+        |error: snap::Error| Refusal::invalid(format!("the snappy body is damaged: {error}"));
+    let length = snap::raw::decompress_len(packed).map_err(damaged)?;
+    if length > limit {
+        return Err(Refusal::too_large(limit));
+    }
+    memory.try_grow_to(packed.len() + length)?;
+    snap::raw::Decoder::new().decompress_vec(packed).map_err(damaged)
 }
 
 /// Unpacks gzip to at most `limit` bytes. Blocks: it is CPU work.

@@ -11,6 +11,7 @@ use arrow::error::ArrowError;
 use arrow::ipc::writer::StreamWriter;
 
 use cell::Column;
+pub(in crate::http) use cell::json_text;
 
 use crate::views::{cast_views, without_views};
 

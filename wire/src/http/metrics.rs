@@ -80,7 +80,8 @@ pub(super) fn route_name(path: &str) -> &'static str {
         "/query",
         "/api/v2/query",
     ];
-    ROUTES.into_iter().find(|route| *route == path).unwrap_or("other")
+    let known = ROUTES.into_iter().find(|route| *route == path);
+    known.or_else(|| super::prom::route_name(path)).unwrap_or("other")
 }
 
 pub(super) fn request_done(route: &'static str, status: StatusCode, took: Duration) {

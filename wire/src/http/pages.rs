@@ -32,6 +32,10 @@ code,pre{background:#f3f3f3}pre{padding:.6em;overflow:auto}</style></head><body>
 <p><code>format</code> is <code>json</code>, <code>ndjson</code>, <code>csv</code> or
 <code>arrow</code>. With parameters:
 <code>{"sql": "SELECT … WHERE site = $1", "params": ["north"]}</code>.</p>
+<h2>Prometheus</h2>
+<p>Remote write goes to <code>/api/v1/write</code>; PromQL is answered at
+<code>/api/v1/query</code> and <code>/api/v1/query_range</code>. In Grafana, add a Prometheus
+data source with the URL of this page and Basic auth.</p>
 <h2>Look after it</h2>
 <p><a href="/health">/health</a> · <a href="/ready">/ready</a> ·
 <a href="/metrics">/metrics</a></p>

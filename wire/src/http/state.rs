@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
-use ingest::{LineWriter, Precision, Report};
+use ingest::{Described, LineWriter, Precision, Report};
 use management::{LoginFailed, Users};
 use query::{Engine, Identity, Outcome, QueryResult};
 use serde_json::Value;
@@ -16,6 +16,7 @@ use tsdb::{Db, DbStats, PoolUsage};
 use crate::budget::Budget;
 
 use super::options::HttpOptions;
+use super::prom::{self, PromSession};
 use super::refusal::Refusal;
 use super::sql;
 
@@ -32,7 +33,13 @@ pub(super) trait Backend: Send + Sync + 'static {
     fn log_in_by_token(&self, token: &str) -> Result<Identity, LoginFailed>;
     /// Blocks until the lines are durable.
     fn write_lines(&self, body: &[u8], precision: Precision, now_ns: i64) -> tsdb::Result<Report>;
+    /// Blocks until the samples of a `WriteRequest` of remote write are durable.
+    fn write_series(&self, body: &[u8]) -> tsdb::Result<Report>;
+    /// What senders say about their metrics.
+    fn metadata(&self, metric: Option<&str>, limit: usize) -> Vec<(String, Described)>;
     fn session(&self, identity: Identity, settings: &[(String, String)]) -> Arc<dyn SqlSession>;
+    /// A session of PromQL.
+    fn prom(&self, identity: Identity) -> Arc<dyn PromSession>;
     fn read_only(&self) -> Option<String>;
     /// Why writes are refused until there is room on the disk, if they are.
     fn full(&self) -> Option<String>;
@@ -194,6 +201,19 @@ impl Backend for House {
 
     fn session(&self, identity: Identity, settings: &[(String, String)]) -> Arc<dyn SqlSession> {
         Arc::new(sql::EngineSession(self.engine.session(identity, settings)))
+    }
+
+    fn write_series(&self, body: &[u8]) -> tsdb::Result<Report> {
+        self.lines.write_series(body)
+    }
+
+    fn metadata(&self, metric: Option<&str>, limit: usize) -> Vec<(String, Described)> {
+        self.lines.metadata().list(metric, limit)
+    }
+
+    fn prom(&self, identity: Identity) -> Arc<dyn PromSession> {
+        let settings = [("application_name".to_owned(), "prometheus".to_owned())];
+        Arc::new(prom::EngineSession(self.engine.session(identity, &settings)))
     }
 
     fn read_only(&self) -> Option<String> {

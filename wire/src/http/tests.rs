@@ -2,6 +2,7 @@
 
 mod fake;
 mod guard;
+mod prom;
 mod questions;
 mod sockets;
 mod writes;

@@ -246,7 +246,7 @@ fn formatter<'a>(array: &'a dyn Array) -> Result<ArrayFormatter<'a>, ArrowError>
 }
 
 /// A text in JSON's quotes.
-pub(super) fn json_text(text: &str, out: &mut Vec<u8>) {
+pub(in crate::http) fn json_text(text: &str, out: &mut Vec<u8>) {
     serde_json::to_writer(out, text).expect("a text always encodes into a Vec");
 }
 

@@ -1,5 +1,7 @@
 //! A house that remembers what it was asked.
 
+pub mod prom;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,13 +11,14 @@ use async_trait::async_trait;
 use datafusion::error::DataFusionError;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::{Stream, StreamExt};
-use ingest::{Precision, Refused, Report};
+use ingest::{Described, Precision, Refused, Report};
 use management::LoginFailed;
 use parking_lot::{Condvar, Mutex};
 use query::{Identity, Outcome, QueryError, QueryResult};
 use serde_json::Value;
 use tsdb::{DbStats, PoolUsage};
 
+use crate::http::prom::PromSession;
 use crate::http::state::{Backend, SqlSession};
 
 /// A session that was begun: user and settings.
@@ -99,6 +102,22 @@ impl Backend for House {
     fn session(&self, identity: Identity, settings: &[(String, String)]) -> Arc<dyn SqlSession> {
         self.sessions.lock().push((identity.user, settings.to_vec()));
         Arc::new(Session { cancelled: self.cancelled.clone(), batches: self.batches.clone() })
+    }
+
+    fn write_series(&self, body: &[u8]) -> tsdb::Result<Report> {
+        self.write_lines(body, Precision::Nanos, 0)
+    }
+
+    fn metadata(&self, metric: Option<&str>, limit: usize) -> Vec<(String, Described)> {
+        let (help, unit) = ("whether it is up".to_owned(), String::new());
+        let up = ("up".to_owned(), Described { kind: "gauge", help, unit });
+        let wanted = metric.is_none_or(|metric| metric == "up");
+        std::iter::once(up).filter(|_| wanted).take(limit).collect()
+    }
+
+    fn prom(&self, identity: Identity) -> Arc<dyn PromSession> {
+        self.sessions.lock().push((identity.user, Vec::new()));
+        Arc::new(prom::Session { cancelled: self.cancelled.clone() })
     }
 
     fn read_only(&self) -> Option<String> {

@@ -175,7 +175,7 @@ mod tests {
             .iter()
             .filter_map(|change| match change {
                 RowChange::Put { value, .. } => Some(value.as_slice()),
-                RowChange::Delete { .. } => None,
+                _ => None,
             })
             .collect();
         let [meta, row] = values[..] else { panic!("two rows") };

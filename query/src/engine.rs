@@ -17,6 +17,7 @@ use crate::error::{QueryError, QueryResult};
 use crate::jobs::{self, Jobs};
 use crate::memory::{Pools, QueryPool, Share};
 use crate::notify::Channels;
+use crate::relational::Relational;
 use crate::session::Session;
 use crate::table::TableCache;
 use crate::view::ViewCache;
@@ -123,6 +124,7 @@ pub struct Engine {
     planner: DefaultPhysicalPlanner,
     tables: TableCache,
     views: ViewCache,
+    relational: Relational,
     jobs: Arc<Jobs>,
     channels: Channels,
     /// Held by a statement that defines, from looking to committing.
@@ -182,6 +184,7 @@ impl Engine {
             planner: plan::extension::planner(),
             tables: TableCache::default(),
             views: ViewCache::default(),
+            relational: Relational::default(),
             jobs: Arc::default(),
             channels: Channels::default(),
             definitions: tokio::sync::Mutex::default(),
@@ -230,6 +233,10 @@ impl Engine {
 
     pub(crate) fn tables(&self) -> &TableCache {
         &self.tables
+    }
+
+    pub(crate) fn relational(&self) -> &Relational {
+        &self.relational
     }
 
     pub(crate) fn views(&self) -> &ViewCache {

@@ -23,6 +23,7 @@ mod names;
 mod native;
 mod notify;
 mod plan;
+mod relational;
 mod returning;
 mod run;
 mod session;
@@ -244,4 +245,4 @@ impl fmt::Debug for Outcome {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -377,7 +377,9 @@ impl Session {
         let mut state = self.state.lock();
         match &mut state.transaction {
             // Each statement of an implicit block sees what is newest.
-            Some(block) if !block.is_implicit() => block.snapshot(&self.engine),
+            Some(block) if !block.is_implicit() || !block.pending.is_empty() => {
+                block.snapshot(&self.engine)
+            }
             _ => self.engine.db().snapshot(),
         }
     }
@@ -393,6 +395,7 @@ impl Session {
         }
         let query = state.query.clone();
         let block = state.transaction.as_ref().map(|b| (b.written(), b.is_implicit()));
+        let pending = state.transaction.as_ref().map(|b| b.pending.clone()).unwrap_or_default();
         let cursors = state.transaction.as_ref().map(|b| b.cursors.shown()).unwrap_or_default();
         let context = PlanContext::new(
             self.engine.clone(),
@@ -402,7 +405,8 @@ impl Session {
             state.config.clone(),
             text,
         );
-        let context = context.with_cursors(cursors).of_run(self.client.clone(), query);
+        let context =
+            context.with_cursors(cursors).with_pending(pending).of_run(self.client.clone(), query);
         match block {
             Some((written, false)) => context.in_block(written),
             Some((written, true)) => context.after_writes(written),

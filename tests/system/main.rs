@@ -13,6 +13,7 @@ mod life;
 mod limits;
 mod login;
 mod memory;
+mod pgbench;
 mod psql;
 mod python;
 mod quarantine;

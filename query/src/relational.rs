@@ -2,6 +2,7 @@
 //! README.md, "Relational tables", is the text: what they are, how they lie, what transactions
 //! promise.
 
+mod access;
 mod alter;
 pub(crate) mod arrays;
 mod conflict;
@@ -17,6 +18,7 @@ mod key;
 pub(crate) mod kind;
 mod point;
 mod provider;
+mod rebuild;
 mod returning;
 mod row;
 mod sequence;

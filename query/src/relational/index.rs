@@ -3,9 +3,10 @@
 use datafusion::sql::sqlparser::ast::{self, CreateIndex, ObjectName};
 use tsdb::Command;
 
-use super::alter::{fill_index, may};
+use super::alter::may;
 use super::def::{Index, Redefine, TableDef};
 use super::define::{Definer, check_name, exists, is_taken};
+use super::rebuild::fill_index;
 use super::{CONSTRAINTS_MAX, def};
 use crate::Outcome;
 use crate::ddl::{apply, done};

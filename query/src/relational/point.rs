@@ -12,10 +12,11 @@ use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, SelectItem, UnaryOperator, Value, WildcardAdditionalOptions,
 };
 
+use super::access::datum;
 use super::def::{SPACE_ROWS, TableDef};
 use super::key;
 use super::kind::{Datum, Kind};
-use super::provider::{Reader, RelationTable, datum};
+use super::provider::{Reader, RelationTable};
 use super::view::View;
 use super::writer::row_key;
 use crate::error::QueryResult;

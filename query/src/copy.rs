@@ -273,9 +273,8 @@ impl Session {
             }
             copy.last_row()?;
             self.flush_copy(&mut copy).await?;
-            match copy.pending.take() {
-                Some(pending) => pending.await?,
-                None => {}
+            if let Some(pending) = copy.pending.take() {
+                pending.await?;
             }
             copy.sink.finish(self).await
         };

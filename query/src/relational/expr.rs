@@ -91,11 +91,10 @@ fn only_item(ast: &ast::Statement) -> Option<ast::Expr> {
 /// The expression after the rewrites that statements go through.
 fn rewritten(expr: &ast::Expr, context: &PlanContext) -> QueryResult<ast::Expr> {
     let statements = statement::parse("SELECT 1")?;
-    let template = match statements.first().map(statement::Statement::kind) {
+    let mut template = match statements.first().map(statement::Statement::kind) {
         Some(Statements::Query(ast)) => (**ast).clone(),
         _ => return Err(QueryError::internal("the form of an expression")),
     };
-    let mut template = template;
     if let ast::Statement::Query(query) = &mut template
         && let ast::SetExpr::Select(select) = query.body.as_mut()
     {

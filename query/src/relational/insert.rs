@@ -77,7 +77,7 @@ fn check_form(insert: &ast::Insert) -> QueryResult<()> {
     Ok(())
 }
 
-fn called<'a>(def: &'a TableDef, insert: &'a ast::Insert) -> String {
+fn called(def: &TableDef, insert: &ast::Insert) -> String {
     let alias = insert.table_alias.as_ref().map(|alias| folded(&alias.alias));
     alias.unwrap_or_else(|| def.name.clone())
 }

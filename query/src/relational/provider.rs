@@ -316,8 +316,8 @@ impl Reader {
             }
             Ok(())
         })?;
-        for place in next..columns.len() {
-            put(place, as_value(&missing[place]))?;
+        for (place, value) in missing.iter().enumerate().skip(next) {
+            put(place, as_value(value))?;
         }
         Ok(())
     }

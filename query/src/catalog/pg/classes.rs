@@ -338,26 +338,26 @@ pub(super) fn indexes(image: &Image, rows: &mut Rows) -> QueryResult<()> {
             V::Ints(vec![0; count]),
         ]);
     }
-    let row = |own: i64, table: i64, unique: bool, primary: bool, keys: Vec<i64>, (a, b)| {
-        let count = keys.len();
-        [
-            own.into(),
-            table.into(),
+    for index in relational::all_indexes(image) {
+        let count = index.columns.len();
+        let (collations, classes) = relational::types_of_index(&index);
+        form.push([
+            object_oid(index.number).into(),
+            object_oid(index.table.number).into(),
             count.into(),
             count.into(),
-            unique.into(),
-            primary.into(),
+            index.unique.into(),
+            index.primary.into(),
             true.into(),
             true.into(),
             true.into(),
             true.into(),
-            V::Ints(keys),
-            V::Ints(a),
-            V::Ints(b),
+            V::Ints(relational::places(index.table, index.columns)),
+            V::Ints(collations),
+            V::Ints(classes),
             V::Ints(vec![0; count]),
-        ]
-    };
-    relational::push_indexes(image, row, |row| form.push(row));
+        ]);
+    }
     Ok(())
 }
 

@@ -217,21 +217,13 @@ pub(super) fn defaults(image: &Image, rows: &mut Rows) -> QueryResult<()> {
     Ok(())
 }
 
-/// Rows of pg_index.
-pub(super) fn push_indexes<const N: usize>(
-    image: &Image,
-    mut push: impl FnMut(i64, i64, bool, bool, Vec<i64>, (Vec<i64>, Vec<i64>)) -> [V; N],
-    mut take: impl FnMut([V; N]),
-) {
-    for index in all_indexes(image) {
-        let kinds = index.table.kinds(index.columns).unwrap_or_default();
-        let collations =
-            kinds.iter().map(|kind| by_oid(kind.oid()).map_or(0, |k| k.collation)).collect();
-        let classes = kinds.iter().map(|kind| super::server::operator_class(kind.oid())).collect();
-        let (own, table) = (object_oid(index.number), object_oid(index.table.number));
-        let places = places(index.table, index.columns);
-        take(push(own, table, index.unique, index.primary, places, (collations, classes)));
-    }
+/// Types of an index's columns as pg_index has them: their collations and operator classes.
+pub(super) fn types_of_index(index: &Shown<'_>) -> (Vec<i64>, Vec<i64>) {
+    let kinds = index.table.kinds(index.columns).unwrap_or_default();
+    let collation = |oid: i64| by_oid(oid).map_or(0, |kind| kind.collation);
+    let collations = kinds.iter().map(|kind| collation(kind.oid())).collect();
+    let classes = kinds.iter().map(|kind| super::server::operator_class(kind.oid())).collect();
+    (collations, classes)
 }
 
 /// Rows of pg_constraint: number, name, kind, validated, table, index, parent, actions, columns,

@@ -66,7 +66,7 @@ pub(crate) async fn run(session: &Session, comment: &Comment) -> QueryResult<Out
 fn key_of(session: &Session, snapshot: &Snapshot, comment: &Comment) -> QueryResult<Vec<u8>> {
     let name = &comment.relation;
     let other = |what: &str| Err(QueryError::new("42809", format!("\"{name}\" is not a {what}")));
-    if let Some(table) = session.engine().relational().of(snapshot)?.find(name) {
+    if let Some(table) = session.relations(snapshot)?.find(name) {
         if comment.view == Some(true) {
             return other("view");
         }

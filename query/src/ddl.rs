@@ -59,7 +59,7 @@ pub(crate) async fn run(session: &Session, statement: &Statement) -> QueryResult
             let engine = session.engine().clone();
             let _guard = engine.definitions().lock().await;
             let snapshot = engine.db().snapshot();
-            if let Some(def) = engine.relational().of(&snapshot)?.find(&name) {
+            if let Some(def) = session.relations(&snapshot)?.find(&name) {
                 return relational::alter(session, alter, def).await;
             }
             let Some(table) = snapshot.table(&name) else {
@@ -186,7 +186,7 @@ async fn drop_tables(
     let _gate = engine.relational().gate.write().await;
     let snapshot = engine.db().snapshot();
     let (mut commands, mut hidden, mut called) = (Vec::new(), Vec::new(), Vec::new());
-    let relations = engine.relational().of(&snapshot)?;
+    let relations = session.relations(&snapshot)?;
     let mut dropped: Vec<Arc<TableDef>> = Vec::new();
     for name in names {
         let name = table_name(name)?;

@@ -17,7 +17,7 @@ use crate::error::{QueryError, QueryResult};
 use crate::jobs::{self, Jobs};
 use crate::memory::{Pools, QueryPool, Share};
 use crate::notify::Channels;
-use crate::relational::Relational;
+use crate::relational::{self, Relational};
 use crate::session::Session;
 use crate::table::TableCache;
 use crate::view::ViewCache;
@@ -170,7 +170,7 @@ impl Engine {
             .with_runtime_env(env)
             .build();
         functions::register(&mut base)?;
-        Ok(Arc::new(Engine {
+        let engine = Arc::new(Engine {
             db,
             directory,
             admission: Admission::new(heavy_max, options.waiting_max),
@@ -190,7 +190,9 @@ impl Engine {
             definitions: tokio::sync::Mutex::default(),
             running: Arc::new(AtomicUsize::new(0)),
             pools,
-        }))
+        });
+        relational::drop_leftovers(&engine);
+        Ok(engine)
     }
 
     /// The database below.

@@ -78,6 +78,8 @@ pub(crate) struct PlanContext {
     /// What it has changed of relational tables, which it reads.
     pub(crate) pending: Pending,
     relations: OnceLock<Arc<Relations>>,
+    /// Number of the session, whose temporary tables are seen; 0: none are.
+    session: u64,
     /// Whether several statements must see the same rows: then nothing newer may be shown.
     steady: bool,
     /// Cursors of the block, for the catalogue.
@@ -157,6 +159,7 @@ impl PlanContext {
             written: HashSet::new(),
             pending: Pending::default(),
             relations: OnceLock::new(),
+            session: 0,
             steady: false,
             cursors: Vec::new(),
             client: None,
@@ -176,6 +179,11 @@ impl PlanContext {
         PlanContext { written, steady: true, ..self }
     }
 
+    /// Of a session, with its temporary tables.
+    pub(crate) fn of_session(self, session: u64) -> PlanContext {
+        PlanContext { session, ..self }
+    }
+
     /// In a block that has changed relational tables.
     pub(crate) fn with_pending(self, pending: Pending) -> PlanContext {
         PlanContext { pending, ..self }
@@ -191,7 +199,7 @@ impl PlanContext {
         if let Some(relations) = self.relations.get() {
             return Ok(relations.clone());
         }
-        let read = self.engine.relational().of(&self.snapshot)?;
+        let read = self.engine.relational().seen(&self.snapshot, self.session)?;
         Ok(self.relations.get_or_init(|| read).clone())
     }
 
@@ -272,6 +280,7 @@ impl PlanContext {
             "",
         );
         utc.pending = self.pending.clone();
+        utc.session = self.session;
         utc.scope = self.scope.clone();
         utc.steady = self.steady;
         utc.client = self.client.clone();

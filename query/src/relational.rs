@@ -22,6 +22,7 @@ mod rebuild;
 mod returning;
 mod row;
 mod sequence;
+mod temporary;
 mod truncate;
 mod update;
 mod view;
@@ -30,6 +31,7 @@ mod writer;
 use std::collections::HashMap;
 use std::ops::Bound;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use tsdb::Snapshot;
@@ -49,6 +51,7 @@ pub(crate) use index::{create_index, drop_index};
 pub(crate) use insert::{describe as describe_insert, insert};
 pub(crate) use point::{PointRows, recognise};
 pub(crate) use provider::{KEY, RelationTable};
+pub(crate) use temporary::{drop_all, drop_leftovers, drop_of_session};
 pub(crate) use truncate::truncate;
 pub(crate) use update::update;
 pub(crate) use view::{Pending, View};
@@ -77,10 +80,30 @@ pub(crate) struct Relational {
     pub(crate) sequences: Sequences,
     /// About how many rows a storage has.
     rows: Mutex<HashMap<u32, i64>>,
+    /// The next session's number; 0 before the first.
+    sessions: AtomicU64,
 }
 
 impl Relational {
-    /// The relational tables of a snapshot.
+    /// The relational tables of a snapshot that a session sees: those of all, and its own temporary
+    /// ones.
+    pub(crate) fn seen(&self, snapshot: &Snapshot, session: u64) -> QueryResult<Arc<Relations>> {
+        self.cache.seen(snapshot, session)
+    }
+
+    /// Those that are of all sessions.
+    pub(crate) fn lasting(&self, snapshot: &Snapshot) -> QueryResult<Arc<Relations>> {
+        self.cache.seen(snapshot, 0)
+    }
+
+    /// The number of a new session: not that of any before, in other processes neither.
+    pub(crate) fn next_session(&self) -> u64 {
+        let started = tsdb::now_ns().max(1) as u64;
+        let _ = self.sessions.compare_exchange(0, started, Ordering::Relaxed, Ordering::Relaxed);
+        self.sessions.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// All relational tables of a snapshot.
     pub(crate) fn of(&self, snapshot: &Snapshot) -> QueryResult<Arc<Relations>> {
         self.cache.of(snapshot)
     }
@@ -161,7 +184,7 @@ pub(crate) fn check_rights(session: &Session, def: &TableDef, verb: &str) -> Que
 /// The table of a name in the snapshot that the statement sees.
 pub(crate) fn find(session: &Session, name: &str) -> QueryResult<Option<Arc<TableDef>>> {
     let snapshot = session.snapshot();
-    Ok(session.engine().relational().of(&snapshot)?.find(name).cloned())
+    Ok(session.relations(&snapshot)?.find(name).cloned())
 }
 
 /// Whether an error is one that another transaction's commit has caused, and that running the

@@ -221,6 +221,11 @@ impl Scope {
         self.hidden.contains(&Hidden::Table(table))
     }
 
+    /// Whether the query of a view is being bound, or defined.
+    pub(crate) fn in_view(&self) -> bool {
+        !self.open.lock().is_empty()
+    }
+
     pub(crate) fn hides_relation(&self, number: u32) -> bool {
         self.hidden.contains(&Hidden::Relation(number))
     }

@@ -190,7 +190,12 @@ impl PlanContext {
     /// The relational table of a name.
     fn relation(&self, name: &str) -> crate::error::QueryResult<Option<Arc<RelationTable>>> {
         let relations = self.relations()?;
-        let Some(def) = relations.find(name) else { return Ok(None) };
+        // A view means the same for all sessions.
+        let found = match self.scope.in_view() {
+            true => relations.find_lasting(name),
+            false => relations.find(name),
+        };
+        let Some(def) = found else { return Ok(None) };
         if self.scope.hides_relation(def.number) {
             return Ok(None);
         }

@@ -129,7 +129,11 @@ impl<'b> Work<'_, 'b> {
                 let (RenameTableNameKind::To(to) | RenameTableNameKind::As(to)) = to;
                 let to = table_name(to)?;
                 check_name(&to, "table")?;
-                if is_taken(self.session, &to)? {
+                let taken = match self.new.temporary {
+                    Some(_) => super::temporary::is_taken(self.session, &to)?,
+                    None => is_taken(self.session, &to)?,
+                };
+                if taken {
                     return Err(exists(&to));
                 }
                 let hidden = Hidden::Relation(self.new.number);

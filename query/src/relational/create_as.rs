@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field};
-use datafusion::sql::sqlparser::ast::{self, CreateTable, CreateTableOptions};
+use datafusion::sql::sqlparser::ast::{self, CreateTable, CreateTableOptions, OnCommit};
 use futures::StreamExt;
 use tsdb::Command;
 use tsdb::rows::RowChange;
@@ -30,6 +30,8 @@ pub(crate) struct CreateAs {
     /// Names for the columns, the first of them at least.
     columns: Vec<String>,
     if_not_exists: bool,
+    /// Whether it is temporary, and what COMMIT does then.
+    temporary: Option<Option<OnCommit>>,
     query: String,
 }
 
@@ -37,11 +39,7 @@ impl CreateAs {
     /// Of a CREATE TABLE that has a query.
     pub(crate) fn of_create(create: &CreateTable) -> QueryResult<Option<CreateAs>> {
         let Some(query) = &create.query else { return Ok(None) };
-        if create.temporary
-            || create.or_replace
-            || create.external
-            || !create.constraints.is_empty()
-        {
+        if create.or_replace || create.external || !create.constraints.is_empty() {
             return Err(QueryError::unsupported("this form of CREATE TABLE … AS"));
         }
         if !create.columns.is_empty() {
@@ -58,6 +56,7 @@ impl CreateAs {
             name,
             columns: Vec::new(),
             if_not_exists: create.if_not_exists,
+            temporary: create.temporary.then(|| create.on_commit.clone()),
             query: query.to_string(),
         }))
     }
@@ -75,13 +74,14 @@ impl CreateAs {
             _ => None,
         };
         let into = into.ok_or_else(|| QueryError::unsupported("INTO in a part of a query"))?;
-        if into.temporary || into.unlogged {
-            return Err(QueryError::unsupported("SELECT INTO a temporary table"));
+        if into.unlogged {
+            return Err(QueryError::unsupported("SELECT INTO UNLOGGED"));
         }
         Ok(CreateAs {
             name: table_name(&into.name)?,
             columns: Vec::new(),
             if_not_exists: false,
+            temporary: into.temporary.then_some(None),
             query: query.to_string(),
         })
     }
@@ -89,8 +89,18 @@ impl CreateAs {
 
 /// Runs it.
 pub(crate) async fn create_as(session: &Session, create: &CreateAs) -> QueryResult<Outcome> {
-    may_define(session, "CREATE TABLE AS")?;
-    if is_taken(session, &create.name)? {
+    let temporary = match &create.temporary {
+        Some(on_commit) => Some(super::temporary::read(session, on_commit.as_ref())?),
+        None => {
+            may_define(session, "CREATE TABLE AS")?;
+            None
+        }
+    };
+    let taken = || match temporary {
+        Some(_) => super::temporary::is_taken(session, &create.name),
+        None => is_taken(session, &create.name),
+    };
+    if taken()? {
         return match create.if_not_exists {
             true => done("CREATE TABLE AS"),
             false => Err(exists(&create.name)),
@@ -100,10 +110,10 @@ pub(crate) async fn create_as(session: &Session, create: &CreateAs) -> QueryResu
     let (columns, rows) = read(session, create).await?;
     let engine = session.engine().clone();
     let _guard = engine.definitions().lock().await;
-    if is_taken(session, &create.name)? {
+    if taken()? {
         return Err(exists(&create.name));
     }
-    let relations = engine.relational().of(&session.snapshot())?;
+    let relations = session.relations(&session.snapshot())?;
     if relations.list.len() >= TABLES_MAX {
         let message = format!("a database may have {TABLES_MAX} relational tables");
         return Err(QueryError::new("54000", message));
@@ -111,6 +121,7 @@ pub(crate) async fn create_as(session: &Session, create: &CreateAs) -> QueryResu
     let mut redefine = Redefine::new(&relations);
     let (number, storage) = (redefine.number(), redefine.number());
     let mut def = TableDef::new(number, storage, create.name.clone());
+    def.temporary = temporary;
     def.next_column = columns.len() as u32 + 1;
     def.columns = columns;
     let (count, shared) = (rows.len(), Arc::new(def));

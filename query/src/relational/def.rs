@@ -130,6 +130,17 @@ pub(crate) struct Foreign {
     pub(crate) index: u32,
 }
 
+/// What a temporary table is besides.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Temporary {
+    /// Number of its session, never used again.
+    pub(crate) session: u64,
+    /// Its rows go at COMMIT.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) delete_rows: bool,
+}
+
 /// A relational table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -142,6 +153,9 @@ pub(crate) struct TableDef {
     pub(crate) storage: u32,
     /// Changes with the definition.
     pub(crate) revision: u64,
+    /// Of one session, and gone with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) temporary: Option<Temporary>,
     /// In the order that SQL shows.
     pub(crate) columns: Vec<Column>,
     pub(crate) next_column: u32,
@@ -163,6 +177,7 @@ impl TableDef {
             name,
             storage,
             revision: 0,
+            temporary: None,
             columns: Vec::new(),
             next_column: 1,
             primary: None,
@@ -261,9 +276,37 @@ pub(crate) struct Relations {
     names: HashMap<String, usize>,
     numbers: HashMap<u32, usize>,
     referrers: HashMap<u32, Vec<Referrer>>,
+    /// How many of them are temporary.
+    temporary: usize,
 }
 
 impl Relations {
+    /// What a session sees: the tables of all, and its own temporary ones, which hide others of their
+    /// name.
+    fn seen_by(&self, session: u64) -> Relations {
+        let seen = |table: &&Arc<TableDef>| table.temporary.is_none_or(|of| of.session == session);
+        let list = self.list.iter().filter(seen).cloned().collect();
+        Relations::new(self.revision, self.next, self.meta.clone(), list)
+    }
+
+    /// The table of a name that is of all sessions.
+    pub(crate) fn find_lasting(&self, name: &str) -> Option<&Arc<TableDef>> {
+        match self.find(name) {
+            Some(found) if found.temporary.is_some() => {
+                self.list.iter().find(|t| t.temporary.is_none() && t.name == name)
+            }
+            found => found,
+        }
+    }
+
+    /// Temporary tables of a session; `None`: of all sessions.
+    pub(crate) fn temporary(&self, session: Option<u64>) -> Vec<Arc<TableDef>> {
+        let of = |table: &&Arc<TableDef>| {
+            table.temporary.is_some_and(|of| session.is_none_or(|session| of.session == session))
+        };
+        self.list.iter().filter(of).cloned().collect()
+    }
+
     pub(crate) fn find(&self, name: &str) -> Option<&Arc<TableDef>> {
         self.names.get(name).map(|at| &self.list[*at])
     }
@@ -299,7 +342,13 @@ impl Relations {
     fn new(revision: u64, next: u32, meta: Option<Vec<u8>>, list: Vec<Arc<TableDef>>) -> Relations {
         let mut out = Relations { revision, next, meta, list, ..Relations::default() };
         for (at, table) in out.list.iter().enumerate() {
-            out.names.insert(table.name.clone(), at);
+            out.temporary += usize::from(table.temporary.is_some());
+            let hidden = out.names.get(&table.name).is_some_and(|other: &usize| {
+                table.temporary.is_none() && out.list[*other].temporary.is_some()
+            });
+            if !hidden {
+                out.names.insert(table.name.clone(), at);
+            }
             out.numbers.insert(table.number, at);
             for (place, foreign) in table.foreign.iter().enumerate() {
                 let referrer = Referrer { table: table.number, at: place };
@@ -344,27 +393,54 @@ pub(crate) fn damaged(what: String) -> QueryError {
 
 /// The definitions last read: they are read anew when the row that counts changes says so.
 #[derive(Debug, Default)]
-pub(crate) struct RelationCache(Mutex<Option<Arc<Relations>>>);
+pub(crate) struct RelationCache {
+    all: Mutex<Option<Arc<Relations>>>,
+    /// By session, where there are temporary tables.
+    seen: Mutex<HashMap<u64, Arc<Relations>>>,
+}
+
+/// Sessions whose sight is kept; above it all are dropped and made anew.
+const SEEN_MAX: usize = 1_000;
 
 impl RelationCache {
-    /// The relational tables of a snapshot.
+    /// The relational tables of a snapshot that a session sees; 0 is none.
+    ///
+    /// # Errors
+    /// `XX001` for rows that cannot be read.
+    pub(crate) fn seen(&self, snapshot: &Snapshot, session: u64) -> QueryResult<Arc<Relations>> {
+        let all = self.of(snapshot)?;
+        if all.temporary == 0 {
+            return Ok(all);
+        }
+        let mut kept = self.seen.lock();
+        if let Some(found) = kept.get(&session)
+            && found.meta == all.meta
+        {
+            return Ok(found.clone());
+        }
+        if kept.len() >= SEEN_MAX {
+            kept.clear();
+        }
+        let made = Arc::new(all.seen_by(session));
+        kept.insert(session, made.clone());
+        Ok(made)
+    }
+
+    /// All relational tables of a snapshot.
     ///
     /// # Errors
     /// `XX001` for rows that cannot be read.
     pub(crate) fn of(&self, snapshot: &Snapshot) -> QueryResult<Arc<Relations>> {
-        self.of_rows(snapshot.rows())
-    }
-
-    pub(crate) fn of_rows(&self, rows: &RowSnapshot) -> QueryResult<Arc<Relations>> {
+        let rows = snapshot.rows();
         let meta = rows.get(SPACE_TABLES, META_KEY)?;
-        let kept = self.0.lock().clone();
+        let kept = self.all.lock().clone();
         if let Some(kept) = kept
             && kept.meta == meta
         {
             return Ok(kept);
         }
         let read = Arc::new(Relations::read(rows, meta)?);
-        *self.0.lock() = Some(read.clone());
+        *self.all.lock() = Some(read.clone());
         Ok(read)
     }
 }

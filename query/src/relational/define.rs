@@ -36,6 +36,9 @@ pub(crate) fn is_relational(create: &CreateTable) -> bool {
     if create.query.is_some() || create.like.is_some() {
         return false;
     }
+    if create.temporary {
+        return true;
+    }
     let is_time = |kind: &ast::DataType| matches!(kind, ast::DataType::Timestamp(..));
     let own = create.columns.iter().filter(|column| {
         column.options.iter().any(|option| matches!(option.option, ColumnOption::PrimaryKey(_)))
@@ -52,11 +55,17 @@ pub(crate) fn is_relational(create: &CreateTable) -> bool {
 
 /// Runs CREATE TABLE.
 pub(crate) async fn create(session: &Session, create: &CreateTable) -> QueryResult<Outcome> {
-    may_define(session, "CREATE TABLE")?;
+    let temporary = match create.temporary {
+        true => Some(super::temporary::read(session, create.on_commit.as_ref())?),
+        false => {
+            may_define(session, "CREATE TABLE")?;
+            None
+        }
+    };
     if create.inherits.is_some() || create.partition_of.is_some() {
         return Err(QueryError::unsupported("INHERITS and PARTITION OF"));
     }
-    if create.temporary || create.or_replace || create.external {
+    if create.or_replace || create.external {
         return Err(QueryError::unsupported("this form of CREATE TABLE"));
     }
     let name = table_name(&create.name)?;
@@ -67,7 +76,11 @@ pub(crate) async fn create(session: &Session, create: &CreateTable) -> QueryResu
     }
     let engine = session.engine().clone();
     let _guard = engine.definitions().lock().await;
-    if is_taken(session, &name)? {
+    let taken = match temporary {
+        Some(_) => super::temporary::is_taken(session, &name)?,
+        None => is_taken(session, &name)?,
+    };
+    if taken {
         return match create.if_not_exists {
             true => done("CREATE TABLE"),
             false => Err(exists(&name)),
@@ -83,6 +96,7 @@ pub(crate) async fn create(session: &Session, create: &CreateTable) -> QueryResu
     let mut redefine = Redefine::new(&relations);
     let (number, storage) = (redefine.number(), redefine.number());
     let mut def = TableDef::new(number, storage, name);
+    def.temporary = temporary;
     let mut definer = Definer { context: &context, redefine: &mut redefine };
     let mut constraints = Vec::new();
     for column in &create.columns {
@@ -121,7 +135,7 @@ pub(crate) fn is_taken(session: &Session, name: &str) -> QueryResult<bool> {
     let snapshot = session.snapshot();
     Ok(snapshot.table(name).is_some()
         || session.views()?.find(name).is_some()
-        || session.engine().relational().of(&snapshot)?.is_taken(name)
+        || session.engine().relational().lasting(&snapshot)?.is_taken(name)
         || super::returning::is_system(name))
 }
 
@@ -457,6 +471,13 @@ impl Definer<'_, '_> {
             true => def.clone(),
             false => self.parent(&parent)?,
         };
+        if def.temporary.is_some() != parent.temporary.is_some() {
+            let message = match def.temporary {
+                Some(_) => "constraints on temporary tables may reference only temporary tables",
+                None => "constraints on permanent tables may reference only permanent tables",
+            };
+            return Err(QueryError::new("42P16", message));
+        }
         let mut target = match asked.referred_columns.as_slice() {
             [] => match &parent.primary {
                 Some(primary) => primary.columns.clone(),

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use datafusion::sql::sqlparser::ast;
 
-use super::def::{SPACE_INDEX, SPACE_ROWS};
 use crate::error::{QueryError, QueryResult};
 use crate::session::{Session, in_block};
 
@@ -56,10 +55,7 @@ pub(crate) async fn truncate(
     for number in &numbers {
         let def = relations.table(*number)?;
         view.relies_on(def);
-        view.clear(SPACE_ROWS, &def.prefix());
-        for index in &def.indexes {
-            view.clear(SPACE_INDEX, &index.number.to_be_bytes());
-        }
+        view.clear_table(def);
         view.grow(*number, 0);
         storages.push(def.storage);
     }

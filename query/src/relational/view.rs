@@ -16,7 +16,7 @@ use tsdb::rows::{
     ROW_COMMAND_ITEMS_MAX, RowChange, RowCommand, RowConditions, RowCount, RowExpect, RowSnapshot,
 };
 
-use super::def::{SPACE_TABLES, TableDef};
+use super::def::{SPACE_INDEX, SPACE_ROWS, SPACE_TABLES, TableDef};
 use crate::error::{QueryError, QueryResult};
 
 /// What a row costs besides its bytes while it waits.
@@ -283,6 +283,14 @@ impl View {
         if !self.pending.is_cleared(&prefix) {
             self.pending.bytes += prefix.len() + ROW_OVERHEAD;
             self.pending.cleared.push_back(prefix);
+        }
+    }
+
+    /// Forgets all rows of a table and their entries.
+    pub(crate) fn clear_table(&mut self, table: &TableDef) {
+        self.clear(SPACE_ROWS, &table.prefix());
+        for index in &table.indexes {
+            self.clear(SPACE_INDEX, &index.number.to_be_bytes());
         }
     }
 

@@ -15,7 +15,7 @@ use crate::Outcome;
 use crate::engine::Engine;
 use crate::error::{QueryError, QueryResult};
 use crate::notify::Action;
-use crate::relational::Pending;
+use crate::relational::{Pending, View};
 use crate::settings::Settings;
 
 /// Bytes of rows that a transaction may hold back: one record of the log must hold them.
@@ -162,6 +162,7 @@ impl Session {
         } else {
             let gate = self.engine.relational().gate.read().await;
             let relations = engine.relational().of(&engine.db().snapshot())?;
+            let pending = self.without_fleeting(pending)?;
             let (rows, conditions) = pending.commands()?;
             commands.extend(rows);
             let submit = move || Ok(engine.db().submit_if(commands, conditions)?);
@@ -178,6 +179,21 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// Without the rows of temporary tables that go at COMMIT.
+    fn without_fleeting(&self, pending: Pending) -> QueryResult<Pending> {
+        let snapshot = self.engine.db().snapshot();
+        let fleeting: Vec<_> = self
+            .relations(&snapshot)?
+            .temporary(Some(self.number()))
+            .into_iter()
+            .filter(|table| table.temporary.is_some_and(|of| of.delete_rows))
+            .filter(|table| pending.grown.contains_key(&table.number))
+            .collect();
+        let mut view = View::new(snapshot.rows().clone(), pending);
+        fleeting.iter().for_each(|table| view.clear_table(table));
+        Ok(view.pending)
     }
 
     pub(super) fn rollback(&self, and_chain: bool) -> QueryResult<Outcome> {

@@ -45,7 +45,7 @@ pub(crate) async fn create(
     let views = session.views()?;
     let old = views.find(&name).cloned();
     if session.snapshot().table(&name).is_some()
-        || session.engine().relational().of(&session.snapshot())?.is_taken(&name)
+        || session.engine().relational().lasting(&session.snapshot())?.is_taken(&name)
         || catalog::table(None, &name).is_some()
     {
         return Err(match create.or_replace {
@@ -180,7 +180,7 @@ fn columns_of(context: &PlanContext, name: &ObjectName) -> QueryResult<Option<Ve
         return Ok(Some(system.schema().fields().iter().map(|f| f.name().clone()).collect()));
     }
     let Ok(table) = table_name(name) else { return Ok(None) };
-    if let Some(found) = context.relations()?.find(&table) {
+    if let Some(found) = context.relations()?.find_lasting(&table) {
         return Ok(Some(found.columns.iter().map(|column| column.name.clone()).collect()));
     }
     if let Some(found) = context.snapshot.table(&table) {
@@ -331,7 +331,7 @@ pub(crate) async fn rename(
     }
     let taken = views.find(to).is_some()
         || session.snapshot().table(to).is_some()
-        || session.engine().relational().of(&session.snapshot())?.is_taken(to)
+        || session.engine().relational().lasting(&session.snapshot())?.is_taken(to)
         || catalog::table(None, to).is_some();
     if taken {
         return Err(exists(to));

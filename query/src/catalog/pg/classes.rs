@@ -60,12 +60,13 @@ struct Class<'a> {
     checks: usize,
     /// As Postgres shows foreign keys.
     triggers: bool,
+    persistence: &'a str,
 }
 
 impl<'a> Class<'a> {
     fn new(oid: i64, name: &'a str, schema: i64, kind: &'a str, columns: usize) -> Class<'a> {
         let (row_type, access, rows, indexed, options) = (0, 0, 0.0, false, None);
-        let (checks, triggers) = (0, false);
+        let (checks, triggers, persistence) = (0, false, "p");
         Class {
             oid,
             name,
@@ -79,6 +80,7 @@ impl<'a> Class<'a> {
             options,
             checks,
             triggers,
+            persistence,
         }
     }
 
@@ -94,7 +96,7 @@ impl<'a> Class<'a> {
             self.indexed.into(),
             self.kind.into(),
             self.columns.into(),
-            "p".into(),
+            self.persistence.into(),
             true.into(),
             if self.kind == "r" { "d" } else { "n" }.into(),
             self.options.map_or(V::Null, V::Texts),
@@ -139,6 +141,7 @@ pub(super) fn classes(image: &Image, rows: &mut Rows) -> QueryResult<()> {
             rows: image.rows_of(table) as f64,
             indexed: relational::indexes(table).next().is_some(),
             checks: table.checks.len(),
+            persistence: if table.temporary.is_some() { "t" } else { "p" },
             triggers: !table.foreign.is_empty()
                 || !image.relations.referrers(table.number).is_empty(),
             ..Class::new(oid, &table.name, NS_PUBLIC, "r", table.columns.len())

@@ -221,3 +221,49 @@ fn tables_are_made_of_queries() {
     }
     assert_eq!(world.fails("SELECT * FROM x").code, "42P01");
 }
+
+#[test]
+fn temporary_tables_are_of_one_session() {
+    let world = World::with_presses();
+    let two = world.session_of("writer");
+    run(
+        &two,
+        "CREATE TEMPORARY TABLE t (id int PRIMARY KEY, at timestamptz); INSERT INTO t VALUES (1, now())",
+    );
+    assert_eq!(world.fails("SELECT * FROM t").code, "42P01");
+    world.run("CREATE TABLE t (id int PRIMARY KEY, x text); INSERT INTO t VALUES (7, 'seven')");
+    world.run("CREATE VIEW v AS SELECT id FROM t");
+    // A temporary table hides the other, but not in views.
+    assert_eq!(rows(&two, "SELECT id FROM t", &[]), ["1"]);
+    assert_eq!(rows(&two, "SELECT id FROM v", &[]), ["7"]);
+    run(
+        &two,
+        "UPDATE t SET id = 2; CREATE TEMP TABLE press AS SELECT device FROM press WHERE strokes > 10",
+    );
+    assert_eq!(rows(&two, "SELECT count(*) FROM press", &[]), ["2"]);
+    assert_eq!(fails(&two, "CREATE TEMP TABLE t (a int)").code, "42P07");
+    assert_eq!(fails(&two, "CREATE TEMP TABLE u (a int REFERENCES v)").code, "42P01");
+    assert_eq!(fails(&two, "CREATE TEMP TABLE u (a int) ON COMMIT DROP").code, "0A000");
+    assert_eq!(fails(&two, "CREATE TABLE u (a int)").code, "42501");
+    run(
+        &two,
+        "CREATE TEMP TABLE d (a int) ON COMMIT DELETE ROWS; BEGIN; INSERT INTO d VALUES (1), (2)",
+    );
+    assert_eq!(rows(&two, "SELECT count(*) FROM d", &[]), ["2"]);
+    run(&two, "COMMIT");
+    assert_eq!(rows(&two, "SELECT count(*) FROM d", &[]), ["0"]);
+    world.check("SELECT count(*) FROM pg_class WHERE relpersistence = 't'", &["0"]);
+    let sql = "SELECT count(*) FROM pg_class WHERE relpersistence = 't' AND relkind = 'r'";
+    assert_eq!(rows(&two, sql, &[]), ["3"]);
+    run(&two, "DISCARD ALL");
+    assert_eq!(rows(&two, "SELECT id FROM t", &[]), ["7"]);
+    run(&two, "SELECT 1 AS a INTO TEMP s");
+    drop(two);
+    let gone = || {
+        let rows = world.engine.db().snapshot();
+        world.engine.relational().of(&rows).unwrap().temporary(None).is_empty()
+    };
+    while !gone() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}

@@ -19,7 +19,7 @@ pub(crate) struct Waiting {
     pub payload: Vec<u8>,
     pub promise: Promise,
     /// What must hold for it.
-    pub conditions: Option<RowConditions>,
+    pub conditions: Option<Box<RowConditions>>,
     /// What it holds until it is applied: its record and its rows.
     bytes: u64,
 }
@@ -45,6 +45,7 @@ impl Waiting {
             let expects = expects.map(|e| e.key.len() + e.value.as_ref().map_or(0, Vec::len) + 64);
             expects.sum::<usize>() + of.present.len() * 64 + of.counts.len() * 64
         });
+        let conditions = conditions.map(Box::new);
         Waiting { conditions, bytes: self.bytes + bytes as u64, ..self }
     }
 }

@@ -111,22 +111,12 @@ impl Relational {
     /// The key of a new row of a table without a primary key: a number never used before in it.
     pub(crate) fn row_number(&self, def: &TableDef, rows: &RowSnapshot) -> QueryResult<Vec<u8>> {
         let mut next = self.next_rows.lock();
-        if !next.contains_key(&def.storage) {
-            let mut last = 0;
-            let prefix = def.prefix();
-            let end = view::behind(&prefix);
-            let to = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-            rows.visit(SPACE_ROWS, (Bound::Included(&prefix), to), true, |key, _| {
-                let number = key.get(4..).and_then(|key| key.first_chunk::<8>());
-                last = number.map_or(0, |number| u64::from_be_bytes(*number));
-                false
-            })?;
-            next.insert(def.storage, last + 1);
-        }
-        let number = next.entry(def.storage).or_insert(1);
-        let key = number.to_be_bytes().to_vec();
-        *number += 1;
-        Ok(key)
+        let number = match next.get(&def.storage) {
+            Some(number) => *number,
+            None => last_number(def, rows)?.wrapping_add(1),
+        };
+        next.insert(def.storage, number.wrapping_add(1));
+        Ok(number.to_be_bytes().to_vec())
     }
 
     /// About how many rows a table has.
@@ -170,6 +160,20 @@ impl Relational {
     pub(crate) fn forget(&self, storage: u32) {
         self.rows.lock().remove(&storage);
     }
+}
+
+/// The last number of a table's rows; 0 where there are none.
+fn last_number(def: &TableDef, rows: &RowSnapshot) -> QueryResult<u64> {
+    let mut last = 0;
+    let prefix = def.prefix();
+    let end = view::behind(&prefix);
+    let to = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+    rows.visit(SPACE_ROWS, (Bound::Included(&prefix), to), true, |key, _| {
+        let number = key.get(4..).and_then(|key| key.first_chunk::<8>());
+        last = number.map_or(0, |number| u64::from_be_bytes(*number));
+        false
+    })?;
+    Ok(last)
 }
 
 /// `42501` and `25006` as for every change of rows.

@@ -209,7 +209,11 @@ impl<'a> Writer<'a> {
         self.relies_on(&table.def);
         let key = match primary_key(&table.def, &row)? {
             Some(key) => key,
-            None => self.context.engine.relational().row_number(&table.def, &self.view.base)?,
+            None => {
+                // Of the newest rows: those of a block's snapshot may be fewer.
+                let newest = self.context.engine.db().snapshot();
+                self.context.engine.relational().row_number(&table.def, newest.rows())?
+            }
         };
         self.put(table, &key, &row, None)?;
         self.view.grow(table.def.number, 1);

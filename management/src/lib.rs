@@ -55,6 +55,7 @@ fn from_engine(error: tsdb::Error) -> QueryError {
         tsdb::Error::NotFound(_) => "42704",
         tsdb::Error::Exists(_) => "42710",
         tsdb::Error::TypeMismatch(_) => "42804",
+        tsdb::Error::Conflict { .. } => "40001",
         tsdb::Error::Corrupt(_) => "XX001",
         tsdb::Error::Full(_) => "53100",
         tsdb::Error::ReadOnly(_) => "25006",

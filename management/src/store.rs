@@ -81,6 +81,10 @@ pub(crate) mod memory {
                 match change {
                     RowChange::Put { space, key, value } => map.insert((space, key), value),
                     RowChange::Delete { space, key } => map.remove(&(space, key)),
+                    RowChange::DeletePrefix { space, prefix } => {
+                        map.retain(|(of, key), _| *of != space || !key.starts_with(&prefix));
+                        None
+                    }
                 };
             }
             Ok(RowOutcome::Applied)

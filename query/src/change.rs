@@ -7,7 +7,7 @@
 
 mod delete;
 mod found;
-mod syntax;
+pub(crate) mod syntax;
 mod unsure;
 mod update;
 
@@ -22,6 +22,7 @@ use tsdb::{Command, Selection};
 use crate::error::{QueryError, QueryResult};
 use crate::insert::table_name;
 use crate::names::{Names, folded};
+use crate::relational;
 use crate::returning::{Returning, Verb};
 use crate::session::{Session, Tree};
 use crate::statement::{Kind, Statement};
@@ -29,7 +30,7 @@ use crate::view::not_a_table;
 use crate::{Description, Outcome};
 
 pub(crate) use found::{Check, rows_at};
-pub(crate) use syntax::{delete_query, update_query};
+pub(crate) use syntax::{By, delete_query, update_query};
 
 /// What is said of views.
 const CHANGED: &str = "its rows are changed in the tables that it reads";
@@ -43,6 +44,9 @@ pub(crate) async fn describe(
     statement: &Statement,
     given: &[Option<DataType>],
 ) -> QueryResult<Description> {
+    if let Some(described) = relational::describe_change(session, statement, given).await? {
+        return Ok(described);
+    }
     let mut given = given.to_vec();
     let table = match statement.kind() {
         Kind::Update(update) => {
@@ -57,7 +61,7 @@ pub(crate) async fn describe(
     // The plan is kept with the statement: it must be the one that runs.
     let returning = returning(session, statement, &table)?;
     let selected = returning.as_ref().map(Returning::selected).unwrap_or_default();
-    let tree = Tree::of_change(statement, is_append(&table)).returning(selected);
+    let tree = Tree::of_change(statement, by(&table)).returning(selected);
     let described = session.describe_query(tree, Names::default(), &given).await?;
     let fields = match (&returning, &described.fields) {
         (Some(returning), Some(fields)) => Some(returning.schema(fields.fields())?),
@@ -97,7 +101,11 @@ pub(crate) async fn delete(
     delete: &ast::Delete,
     params: &[ScalarValue],
 ) -> QueryResult<Outcome> {
-    let table = target(session, syntax::delete_target(delete)?)?;
+    let name = table_name(syntax::plain_table(syntax::delete_target(delete)?)?.0)?;
+    if relational::find(session, &name)?.is_some() {
+        return relational::delete(session, statement, delete, &name, params).await;
+    }
+    let table = table_of(session, &name)?;
     check_rights(session, &table, "DELETE")?;
     let returning = returning(session, statement, &table)?;
     let joined = !syntax::using(delete).is_empty();
@@ -111,7 +119,11 @@ pub(crate) async fn update(
     update: &ast::Update,
     params: &[ScalarValue],
 ) -> QueryResult<Outcome> {
-    let table = target(session, &update.table)?;
+    let name = table_name(syntax::plain_table(&update.table)?.0)?;
+    if relational::find(session, &name)?.is_some() {
+        return relational::update(session, statement, update, &name, params).await;
+    }
+    let table = table_of(session, &name)?;
     check_rights(session, &table, "UPDATE")?;
     let returning = returning(session, statement, &table)?;
     update::run(session, statement, update, &table, params, returning).await
@@ -123,7 +135,12 @@ pub(crate) async fn truncate(session: &Session, truncate: &ast::Truncate) -> Que
         return Err(QueryError::unsupported("this form of TRUNCATE"));
     }
     let mut tables = Vec::with_capacity(truncate.table_names.len());
+    let mut relations = Vec::new();
     for name in &truncate.table_names {
+        if let Some(relation) = relational::find(session, &table_name(&name.name)?)? {
+            relations.push(relation.name.clone());
+            continue;
+        }
         let table = table_of(session, &table_name(&name.name)?)?;
         check_rights(session, &table, "TRUNCATE TABLE")?;
         tables.push(table.id);
@@ -133,8 +150,22 @@ pub(crate) async fn truncate(session: &Session, truncate: &ast::Truncate) -> Que
         selections: vec![Selection::Range { series: None, times: TimeRange::ALL }],
     };
     let commands = tables.iter().map(all).collect();
-    session.write_to(&tables, commands, 64 * tables.len()).await?;
+    if !relations.is_empty() {
+        if !tables.is_empty() && !session.in_any_block() {
+            let what = "TRUNCATE of relational and time-series tables in one statement";
+            return Err(QueryError::unsupported(what).with_hint("Truncate them in a transaction."));
+        }
+        relational::truncate(session, truncate, &relations).await?;
+    }
+    if !tables.is_empty() {
+        session.write_to(&tables, commands, 64 * tables.len()).await?;
+    }
     Ok(Outcome::Done { tag: "TRUNCATE TABLE".into() })
+}
+
+/// What tells the rows of a table apart.
+fn by(table: &TableSchema) -> By {
+    if is_append(table) { By::Place } else { By::Time }
 }
 
 /// Rows of an append table may share series and time.

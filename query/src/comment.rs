@@ -9,6 +9,7 @@ use tsdb::{Command, Snapshot};
 use crate::Outcome;
 use crate::ddl::{apply, done, may_define};
 use crate::error::{QueryError, QueryResult};
+use crate::relational::def::Relations;
 use crate::session::Session;
 use crate::statement::comment::Comment;
 use crate::view::View;
@@ -32,6 +33,8 @@ struct Row {
 pub(crate) enum Relation {
     Table(u32),
     View(u32),
+    /// A relational table.
+    Relational(u32),
 }
 
 /// Runs it.
@@ -63,6 +66,19 @@ pub(crate) async fn run(session: &Session, comment: &Comment) -> QueryResult<Out
 fn key_of(session: &Session, snapshot: &Snapshot, comment: &Comment) -> QueryResult<Vec<u8>> {
     let name = &comment.relation;
     let other = |what: &str| Err(QueryError::new("42809", format!("\"{name}\" is not a {what}")));
+    if let Some(table) = session.relations(snapshot)?.find(name) {
+        if comment.view == Some(true) {
+            return other("view");
+        }
+        let column = match &comment.column {
+            None => 0,
+            Some(column) => match table.place(column) {
+                Some(place) => table.columns[place].id,
+                None => return Err(QueryError::no_column(column, name)),
+            },
+        };
+        return Ok(key(Relation::Relational(table.number), column));
+    }
     if let Some(table) = snapshot.table(name) {
         let table = table.schema();
         if comment.view == Some(true) {
@@ -102,6 +118,7 @@ fn prefix(relation: Relation) -> Vec<u8> {
     let (kind, number) = match relation {
         Relation::Table(number) => (b't', number),
         Relation::View(number) => (b'v', number),
+        Relation::Relational(number) => (b'r', number),
     };
     [&[kind][..], &number.to_be_bytes()].concat()
 }
@@ -120,6 +137,7 @@ pub(crate) fn all<'a>(
     snapshot: &Snapshot,
     tables: impl Iterator<Item = &'a TableSchema>,
     views: impl Iterator<Item = &'a View>,
+    relations: &Relations,
 ) -> QueryResult<Vec<Shown>> {
     let rows = snapshot.rows();
     if rows.scan_from(SPACE_COMMENTS, &[], 1)?.is_empty() {
@@ -134,6 +152,18 @@ pub(crate) fn all<'a>(
             let number = column_of(&key)?;
             if let Some(place) = places.iter().position(|known| *known == number) {
                 out.push((relation, place as i64, text(&value)?));
+            }
+        }
+    }
+    for table in &relations.list {
+        let relation = Relation::Relational(table.number);
+        for (key, value) in rows.scan(SPACE_COMMENTS, &prefix(relation))? {
+            let number = column_of(&key)?;
+            let place = table.columns.iter().position(|column| column.id == number);
+            match (number, place) {
+                (0, _) => out.push((relation, 0, text(&value)?)),
+                (_, Some(place)) => out.push((relation, place as i64 + 1, text(&value)?)),
+                _ => {}
             }
         }
     }

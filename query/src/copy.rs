@@ -10,11 +10,12 @@
 //! by `copy_batch`, whatever the format of the COPY.
 
 mod binary;
-mod cells;
+pub(crate) mod cells;
 mod columns;
 mod csv;
 mod options;
 mod sink;
+mod target;
 mod text;
 
 use std::sync::Arc;
@@ -28,13 +29,15 @@ use crate::activity::Live;
 use crate::error::{QueryError, QueryResult, place};
 use crate::insert;
 use crate::names::Names;
+use crate::relational::{self, CopyRows};
 use crate::run::Stop;
 use crate::session::{Session, Tree, limit_rows};
 use crate::statement::copy::{Copy, What};
 use crate::{Outcome, plan, view};
 
 pub use options::{Format, Header, Options};
-use sink::{Full, Sink};
+use sink::{Full, SeriesSink};
+use target::Sink;
 
 /// Bytes of one row in any format; a row that does not end by then is refused.
 const ROW_BYTES_MAX: usize = 32 << 20;
@@ -106,6 +109,9 @@ fn start_in(
     columns: &[String],
     options: &Options,
 ) -> QueryResult<Outcome> {
+    if let Some(outcome) = start_relation(session, table, columns, options)? {
+        return Ok(outcome);
+    }
     let schema = find_table(session, table)?;
     let identity = session.identity();
     if !identity.superuser && !identity.can_write {
@@ -115,13 +121,44 @@ fn start_in(
     let targets = insert::targets(&schema, columns)?;
     let outcome = Outcome::CopyIn { format: options.format, columns: targets.len() };
     let zone = session.settings().zone().to_string();
+    let sink = Sink::Series(Box::new(SeriesSink::new(schema, targets, &zone)?));
+    keep(session, options, sink);
+    Ok(outcome)
+}
+
+/// Starts a COPY into a relational table, if the name is one's.
+fn start_relation(
+    session: &Session,
+    table: &[String],
+    columns: &[String],
+    options: &Options,
+) -> QueryResult<Option<Outcome>> {
+    let name = match table {
+        [name] => name,
+        [schema, name] if schema == plan::names::SCHEMA => name,
+        [database, schema, name]
+            if database == plan::names::DATABASE && schema == plan::names::SCHEMA =>
+        {
+            name
+        }
+        _ => return Ok(None),
+    };
+    let Some(def) = relational::find(session, name)? else { return Ok(None) };
+    relational::check_rights(session, &def, "COPY FROM")?;
+    let rows = CopyRows::new(def, columns, session.settings().zone())?;
+    let outcome = Outcome::CopyIn { format: options.format, columns: rows.columns() };
+    keep(session, options, Sink::relation(rows));
+    Ok(Some(outcome))
+}
+
+fn keep(session: &Session, options: &Options, sink: Sink) {
     session.keep_copy(CopyIn {
         reader: match options.format {
             Format::Text => Reader::Text(text::Reader::default()),
             Format::Csv => Reader::Csv(csv::Reader::default()),
             Format::Binary => Reader::Binary(binary::Reader::default()),
         },
-        sink: Sink::new(schema, targets, &zone)?,
+        sink,
         options: options.clone(),
         input: Vec::new(),
         next: 0,
@@ -130,7 +167,6 @@ fn start_in(
         live: None,
         idle: None,
     });
-    Ok(outcome)
 }
 
 fn find_table(session: &Session, parts: &[String]) -> QueryResult<Arc<TableSchema>> {
@@ -260,13 +296,13 @@ impl Session {
             }
             copy.last_row()?;
             self.flush_copy(&mut copy).await?;
-            match copy.pending.take() {
-                Some(pending) => pending.await,
-                None => Ok(()),
+            if let Some(pending) = copy.pending.take() {
+                pending.await?;
             }
+            copy.sink.finish(self).await
         };
         match done.await {
-            Ok(()) => Ok(format!("COPY {}", copy.sink.rows_in_all())),
+            Ok(count) => Ok(format!("COPY {count}")),
             Err(error) => {
                 copy.failed(&error);
                 self.fail();

@@ -6,6 +6,7 @@ pub(crate) mod life;
 pub(crate) mod options;
 
 use datafusion::sql::sqlparser::ast::{AlterTable, AlterTableOperation, DropBehavior, ObjectName};
+use std::sync::Arc;
 use tsdb::rows::RowOutcome;
 use tsdb::types::{ColumnId, TableSchema};
 use tsdb::{Command, Outcome as Applied};
@@ -13,25 +14,35 @@ use tsdb::{Command, Outcome as Applied};
 use crate::comment::{self, Relation};
 use crate::error::{QueryError, QueryResult};
 use crate::insert::table_name;
+use crate::relational;
+use crate::relational::def::{Redefine, TableDef};
 use crate::session::{Session, in_block};
 use crate::settings::{self, Settings};
 use crate::statement::{Kind, Statement};
 use crate::view::{self, Hidden, not_a_table};
 use crate::{Directory, NewRole, Outcome, RoleChange};
 
-/// What is said of statements that would make a table out of a query.
-pub(crate) const CREATE_FIRST: &str = "A table needs a key with a time column, which a query does not \
-    tell: CREATE TABLE with its PRIMARY KEY, then INSERT INTO … SELECT.";
-
 /// Runs it.
 pub(crate) async fn run(session: &Session, statement: &Statement) -> QueryResult<Outcome> {
     match statement.kind() {
         Kind::CreateTable(create) => {
+            if relational::is_relational(create) {
+                return relational::create(session, create).await;
+            }
             may_define(session, "CREATE TABLE")?;
             let table = define::new_table(create)?;
             life::may_archive(session, table.options.archive.as_deref())?;
             let engine = session.engine().clone();
             let _guard = engine.definitions().lock().await;
+            if relational::find(session, &table.name)?.is_some() {
+                return match table.if_not_exists {
+                    true => done("CREATE TABLE"),
+                    false => Err(QueryError::new(
+                        "42P07",
+                        format!("relation \"{}\" already exists", table.name),
+                    )),
+                };
+            }
             if session.views()?.find(&table.name).is_some() {
                 return match table.if_not_exists {
                     true => done("CREATE TABLE"),
@@ -41,12 +52,16 @@ pub(crate) async fn run(session: &Session, statement: &Statement) -> QueryResult
             apply(session, vec![Command::CreateTable(table)]).await?;
             done("CREATE TABLE")
         }
+        Kind::CreateAs(create) => relational::create_as(session, create).await,
         Kind::AlterTable(alter) => {
             may_define(session, "ALTER TABLE")?;
             let name = table_name(&alter.name)?;
             let engine = session.engine().clone();
             let _guard = engine.definitions().lock().await;
             let snapshot = engine.db().snapshot();
+            if let Some(def) = session.relations(&snapshot)?.find(&name) {
+                return relational::alter(session, alter, def).await;
+            }
             let Some(table) = snapshot.table(&name) else {
                 let error = not_a_table(session, &name, "use ALTER VIEW");
                 return match alter.if_exists && error.code == "42P01" {
@@ -82,6 +97,10 @@ pub(crate) async fn run(session: &Session, statement: &Statement) -> QueryResult
         }
         Kind::DropTable { names, if_exists, cascade } => {
             drop_tables(session, names, *if_exists, *cascade).await
+        }
+        Kind::CreateIndex(create) => relational::create_index(session, create).await,
+        Kind::DropIndex { names, if_exists } => {
+            relational::drop_index(session, names, *if_exists).await
         }
         Kind::Comment(comment) => comment::run(session, comment).await,
         Kind::CreateView(create) => view::define::create(session, statement, create).await,
@@ -142,7 +161,7 @@ pub(crate) async fn apply(session: &Session, commands: Vec<Command>) -> QueryRes
         if let Applied::Rows(RowOutcome::Refused { .. }) =
             outcome.map_err(QueryError::from).map_err(column)?
         {
-            let message = "views were changed by another session meanwhile";
+            let message = "definitions were changed by another session meanwhile";
             return Err(QueryError::new("40001", message).with_hint("Run the statement again."));
         }
     }
@@ -163,10 +182,22 @@ async fn drop_tables(
     may_define(session, "DROP TABLE")?;
     let engine = session.engine().clone();
     let _guard = engine.definitions().lock().await;
+    // What refers to what must not change meanwhile.
+    let _gate = engine.relational().gate.write().await;
     let snapshot = engine.db().snapshot();
     let (mut commands, mut hidden, mut called) = (Vec::new(), Vec::new(), Vec::new());
+    let relations = session.relations(&snapshot)?;
+    let mut dropped: Vec<Arc<TableDef>> = Vec::new();
     for name in names {
         let name = table_name(name)?;
+        if let Some(def) = relations.find(&name) {
+            if !dropped.iter().any(|other| other.number == def.number) {
+                dropped.push(def.clone());
+                hidden.push(Hidden::Relation(def.number));
+                called.push(name);
+            }
+            continue;
+        }
         let Some(table) = snapshot.table(&name) else {
             let error = not_a_table(session, &name, "use DROP VIEW");
             match error.code {
@@ -182,6 +213,8 @@ async fn drop_tables(
         hidden.push(Hidden::Table(table.schema().id));
         called.push(name);
     }
+    let mut redefine = Redefine::new(&relations);
+    relational::drop_tables(&mut redefine, &dropped, cascade)?;
     let what = format!("table {}", called.join(", "));
     let gone = view::define::cascading(session, hidden, called, &what, cascade).await?;
     let tables = commands.iter().filter_map(|command| match command {
@@ -189,10 +222,14 @@ async fn drop_tables(
         _ => None,
     });
     let views = gone.iter().map(|view| Relation::View(view.number));
-    let relations: Vec<Relation> = tables.chain(views).collect();
+    let relational = dropped.iter().map(|def| Relation::Relational(def.number));
+    let known: Vec<Relation> = tables.chain(views).chain(relational).collect();
     let mut all = view::define::drop_commands(&snapshot, &*session.views()?, &gone)?;
     all.append(&mut commands);
-    all.extend(comment::forget(&snapshot, &relations, &[])?);
+    all.extend(comment::forget(&snapshot, &known, &[])?);
+    if !dropped.is_empty() {
+        all.push(Command::Rows(redefine.command()?));
+    }
     apply(session, all).await?;
     done("DROP TABLE")
 }
@@ -229,6 +266,10 @@ async fn views_of_alteration(
                 (Some(*column), "changing the type of a column that a view uses")
             }
             Command::RenameTable { name, .. } => {
+                if relational::find(session, name)?.is_some() {
+                    let message = format!("relation \"{name}\" already exists");
+                    return Err(QueryError::new("42P07", message));
+                }
                 if session.views()?.find(name).is_some() {
                     return Err(view_exists(name));
                 }
@@ -265,6 +306,10 @@ async fn vacuum(session: &Session, full: bool, table: Option<&str>) -> QueryResu
     let id = match table {
         Some(name) => {
             let snapshot = session.engine().db().snapshot();
+            if relational::find(session, name)?.is_some() {
+                // Rows of the row store leave nothing behind that would have to be cleared away.
+                return done("VACUUM");
+            }
             let table = snapshot.table(name).ok_or_else(|| QueryError::no_table(name))?;
             Some(table.schema().id)
         }

@@ -18,6 +18,7 @@ use crate::error::{QueryError, QueryResult};
 use crate::jobs::{self, Jobs};
 use crate::memory::{Pools, QueryPool, Share};
 use crate::notify::Channels;
+use crate::relational::{self, Relational};
 use crate::session::Session;
 use crate::table::TableCache;
 use crate::view::ViewCache;
@@ -136,6 +137,7 @@ pub struct Engine {
     planner: DefaultPhysicalPlanner,
     tables: TableCache,
     views: ViewCache,
+    relational: Relational,
     jobs: Arc<Jobs>,
     channels: Channels,
     /// Held by a statement that defines, from looking to committing.
@@ -181,7 +183,7 @@ impl Engine {
             .with_runtime_env(env)
             .build();
         functions::register(&mut base)?;
-        Ok(Arc::new(Engine {
+        let engine = Arc::new(Engine {
             db,
             directory,
             admission: Admission::new(heavy_max, options.waiting_max),
@@ -195,12 +197,15 @@ impl Engine {
             planner: plan::extension::planner(),
             tables: TableCache::default(),
             views: ViewCache::default(),
+            relational: Relational::default(),
             jobs: Arc::default(),
             channels: Channels::default(),
             definitions: tokio::sync::Mutex::default(),
             running: Arc::new(AtomicUsize::new(0)),
             pools,
-        }))
+        });
+        relational::drop_leftovers(&engine);
+        Ok(engine)
     }
 
     /// The database below.
@@ -243,6 +248,10 @@ impl Engine {
 
     pub(crate) fn tables(&self) -> &TableCache {
         &self.tables
+    }
+
+    pub(crate) fn relational(&self) -> &Relational {
+        &self.relational
     }
 
     pub(crate) fn views(&self) -> &ViewCache {

@@ -103,6 +103,14 @@ impl fmt::Display for QueryError {
 
 impl std::error::Error for QueryError {}
 
+impl QueryError {
+    /// `40001`: another transaction has committed what this one relied on.
+    pub(crate) fn conflict() -> QueryError {
+        QueryError::new("40001", "could not serialize access due to concurrent update")
+            .with_hint("Run the transaction again.")
+    }
+}
+
 impl From<tsdb::Error> for QueryError {
     fn from(error: tsdb::Error) -> QueryError {
         use tsdb::Error as E;
@@ -112,6 +120,7 @@ impl From<tsdb::Error> for QueryError {
             E::NotFound(_) => QueryError::new("42P01", message),
             E::Exists(_) => QueryError::new("42P07", message),
             E::TypeMismatch(_) => QueryError::new("42804", message),
+            E::Conflict { .. } => QueryError::conflict(),
             E::Corrupt(_) => QueryError::new("XX001", message).with_hint(
                 "If sys.quarantine names it, the rest of the table answers: \
                  SET millrace.skip_quarantined = on leaves its rows out, and \

@@ -23,7 +23,7 @@ use crate::returning::{Returned, Returning, Verb};
 use crate::session::{Session, Tree};
 use crate::statement::Statement;
 use crate::table::{Source, arrow_type};
-use crate::{Description, Outcome, view};
+use crate::{Description, Outcome, relational, view};
 use conflict::OnConflict;
 pub(crate) use literal::placeholder;
 use rows::RowsBuilder;
@@ -65,6 +65,9 @@ pub(crate) async fn describe(
     statement: &Statement,
     given: &[Option<DataType>],
 ) -> QueryResult<Description> {
+    if let Some(name) = relation(session, insert)? {
+        return relational::describe_insert(session, insert, &name, statement, given).await;
+    }
     let plan = resolve(session, insert)?;
     let zone = session.settings().zone().to_string();
     let types = param_types(&plan, given, &zone);
@@ -76,7 +79,7 @@ pub(crate) async fn describe(
         let params = types.into_iter().map(|t| t.unwrap_or(DataType::Utf8View)).collect();
         return Ok(Description { params, fields });
     }
-    let tree = Tree::of_insert(statement, plan.targets.iter().map(|t| t.kind).collect());
+    let tree = Tree::of_insert(statement, plan.targets.iter().map(|t| sql_type(t.kind)).collect());
     let described = session.describe_query(tree, Names::default(), &types).await?;
     Ok(Description { fields, ..described })
 }
@@ -88,6 +91,9 @@ pub(crate) async fn run(
     insert: &ast::Insert,
     params: &[ScalarValue],
 ) -> QueryResult<Outcome> {
+    if let Some(name) = relation(session, insert)? {
+        return relational::insert(session, statement, insert, &name, params).await;
+    }
     let identity = session.identity();
     let plan = resolve(session, insert)?;
     if !identity.superuser && !identity.can_write {
@@ -110,7 +116,8 @@ pub(crate) async fn run(
             return Err(QueryError::unsupported("DEFAULT in an INSERT with RETURNING")
                 .with_hint("Leave the column out."));
         }
-        let tree = Tree::of_insert(statement, plan.targets.iter().map(|t| t.kind).collect());
+        let tree =
+            Tree::of_insert(statement, plan.targets.iter().map(|t| sql_type(t.kind)).collect());
         let (schema, mut stream) = session.start(tree, params, Names::default()).await?;
         check_count(schema.fields().len(), &plan)?;
         while let Some(batch) = stream.next().await {
@@ -149,6 +156,13 @@ pub(crate) async fn run(
     }
 }
 
+/// The name of the relational table that an INSERT fills, if it is one.
+fn relation(session: &Session, insert: &ast::Insert) -> QueryResult<Option<String>> {
+    let ast::TableObject::TableName(name) = &insert.table else { return Ok(None) };
+    let name = table_name(name)?;
+    Ok(relational::find(session, &name)?.map(|_| name))
+}
+
 /// The rows that are not there yet.
 async fn new_rows(
     session: &Session,
@@ -170,7 +184,7 @@ async fn new_rows(
 
 /// The query with literals of VALUES cast to the columns they go into, so that rows may mix
 /// literals with expressions.
-pub(crate) fn typed(query: &ast::Query, kinds: &[ColumnType]) -> ast::Query {
+pub(crate) fn typed(query: &ast::Query, kinds: &[ast::DataType]) -> ast::Query {
     let mut query = query.clone();
     if let ast::SetExpr::Values(values) = query.body.as_mut() {
         for row in &mut values.rows {
@@ -179,7 +193,7 @@ pub(crate) fn typed(query: &ast::Query, kinds: &[ColumnType]) -> ast::Query {
                     *expr = ast::Expr::Cast {
                         kind: ast::CastKind::DoubleColon,
                         expr: Box::new(expr.clone()),
-                        data_type: sql_type(*kind),
+                        data_type: kind.clone(),
                         array: false,
                         format: None,
                     };
@@ -190,7 +204,7 @@ pub(crate) fn typed(query: &ast::Query, kinds: &[ColumnType]) -> ast::Query {
     query
 }
 
-fn sql_type(kind: ColumnType) -> ast::DataType {
+pub(crate) fn sql_type(kind: ColumnType) -> ast::DataType {
     match kind {
         ColumnType::Bool => ast::DataType::Boolean,
         ColumnType::Int16 => ast::DataType::SmallInt(None),

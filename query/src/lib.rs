@@ -26,6 +26,7 @@ mod native;
 mod notify;
 mod plan;
 pub mod promql;
+mod relational;
 mod returning;
 mod run;
 mod session;
@@ -247,4 +248,4 @@ impl fmt::Debug for Outcome {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

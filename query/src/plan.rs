@@ -13,8 +13,8 @@ pub(crate) mod times;
 pub(crate) mod weight;
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use chrono::Utc;
@@ -24,9 +24,11 @@ use datafusion::config::ConfigOptions;
 use datafusion::execution::TaskContext;
 use datafusion::execution::config::SessionConfig;
 use datafusion::logical_expr::execution_props::ExecutionProps;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
@@ -40,6 +42,8 @@ use crate::activity::{Client, Query};
 use crate::catalog::Image;
 use crate::engine::Engine;
 use crate::error::{QueryError, QueryResult};
+use crate::relational::def::Relations;
+use crate::relational::{Pending, View};
 use crate::session::CursorInfo;
 use crate::settings::Settings;
 use crate::view::{Hidden, Scope};
@@ -71,6 +75,11 @@ pub(crate) struct PlanContext {
     catalogue: AtomicBool,
     /// Tables that the transaction has written and that it must not read yet.
     written: HashSet<TableId>,
+    /// What it has changed of relational tables, which it reads.
+    pub(crate) pending: Pending,
+    relations: OnceLock<Arc<Relations>>,
+    /// Number of the session, whose temporary tables are seen; 0: none are.
+    session: u64,
     /// Whether several statements must see the same rows: then nothing newer may be shown.
     steady: bool,
     /// Cursors of the block, for the catalogue.
@@ -148,6 +157,9 @@ impl PlanContext {
             fleeting: AtomicBool::new(false),
             catalogue: AtomicBool::new(false),
             written: HashSet::new(),
+            pending: Pending::default(),
+            relations: OnceLock::new(),
+            session: 0,
             steady: false,
             cursors: Vec::new(),
             client: None,
@@ -165,6 +177,72 @@ impl PlanContext {
     /// In a transaction block, which has written these tables.
     pub(crate) fn in_block(self, written: HashSet<TableId>) -> PlanContext {
         PlanContext { written, steady: true, ..self }
+    }
+
+    /// Of a session, with its temporary tables.
+    pub(crate) fn of_session(self, session: u64) -> PlanContext {
+        PlanContext { session, ..self }
+    }
+
+    /// In a block that has changed relational tables.
+    pub(crate) fn with_pending(self, pending: Pending) -> PlanContext {
+        PlanContext { pending, ..self }
+    }
+
+    /// As of another snapshot.
+    pub(crate) fn at(self, snapshot: Snapshot) -> PlanContext {
+        PlanContext { snapshot, relations: OnceLock::new(), ..self }
+    }
+
+    /// The relational tables that the statement sees.
+    pub(crate) fn relations(&self) -> QueryResult<Arc<Relations>> {
+        if let Some(relations) = self.relations.get() {
+            return Ok(relations.clone());
+        }
+        let read = self.engine.relational().seen(&self.snapshot, self.session)?;
+        Ok(self.relations.get_or_init(|| read).clone())
+    }
+
+    /// Rows of relational tables as the statement sees them.
+    pub(crate) fn rows_view(&self) -> View {
+        View::new(self.snapshot.rows().clone(), self.pending.clone())
+    }
+
+    /// Binds one expression over a schema.
+    pub(crate) fn bind_expr(
+        &self,
+        expr: ast::Expr,
+        schema: &DFSchemaRef,
+        types: &[Option<DataType>],
+    ) -> QueryResult<Expr> {
+        let planner = SqlToRel::new_with_options(self, parser_options());
+        let fields = types.iter().enumerate().map(|(i, kind)| {
+            kind.as_ref()
+                .map(|kind| Arc::new(Field::new(format!("${}", i + 1), kind.clone(), true)))
+        });
+        let mut context = PlannerContext::new().with_prepare_param_data_types(fields.collect());
+        Ok(planner.sql_to_expr(expr, schema, &mut context)?)
+    }
+
+    /// The expression with casts where its types ask for them, and what is constant folded.
+    pub(crate) fn coerce(&self, expr: Expr, schema: &DFSchemaRef) -> QueryResult<Expr> {
+        let context = SimplifyContext::builder()
+            .with_schema(schema.clone())
+            .with_config_options(self.config.options().clone())
+            .with_query_execution_start_time(self.props.query_execution_start_time)
+            .build();
+        let simplifier = ExprSimplifier::new(context);
+        Ok(simplifier.simplify(simplifier.coerce(expr, schema)?)?)
+    }
+
+    /// The expression ready to run over batches of a schema.
+    pub(crate) fn physical_expr(
+        &self,
+        expr: &Expr,
+        schema: &DFSchemaRef,
+    ) -> QueryResult<Arc<dyn PhysicalExpr>> {
+        let planning = PhysicalPlanningContext::default();
+        Ok(create_physical_expr(expr, schema, &self.props, &planning)?)
     }
 
     /// In a block with cursors.
@@ -201,6 +279,8 @@ impl PlanContext {
             (config, small),
             "",
         );
+        utc.pending = self.pending.clone();
+        utc.session = self.session;
         utc.scope = self.scope.clone();
         utc.steady = self.steady;
         utc.client = self.client.clone();

@@ -14,6 +14,7 @@ mod setting;
 mod transaction;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::datatypes::DataType;
 use datafusion::execution::config::SessionConfig;
@@ -28,12 +29,13 @@ use crate::error::{QueryError, QueryResult, place};
 use crate::names::Names;
 use crate::notify::{Action, Inbox, Notification};
 use crate::plan::{self, PlanContext};
+use crate::relational::def::Relations;
 use crate::run::Stop;
 use crate::settings::Settings;
 use crate::statement::cursor::OfCursor;
 use crate::statement::{self, Kind, OfPrepared, SetValue, Statement};
 use crate::view::Views;
-use crate::{Description, Identity, Outcome, change, ddl, insert};
+use crate::{Description, Identity, Outcome, change, ddl, insert, relational};
 
 pub(crate) use cursor::CursorInfo;
 use known::Known;
@@ -53,6 +55,10 @@ pub struct Session {
     known: Mutex<Known>,
     /// Notifications that wait for the client.
     inbox: Arc<Inbox>,
+    /// Never used again; temporary tables are known by it.
+    number: u64,
+    /// Whether it has made a temporary table.
+    temporary: AtomicBool,
     /// What readers were spared since bad blocks keep it.
     left_out: Arc<LeftOut>,
 }
@@ -87,6 +93,7 @@ impl Session {
         let config = (config.clone(), plan::small(&config));
         let settings = Arc::new(settings);
         let identity = Arc::new(identity);
+        let number = engine.relational().next_session();
         let client = engine.activity().connect(Arc::clone(&identity));
         client.set_application(settings.get("application_name").unwrap_or_default());
         Session {
@@ -103,6 +110,8 @@ impl Session {
             client,
             known: Mutex::default(),
             inbox: Arc::default(),
+            number,
+            temporary: AtomicBool::new(false),
             left_out: Arc::default(),
         }
     }
@@ -246,6 +255,9 @@ impl Session {
                 }
                 self.reset(None)?;
                 self.notify(&Action::Unlisten(None))?;
+                if self.temporary.load(Ordering::Relaxed) {
+                    relational::drop_of_session(&self.engine, self.number).await?;
+                }
                 done("DISCARD ALL")
             }
             Kind::Begin { read_only } => self.begin(*read_only),
@@ -362,6 +374,21 @@ impl Session {
         self.state.lock().settings.clone()
     }
 
+    /// The relational tables of a snapshot that this session sees.
+    pub(crate) fn relations(&self, snapshot: &Snapshot) -> QueryResult<Arc<Relations>> {
+        self.engine.relational().seen(snapshot, self.number)
+    }
+
+    /// Its number.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// It makes a temporary table.
+    pub(crate) fn note_temporary(&self) {
+        self.temporary.store(true, Ordering::Relaxed);
+    }
+
     /// The views that this statement sees.
     pub(crate) fn views(&self) -> QueryResult<Arc<Views>> {
         self.engine.views().of(&self.snapshot())
@@ -386,7 +413,9 @@ impl Session {
         let mut state = self.state.lock();
         match &mut state.transaction {
             // Each statement of an implicit block sees what is newest.
-            Some(block) if !block.is_implicit() => block.snapshot(&self.engine),
+            Some(block) if !block.is_implicit() || !block.pending.is_empty() => {
+                block.snapshot(&self.engine)
+            }
             _ => self.engine.db().snapshot(),
         }
     }
@@ -402,6 +431,7 @@ impl Session {
         }
         let query = state.query.clone();
         let block = state.transaction.as_ref().map(|b| (b.written(), b.is_implicit()));
+        let pending = state.transaction.as_ref().map(|b| b.pending.clone()).unwrap_or_default();
         let cursors = state.transaction.as_ref().map(|b| b.cursors.shown()).unwrap_or_default();
         let context = PlanContext::new(
             self.engine.clone(),
@@ -411,7 +441,11 @@ impl Session {
             state.config.clone(),
             text,
         );
-        let context = context.with_cursors(cursors).of_run(self.client.clone(), query);
+        let context = context
+            .with_cursors(cursors)
+            .with_pending(pending)
+            .of_session(self.number)
+            .of_run(self.client.clone(), query);
         match block {
             Some((written, false)) => context.in_block(written),
             Some((written, true)) => context.after_writes(written),
@@ -482,6 +516,9 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        if self.temporary.load(Ordering::Relaxed) {
+            relational::drop_all(&self.engine, self.number);
+        }
         self.engine.activity().disconnect(&self.client);
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod backup;
 pub(crate) mod clauses;
 pub(crate) mod comment;
 pub(crate) mod copy;
+mod created;
 pub(crate) mod cursor;
 mod depth;
 mod life;
@@ -30,7 +31,8 @@ pub(crate) use reserved::words as reserved_words;
 use crate::error::{QueryError, QueryResult};
 use crate::notify::Action;
 use crate::plan::bound::Bound;
-use crate::{NewRole, RoleChange, ddl};
+use crate::relational::CreateAs;
+use crate::{NewRole, RoleChange};
 
 pub use prepared::OfPrepared;
 pub(crate) use reserved::is_reserved;
@@ -164,6 +166,8 @@ pub(crate) enum Kind {
     Update(Box<ast::Update>),
     Truncate(Box<ast::Truncate>),
     CreateTable(Box<ast::CreateTable>),
+    /// CREATE TABLE … AS, SELECT … INTO.
+    CreateAs(CreateAs),
     AlterTable(Box<ast::AlterTable>),
     /// ALTER TABLE … RESTORE [FROM 'time'] [TO 'time'] [FOR 'span'].
     Restore {
@@ -181,6 +185,11 @@ pub(crate) enum Kind {
         names: Vec<ast::ObjectName>,
         if_exists: bool,
         cascade: bool,
+    },
+    CreateIndex(Box<ast::CreateIndex>),
+    DropIndex {
+        names: Vec<ast::ObjectName>,
+        if_exists: bool,
     },
     CreateView(Box<ast::CreateView>),
     DropView {
@@ -270,10 +279,13 @@ impl Kind {
         matches!(
             self,
             Kind::CreateTable(_)
+                | Kind::CreateAs(_)
                 | Kind::AlterTable(_)
                 | Kind::ResetOptions { .. }
                 | Kind::Restore { .. }
                 | Kind::DropTable { .. }
+                | Kind::CreateIndex(_)
+                | Kind::DropIndex { .. }
                 | Kind::CreateView(_)
                 | Kind::DropView { .. }
                 | Kind::RenameView { .. }
@@ -381,9 +393,20 @@ fn parse_piece(piece: &[TokenWithSpan], sql: &str) -> QueryResult<Kind> {
         let message = format!("a statement of more than {TOKENS_MAX} words");
         return Err(QueryError::new("54001", message));
     }
+    if let Some((piece, names)) = created::cut(piece) {
+        let kind = classify(checked(&piece, sql)?, sql)?;
+        return Ok(match kind {
+            Kind::CreateAs(create) => Kind::CreateAs(create.with_columns(names)),
+            other => other,
+        });
+    }
+    classify(checked(piece, sql)?, sql)
+}
+
+fn checked(piece: &[TokenWithSpan], sql: &str) -> QueryResult<ast::Statement> {
     let statement = parse_one(&materialized::readable(piece), sql)?;
     reserved::check(&statement, sql)?;
-    classify(statement, sql)
+    Ok(statement)
 }
 
 /// Parses tokens as one statement of sqlparser.
@@ -412,9 +435,7 @@ fn classify(statement: ast::Statement, _sql: &str) -> QueryResult<Kind> {
     use ast::Statement as S;
     let refuse = |what: &str| Kind::Unsupported(QueryError::unsupported(what));
     Ok(match statement {
-        S::Query(ref query) if into(&query.body) => {
-            Kind::Unsupported(QueryError::unsupported("SELECT INTO").with_hint(ddl::CREATE_FIRST))
-        }
+        S::Query(ref query) if into(&query.body) => Kind::CreateAs(CreateAs::of_into(query)?),
         S::Query(_) => Kind::Query(Box::new(statement)),
         S::Explain { analyze, verbose, statement, format, options, .. } => {
             if format.is_some() || options.is_some() {
@@ -426,7 +447,10 @@ fn classify(statement: ast::Statement, _sql: &str) -> QueryResult<Kind> {
             Kind::Explain { analyze, verbose, statement }
         }
         S::Insert(insert) => Kind::Insert(Box::new(insert)),
-        S::CreateTable(create) => Kind::CreateTable(Box::new(create)),
+        S::CreateTable(create) => match CreateAs::of_create(&create)? {
+            Some(create) => Kind::CreateAs(create),
+            None => Kind::CreateTable(Box::new(create)),
+        },
         S::AlterTable(alter) => Kind::AlterTable(Box::new(alter)),
         S::Drop { object_type: ast::ObjectType::Table, if_exists, names, cascade, .. } => {
             Kind::DropTable { names, if_exists, cascade }
@@ -446,10 +470,10 @@ fn classify(statement: ast::Statement, _sql: &str) -> QueryResult<Kind> {
         S::Truncate(truncate) => Kind::Truncate(Box::new(truncate)),
         S::Merge { .. } => refuse("MERGE"),
         S::CreateView(create) => Kind::CreateView(Box::new(create)),
-        S::CreateIndex { .. } => Kind::Unsupported(
-            QueryError::unsupported("CREATE INDEX")
-                .with_hint("Keys are indexed; put the column into the PRIMARY KEY."),
-        ),
+        S::CreateIndex(create) => Kind::CreateIndex(Box::new(create)),
+        S::Drop { object_type: ast::ObjectType::Index, if_exists, names, .. } => {
+            Kind::DropIndex { names, if_exists }
+        }
         S::CreateDatabase { .. } => refuse("CREATE DATABASE"),
         S::CreateSchema { .. } => refuse("CREATE SCHEMA"),
         S::Drop { object_type, .. } => refuse(&format!("DROP {object_type}")),

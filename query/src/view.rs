@@ -26,6 +26,7 @@ use tsdb::types::{ColumnId, TableId, TableSchema};
 
 use crate::error::{QueryError, QueryResult};
 use crate::plan::PlanContext;
+use crate::relational::def::TableDef;
 use crate::{catalog, names, sugar};
 
 pub(crate) use depend::Hidden;
@@ -75,6 +76,21 @@ impl ViewTable {
     }
 }
 
+/// A relational table, likewise.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ViewRelation {
+    table: u32,
+    columns: Vec<(u32, String)>,
+}
+
+impl ViewRelation {
+    fn of(table: &TableDef) -> ViewRelation {
+        let columns = table.columns.iter().map(|c| (c.id, c.name.clone())).collect();
+        ViewRelation { table: table.number, columns }
+    }
+}
+
 /// One view.
 #[derive(Clone, Debug)]
 pub(crate) struct View {
@@ -84,6 +100,7 @@ pub(crate) struct View {
     pub(crate) columns: Vec<ViewColumn>,
     /// The tables that its own text names.
     tables: Vec<ViewTable>,
+    relations: Vec<ViewRelation>,
     /// Text of the query.
     pub(crate) text: String,
     query: ast::Query,
@@ -147,6 +164,7 @@ pub(crate) struct Scope {
     open: Mutex<Vec<Open>>,
     /// Tables that a view under definition names.
     tables: Mutex<Vec<ViewTable>>,
+    relations: Mutex<Vec<ViewRelation>>,
     /// Revision of the views that were looked into, if any was used.
     used: Mutex<Option<u64>>,
     /// What is treated as if it were not there.
@@ -201,6 +219,43 @@ impl Scope {
 
     pub(crate) fn hides_table(&self, table: TableId) -> bool {
         self.hidden.contains(&Hidden::Table(table))
+    }
+
+    /// Whether the query of a view is being bound, or defined.
+    pub(crate) fn in_view(&self) -> bool {
+        !self.open.lock().is_empty()
+    }
+
+    pub(crate) fn hides_relation(&self, number: u32) -> bool {
+        self.hidden.contains(&Hidden::Relation(number))
+    }
+
+    /// Numbers of the columns of a relational table that are hidden where it is named now.
+    pub(crate) fn hidden_of_relation(&self, table: &TableDef) -> Vec<u32> {
+        let column = |hidden: &Hidden| match hidden {
+            Hidden::RelationColumn(of, column) if *of == table.number => Some(*column),
+            _ => None,
+        };
+        let mut out: Vec<u32> = self.hidden.iter().filter_map(column).collect();
+        match self.open.lock().last() {
+            Some(Open { view: Some(view), .. }) => {
+                if let Some(known) = view.relations.iter().find(|known| known.table == table.number)
+                {
+                    let new = table.columns.iter().filter(|c| {
+                        !known.columns.iter().any(|(id, name)| *id == c.id && *name == c.name)
+                    });
+                    out.extend(new.map(|column| column.id));
+                }
+            }
+            Some(Open { view: None, .. }) => {
+                let mut relations = self.relations.lock();
+                if !relations.iter().any(|known| known.table == table.number) {
+                    relations.push(ViewRelation::of(table));
+                }
+            }
+            None => {}
+        }
+        out
     }
 
     /// Columns of a table that are hidden where it is named now; `None` is its time.

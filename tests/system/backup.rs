@@ -19,13 +19,16 @@ fn a_server_is_backed_up_and_restored_to_moments() {
     // The policy takes the first one by itself.
     server.wait_for("SELECT count(*) FROM sys.backups WHERE kind = 'full' AND succeeded", "1");
     server.write(&format!("m,host=a n=1i {T}\nm,host=b n=2i {T}"));
+    block_on(server.one("CREATE TABLE plants (id serial PRIMARY KEY, name text UNIQUE)"));
     let output = server.command(&["backup", "--to", &store]).output().unwrap();
     check(&output, 0, "backup 2 (incremental)", "");
+    block_on(server.one("INSERT INTO plants (name) VALUES ('north')"));
     server.write(&format!("m,host=c n=30i {T}"));
     // Acknowledged before the moment, or begun behind it.
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let moment = tools::import::time::format_ns(now.as_nanos() as i64);
     block_on(server.one("DELETE FROM m WHERE host = 'a'"));
+    block_on(server.one("INSERT INTO plants (name) VALUES ('south')"));
     server.write(&format!("m,host=d n=400i {T}"));
     let sql = "SELECT archived_position >= visible_position FROM sys.log";
     server.wait_for(sql, "t");
@@ -35,6 +38,7 @@ fn a_server_is_backed_up_and_restored_to_moments() {
     check(&alone(&restore), 0, "restored backup 2", "");
     check(&alone(&["verify", "--data-dir", &folder]), 0, "all as it was written", "");
     folder_says(&folder, "SELECT sum(n) AS s, count(*) AS c FROM m", "s,c\n432,3");
+    folder_says(&folder, "SELECT id, name FROM plants ORDER BY id", "id,name\n1,north\n2,south");
     check(&alone(&restore), 1, "", "is not empty");
 
     let folder = path("before");
@@ -42,6 +46,7 @@ fn a_server_is_backed_up_and_restored_to_moments() {
     check(&alone(&restore), 0, "restored backup 2", "");
     check(&alone(&["verify", "--data-dir", &folder]), 0, "all as it was written", "");
     folder_says(&folder, "SELECT sum(n) AS s, count(*) AS c FROM m", "s,c\n33,3");
+    folder_says(&folder, "SELECT id, name FROM plants WHERE name > 'a'", "id,name\n1,north");
 
     let output = server.command(&["drill", "--from", &store]).output().unwrap();
     check(&output, 0, "RTO", "");

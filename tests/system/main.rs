@@ -14,6 +14,7 @@ mod limits;
 mod login;
 mod memory;
 mod prometheus;
+mod pgbench;
 mod psql;
 mod python;
 mod quarantine;

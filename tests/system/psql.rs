@@ -146,3 +146,48 @@ fn encrypted() {
     assert!(!refused.status.success());
     check(&String::from_utf8_lossy(&refused.stderr), &["FATAL", "TLS"]);
 }
+
+#[test]
+fn relational_tables_are_described() {
+    if !psql_found() {
+        return;
+    }
+    let server = TestServer::start();
+    let plain = |command: &str| psql(&server, "sslmode=prefer", command);
+    plain("CREATE TABLE plants (id int PRIMARY KEY, name varchar(20) NOT NULL UNIQUE)");
+    plain(
+        "CREATE TABLE parts (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, \
+         plant int REFERENCES plants ON DELETE CASCADE, price numeric(10,2) DEFAULT 1.5 CHECK (price >= 0))",
+    );
+    plain("CREATE INDEX parts_plant ON parts (plant)");
+    check(
+        &plain("\\d parts"),
+        &[
+            "Table \"public.parts\"",
+            "generated always as identity",
+            "numeric(10,2)",
+            "1.5",
+            "not null",
+            "Indexes:",
+            "\"parts_pkey\" PRIMARY KEY, btree (id)",
+            "\"parts_plant\" btree (plant)",
+            "Check constraints:",
+            "\"parts_price_check\" CHECK ((price >= 0))",
+            "Foreign-key constraints:",
+            "\"parts_plant_fkey\" FOREIGN KEY (plant) REFERENCES plants(id) ON DELETE CASCADE",
+        ],
+    );
+    check(
+        &plain("\\d plants"),
+        &[
+            "character varying(20)",
+            "\"plants_name_key\" UNIQUE CONSTRAINT, btree (name)",
+            "Referenced by:",
+            "TABLE \"parts\" CONSTRAINT \"parts_plant_fkey\" FOREIGN KEY (plant) REFERENCES plants(id)",
+        ],
+    );
+    check(&plain("\\di"), &["parts_pkey", "parts_plant", "plants_name_key", "index"]);
+    check(&plain("\\dt"), &["parts", "plants", "table"]);
+    plain("COMMENT ON TABLE parts IS 'what is kept'");
+    check(&plain("\\dt+ parts"), &["what is kept"]);
+}

@@ -94,6 +94,7 @@ use parking_lot::Mutex;
 use crate::deletes::Selection;
 use crate::error::{Error, Result};
 use crate::io::Storage;
+use crate::rows::RowConditions;
 use crate::types::{TableId, WriteBatch};
 
 use self::core::Core;
@@ -165,6 +166,23 @@ impl Db {
     /// queued; [`Error::Full`] where the disk has no room beyond its reserve, nothing has changed
     /// then and it can be tried again; [`Error::ReadOnly`] or [`Error::Closed`].
     pub fn submit(&self, commands: Vec<Command>) -> Result<Pending> {
+        self.submit_on(commands, None)
+    }
+
+    /// As [`Db::submit`], on conditions: they are looked at before the record is written, and where
+    /// one does not hold nothing of the commit is made; the [`Pending`] gives [`Error::Conflict`].
+    ///
+    /// # Errors
+    /// As [`Db::submit`].
+    pub fn submit_if(&self, commands: Vec<Command>, conditions: RowConditions) -> Result<Pending> {
+        self.submit_on(commands, Some(conditions))
+    }
+
+    fn submit_on(
+        &self,
+        commands: Vec<Command>,
+        conditions: Option<RowConditions>,
+    ) -> Result<Pending> {
         self.core.check_writable()?;
         if commands.is_empty() {
             return Err(Error::Invalid("a commit without commands".into()));
@@ -205,7 +223,7 @@ impl Db {
         )?;
         self.wait_for_room()?;
         let (promise, pending) = promise();
-        let waiting = Waiting::new(prepared, payload, promise);
+        let waiting = Waiting::new(prepared, payload, promise).on(conditions);
         self.core.queue.push(waiting).map_err(|_| Error::Closed)?;
         Ok(pending)
     }

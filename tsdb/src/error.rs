@@ -17,6 +17,14 @@ pub enum Error {
     Exists(String),
     /// A value's type does not fit its column.
     TypeMismatch(String),
+    /// A condition of the commit does not hold: this row has changed meanwhile, or rows of this
+    /// prefix. Nothing changed; look again and decide anew.
+    Conflict {
+        /// Space of the row.
+        space: u16,
+        /// Its key, or the prefix.
+        key: Vec<u8>,
+    },
     /// Stored bytes are not what was written: says file, offset and why. Restore or repair.
     Corrupt(String),
     /// A file of a format that a newer version of the program has written: says which. Use that one.
@@ -85,6 +93,9 @@ impl fmt::Display for Error {
             | Error::Exists(why)
             | Error::TypeMismatch(why)
             | Error::Unavailable(why) => f.write_str(why),
+            Error::Conflict { space, .. } => {
+                write!(f, "rows of space {space} were changed by another commit")
+            }
             Error::Corrupt(why) => write!(f, "corrupt data: {why}"),
             Error::Newer(why) => write!(f, "written by a newer version: {why}"),
             Error::Full(why) => write!(f, "no room: {why}"),

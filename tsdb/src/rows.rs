@@ -14,6 +14,7 @@ mod applier;
 mod backend;
 mod checked;
 mod command;
+mod condition;
 mod copy;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,8 @@ pub use applier::Applier;
 pub use command::{
     ROW_COMMAND_ITEMS_MAX, ROW_KEY_BYTES_MAX, ROW_VALUE_BYTES_MAX, RowChange, RowCommand, RowExpect,
 };
+pub(crate) use condition::Seen;
+pub use condition::{RowConditions, RowCount};
 
 use crate::error::{Error, Result};
 use crate::io::{File, Storage};
@@ -327,6 +330,48 @@ impl RowSnapshot {
         self.range(&row_key(space, from_key), end.as_deref(), limit)
     }
 
+    /// Hands the rows of a space between two keys to `take`, in order of key or from the end on,
+    /// until it says false. Open ends stay in the space.
+    ///
+    /// # Errors
+    /// As [`RowSnapshot::get`].
+    pub fn visit(
+        &self,
+        space: u16,
+        (from, to): (Bound<&[u8]>, Bound<&[u8]>),
+        backwards: bool,
+        mut take: impl FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<()> {
+        let first = row_key(space, &[]);
+        let last = end_of_prefix(&first);
+        let whole = |bound: Bound<&[u8]>| bound.map(|key| row_key(space, key));
+        let (from, to) = (whole(from), whole(to));
+        let from = match &from {
+            Bound::Unbounded => Bound::Included(&first[..]),
+            bound => bound.as_ref().map(|key| &key[..]),
+        };
+        let to = match (&to, &last) {
+            (Bound::Unbounded, Some(last)) => Bound::Excluded(&last[..]),
+            (bound, _) => bound.as_ref().map(|key| &key[..]),
+        };
+        if is_empty_range(from, to) {
+            return Ok(());
+        }
+        contained(|| {
+            let mut rows = self.0.rows.range::<&[u8]>((from, to)).map_err(RedbError::from)?;
+            while let Some(row) = if backwards { rows.next_back() } else { rows.next() } {
+                let (key, value) = row.map_err(RedbError::from)?;
+                let Some((_, key)) = key.value().split_first_chunk::<2>() else {
+                    return Err(Error::Corrupt("row store: a key without a space".to_owned()));
+                };
+                if !take(key, value.value()) {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
     fn range(&self, from: &[u8], end: Option<&[u8]>, limit: usize) -> Result<RowList> {
         contained(|| self.range_uncontained(from, end, limit))
     }
@@ -342,6 +387,18 @@ impl RowSnapshot {
             found.push((key.to_vec(), value.value().to_vec()));
         }
         Ok(found)
+    }
+}
+
+/// Whether no key lies between two bounds; a tree would panic of bounds that cross.
+fn is_empty_range(from: Bound<&[u8]>, to: Bound<&[u8]>) -> bool {
+    match (from, to) {
+        (Bound::Included(from), Bound::Included(to)) => from > to,
+        (
+            Bound::Included(from) | Bound::Excluded(from),
+            Bound::Included(to) | Bound::Excluded(to),
+        ) => from >= to,
+        _ => false,
     }
 }
 
@@ -383,6 +440,13 @@ fn apply_one(rows: &mut Table<'_, &[u8], &[u8]>, command: &RowCommand) -> Result
             }
             RowChange::Delete { space, key } => {
                 rows.remove(&row_key(*space, key)[..]).map_err(RedbError::from)?;
+            }
+            RowChange::DeletePrefix { space, prefix } => {
+                let from = row_key(*space, prefix);
+                let end = end_of_prefix(&from);
+                let to = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+                rows.retain_in::<&[u8], _>((Bound::Included(&from[..]), to), |_, _| false)
+                    .map_err(RedbError::from)?;
             }
         }
     }
@@ -426,7 +490,7 @@ fn put_commit_time(transaction: &WriteTransaction, time: i64) -> Result<()> {
     Ok(())
 }
 
-fn row_key(space: u16, key: &[u8]) -> Vec<u8> {
+pub(crate) fn row_key(space: u16, key: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(key.len() + 2);
     bytes.extend_from_slice(&space.to_be_bytes());
     bytes.extend_from_slice(key);
@@ -434,7 +498,7 @@ fn row_key(space: u16, key: &[u8]) -> Vec<u8> {
 }
 
 /// The first key after all that begin with `prefix`; `None` if there is no such key.
-fn end_of_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn end_of_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
     let last = prefix.iter().rposition(|byte| *byte != 0xff)?;
     let mut end = prefix[..=last].to_vec();
     end[last] += 1;

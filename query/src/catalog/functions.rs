@@ -87,7 +87,9 @@ pub(crate) fn of_catalog(name: &str, context: &PlanContext) -> Option<Arc<Scalar
     match name {
         "pg_table_is_visible" => Some(visible(name)),
         "format_type" => Some(Lookup::udf(name, DataType::Utf8View, |args| {
-            Ok(number(args.first()).map_or(NO_TEXT, |oid| text(kinds::sql_name(oid))))
+            let modifier = number(args.get(1)).unwrap_or(-1);
+            let name = |oid| text(kinds::sql_name_with(oid, modifier));
+            Ok(number(args.first()).map_or(NO_TEXT, name))
         })),
         _ => of_objects(name, context),
     }
@@ -100,6 +102,7 @@ fn constant(name: &str) -> Option<Arc<ScalarUDF>> {
         return fixed(ScalarValue::Boolean(Some(true)));
     }
     match name {
+        // Of defaults and checks it is rewritten; other expressions there are none.
         "pg_get_expr"
         | "pg_get_ruledef"
         | "pg_get_triggerdef"
@@ -305,7 +308,23 @@ fn of_objects(name: &str, context: &PlanContext) -> Option<Arc<ScalarUDF>> {
         "obj_description" | "col_description" | "shobj_description" => comment(name, context),
         "pg_get_viewdef" => view_definition(name, context),
         "pg_get_constraintdef" => by_number(name, context, None, |image, oid| {
-            image.table(oid - 2).map(|t| objects::constraint_definition(t.schema()))
+            let mut own = pg::relational::all_constraints(image);
+            let own = own.find(|constraint| pg::object_oid(constraint.number) == oid);
+            match own {
+                Some(own) => Some(pg::relational::constraint_definition(image, &own)),
+                None => image.table(oid - 2).map(|t| objects::constraint_definition(t.schema())),
+            }
+        }),
+        // A column's default by the numbers of its relation and its own.
+        "__column_default" => context.image().map(|image| {
+            Lookup::udf(name, DataType::Utf8View, move |args| {
+                let relation = number(args.first()).and_then(|oid| image.relation(oid));
+                let at = number(args.get(1)).and_then(|at| usize::try_from(at - 1).ok());
+                let shown = relation
+                    .zip(at)
+                    .and_then(|(table, at)| pg::relational::default(table, table.columns.get(at)?));
+                Ok(shown.map_or(NO_TEXT, text))
+            })
         }),
         "pg_get_function_result" => by_number(name, context, None, |_, oid| {
             let own = FUNCTIONS.iter().find(|f| f.oid == oid).map(|f| f.result.to_string());
@@ -377,7 +396,19 @@ fn failing(name: &str, error: QueryError) -> Arc<ScalarUDF> {
 fn by_index(name: &str, context: &PlanContext) -> Made {
     let image = context.image()?;
     Ok(Lookup::udf(name, DataType::Utf8View, move |args| {
-        let Some(table) = number(args.first()).and_then(|oid| image.table(oid - 1)) else {
+        let oid = number(args.first());
+        if let Some(index) = oid.and_then(|oid| pg::relational::find_index(&image, oid)) {
+            return Ok(match number(args.get(1)) {
+                // The n-th column alone.
+                Some(at) if at > 0 => index
+                    .table
+                    .names(index.columns)
+                    .get(at as usize - 1)
+                    .map_or(NO_TEXT, |name| text(objects::quoted(name))),
+                _ => text(pg::relational::index_definition(&index)),
+            });
+        }
+        let Some(table) = oid.and_then(|oid| image.table(oid - 1)) else {
             return Ok(NO_TEXT);
         };
         Ok(match number(args.get(1)) {

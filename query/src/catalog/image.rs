@@ -6,13 +6,14 @@ use tsdb::types::{OWNED_TABLE_PREFIX, TableSchema};
 use tsdb::{DbStats, PoolUsage, Snapshot};
 
 use crate::activity::Activity;
-use crate::engine::Caches;
+use crate::engine::{Caches, Engine};
 use crate::error::QueryResult;
 use crate::jobs::Jobs;
 use crate::plan::PlanContext;
+use crate::relational::def::{Relations, TableDef};
 use crate::session::CursorInfo;
 use crate::view::{View, Views};
-use crate::{Identity, RoleInfo, comment};
+use crate::{Identity, RoleInfo, comment, relational};
 
 /// Tables, roles and settings at one moment.
 pub(crate) struct Image {
@@ -21,6 +22,7 @@ pub(crate) struct Image {
     /// All tables, with those that hold the rows of continuous aggregates.
     pub(crate) all_tables: Vec<tsdb::Table>,
     pub(crate) views: Arc<Views>,
+    pub(crate) relations: Arc<Relations>,
     pub(crate) jobs: Arc<Jobs>,
     pub(crate) snapshot: Snapshot,
     pub(crate) comments: Vec<comment::Shown>,
@@ -33,6 +35,7 @@ pub(crate) struct Image {
     pub(crate) caches: Arc<Caches>,
     /// Who asks.
     pub(crate) identity: Arc<Identity>,
+    pub(crate) engine: Arc<Engine>,
     /// For what is looked up only when it is asked for.
     pub(crate) db: Arc<tsdb::Db>,
 }
@@ -43,10 +46,12 @@ impl Image {
         let schemas: Vec<Arc<TableSchema>> = snapshot.tables();
         let stats = context.engine.db().stats();
         let views = context.engine.views().of(snapshot)?;
+        let relations = context.relations()?;
         let comments = comment::all(
             snapshot,
             schemas.iter().map(|schema| &**schema),
             views.list.iter().map(|view| &**view),
+            &relations,
         )?;
         let all_tables: Vec<tsdb::Table> =
             schemas.iter().filter_map(|s| snapshot.table_by_id(s.id)).collect();
@@ -58,6 +63,7 @@ impl Image {
             jobs: context.engine.jobs_handle(),
             snapshot: snapshot.clone(),
             views,
+            relations,
             roles: context.engine.directory().roles()?,
             pools: context.engine.pools().usage(&stats),
             stats,
@@ -66,6 +72,7 @@ impl Image {
             activity: context.engine.activity().clone(),
             caches: context.engine.caches().clone(),
             identity: context.identity.clone(),
+            engine: context.engine.clone(),
             db: context.engine.db().clone(),
         })
     }
@@ -103,11 +110,25 @@ impl Image {
         self.tables.iter().find(|t| super::pg::table_oid(t.schema().id) == oid)
     }
 
+    /// About how many rows a relational table has.
+    pub(super) fn rows_of(&self, table: &TableDef) -> u64 {
+        let view =
+            relational::View::new(self.snapshot.rows().clone(), relational::Pending::default());
+        self.engine.relational().rows_about(table, &view)
+    }
+
+    /// The relational table of that number.
+    pub(super) fn relation(&self, oid: i64) -> Option<&Arc<TableDef>> {
+        self.relations.list.iter().find(|table| super::pg::object_oid(table.number) == oid)
+    }
+
     /// Whether there is a relation of that number.
     pub(super) fn has_relation(&self, oid: i64) -> bool {
         self.table(oid).is_some()
             || self.table(oid - 1).is_some()
             || self.view(oid).is_some()
+            || self.relation(oid).is_some()
+            || super::pg::relational::find_index(self, oid).is_some()
             || super::pg::system_tables().any(|(number, ..)| number == oid)
     }
 
@@ -116,6 +137,9 @@ impl Image {
         if let Some(table) = self.table(oid) {
             let schema = table.schema();
             return schema.time_name == name || schema.column(name).is_some();
+        }
+        if let Some(table) = self.relation(oid) {
+            return table.place(name).is_some();
         }
         if let Some(view) = self.view(oid) {
             return view.columns.iter().any(|column| column.name == name);

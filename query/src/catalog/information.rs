@@ -3,7 +3,7 @@
 //! It shows what the user may see, and every user may read everything.
 
 use super::pg::kinds::{self, FUNCTIONS};
-use super::pg::objects;
+use super::pg::{objects, relational};
 use super::rows::{Form, Rows, V};
 use super::{Fill, Fixed, Image};
 use crate::error::QueryResult;
@@ -20,6 +20,8 @@ pub(super) fn fill(name: &str) -> Option<Fill> {
         "view_table_usage" => view_tables,
         "routines" => routines,
         "table_constraints" => constraints,
+        "referential_constraints" => referential,
+        "check_constraints" => checks,
         "key_column_usage" | "constraint_column_usage" | "constraint_table_usage" => {
             return usage(name);
         }
@@ -80,6 +82,9 @@ fn tables(image: &Image, rows: &mut Rows) -> QueryResult<()> {
     let mut form = rows.of(TABLES);
     for of in &image.tables {
         table(&mut form, SCHEMA, &of.schema().name, "BASE TABLE");
+    }
+    for of in &image.relations.list {
+        table(&mut form, SCHEMA, &of.name, "BASE TABLE");
     }
     for view in plain_views(image) {
         table(&mut form, SCHEMA, &view.name, "VIEW");
@@ -151,7 +156,7 @@ fn view_tables(image: &Image, rows: &mut Rows) -> QueryResult<()> {
     Ok(())
 }
 
-const COLUMNS: [&str; 22] = [
+const COLUMNS: [&str; 25] = [
     "table_catalog",
     "table_schema",
     "table_name",
@@ -174,6 +179,9 @@ const COLUMNS: [&str; 22] = [
     "is_updatable",
     "character_octet_length",
     "collation_name",
+    "column_default",
+    "character_maximum_length",
+    "identity_generation",
 ];
 
 struct Column<'a> {
@@ -183,10 +191,20 @@ struct Column<'a> {
     kind: i64,
     nullable: bool,
     updatable: bool,
+    /// `atttypmod`.
+    modifier: i64,
+    default: Option<String>,
+    /// `ALWAYS` or `BY DEFAULT`.
+    identity: Option<&'static str>,
 }
 
-impl Column<'_> {
-    fn push(self, form: &mut Form<'_, 22>) {
+impl<'a> Column<'a> {
+    fn new(table: (&'a str, &'a str), at: i64, name: &'a str, kind: i64) -> Column<'a> {
+        let (nullable, updatable, modifier, default, identity) = (true, false, -1, None, None);
+        Column { table, at, name, kind, nullable, updatable, modifier, default, identity }
+    }
+
+    fn push(self, form: &mut Form<'_, 25>) {
         let yes = |yes: bool| V::from(if yes { "YES" } else { "NO" });
         let (precision, radix, scale): (Option<i64>, Option<i64>, Option<i64>) = match self.kind {
             21 => (Some(16), Some(2), Some(0)),
@@ -194,7 +212,17 @@ impl Column<'_> {
             20 => (Some(64), Some(2), Some(0)),
             700 => (Some(24), Some(2), None),
             701 => (Some(53), Some(2), None),
+            1700 if self.modifier > 0 => {
+                let modifier = self.modifier - 4;
+                (Some(modifier >> 16), Some(10), Some(modifier & 0xffff))
+            }
             _ => (None, None, None),
+        };
+        let length =
+            (matches!(self.kind, 1042 | 1043) && self.modifier > 0).then_some(self.modifier - 4);
+        let octets = match self.kind {
+            25 => Some(1i64 << 30),
+            _ => length.map(|length| length * 4),
         };
         let kind = kinds::by_oid(self.kind);
         let sql = match kind {
@@ -218,12 +246,15 @@ impl Column<'_> {
             kind.map_or("text", |kind| kind.name).into(),
             self.at.to_string().into(),
             "NO".into(),
-            "NO".into(),
+            yes(self.identity.is_some()),
             "NO".into(),
             "NEVER".into(),
             yes(self.updatable),
-            (self.kind == 25).then_some(1i64 << 30).into(),
+            octets.into(),
             V::Null,
+            self.default.map_or(V::Null, V::from),
+            length.into(),
+            self.identity.map_or(V::Null, V::from),
         ]);
     }
 }
@@ -234,14 +265,29 @@ fn columns(image: &Image, rows: &mut Rows) -> QueryResult<()> {
         let schema = of.schema();
         for (at, name, kind, not_null) in objects::columns(schema) {
             let (table, nullable) = ((SCHEMA, schema.name.as_str()), !not_null);
-            let column = Column { table, at, name: &name, kind, nullable, updatable: true };
-            column.push(&mut form);
+            Column { nullable, updatable: true, ..Column::new(table, at, &name, kind) }
+                .push(&mut form);
+        }
+    }
+    for table in &image.relations.list {
+        for (at, column) in (1..).zip(&table.columns) {
+            let identity = column.sequence.as_ref().and_then(|sequence| sequence.identity);
+            let of = (SCHEMA, table.name.as_str());
+            Column {
+                nullable: !column.not_null,
+                updatable: true,
+                modifier: column.kind.modifier(),
+                default: relational::default(table, column),
+                identity: identity.map(|always| if always { "ALWAYS" } else { "BY DEFAULT" }),
+                ..Column::new(of, at, &column.name, column.kind.oid())
+            }
+            .push(&mut form);
         }
     }
     for view in plain_views(image) {
         for (at, c) in (1..).zip(&view.columns) {
             let (table, name, kind) = ((SCHEMA, view.name.as_str()), &c.name, c.kind);
-            Column { table, at, name, kind, nullable: true, updatable: false }.push(&mut form);
+            Column::new(table, at, name, kind).push(&mut form);
         }
     }
     Ok(())
@@ -252,7 +298,7 @@ fn system_columns(_: i64, rows: &mut Rows) {
     for known in super::known() {
         for (at, (name, kind)) in (1..).zip(&known.columns) {
             let (table, kind) = ((known.schema, known.name), kinds::oid_of_system(*kind));
-            Column { table, at, name, kind, nullable: true, updatable: false }.push(&mut form);
+            Column::new(table, at, name, kind).push(&mut form);
         }
     }
 }
@@ -311,6 +357,71 @@ fn constraints(image: &Image, rows: &mut Rows) -> QueryResult<()> {
             "YES".into(),
         ]);
     }
+    for constraint in relational::all_constraints(image) {
+        let kind = match constraint.kind {
+            "p" => "PRIMARY KEY",
+            "u" => "UNIQUE",
+            "f" => "FOREIGN KEY",
+            _ => "CHECK",
+        };
+        form.push([
+            DATABASE.into(),
+            SCHEMA.into(),
+            constraint.name.into(),
+            DATABASE.into(),
+            SCHEMA.into(),
+            constraint.table.name.as_str().into(),
+            kind.into(),
+            "NO".into(),
+            "NO".into(),
+            "YES".into(),
+        ]);
+    }
+    Ok(())
+}
+
+fn referential(image: &Image, rows: &mut Rows) -> QueryResult<()> {
+    let mut form = rows.of([
+        "constraint_catalog",
+        "constraint_schema",
+        "constraint_name",
+        "unique_constraint_catalog",
+        "unique_constraint_schema",
+        "unique_constraint_name",
+        "match_option",
+        "update_rule",
+        "delete_rule",
+    ]);
+    for of in relational::all_constraints(image) {
+        let Some(foreign) = of.foreign else { continue };
+        let key = relational::parent(image, foreign).and_then(|parent| {
+            let mut keys = relational::indexes(parent);
+            keys.find(|key| key.unique && key.columns == foreign.target).map(|key| key.name)
+        });
+        form.push([
+            DATABASE.into(),
+            SCHEMA.into(),
+            of.name.into(),
+            DATABASE.into(),
+            SCHEMA.into(),
+            key.map_or(V::Null, V::from),
+            "NONE".into(),
+            foreign.on_update.words().into(),
+            foreign.on_delete.words().into(),
+        ]);
+    }
+    Ok(())
+}
+
+fn checks(image: &Image, rows: &mut Rows) -> QueryResult<()> {
+    let names = ["constraint_catalog", "constraint_schema", "constraint_name", "check_clause"];
+    let mut form = rows.of(names);
+    for of in relational::all_constraints(image) {
+        if let Some(text) = of.text {
+            let text = format!("({text})");
+            form.push([DATABASE.into(), SCHEMA.into(), of.name.into(), text.into()]);
+        }
+    }
     Ok(())
 }
 
@@ -326,7 +437,23 @@ fn usage(name: &str) -> Option<Fill> {
                 "table_name",
                 "column_name",
                 "ordinal_position",
+                "position_in_unique_constraint",
             ]);
+            for of in relational::all_constraints(image).filter(|of| of.kind != "c") {
+                for (at, name) in (1i64..).zip(of.table.names(of.columns)) {
+                    form.push([
+                        DATABASE.into(),
+                        SCHEMA.into(),
+                        of.name.into(),
+                        DATABASE.into(),
+                        SCHEMA.into(),
+                        of.table.name.as_str().into(),
+                        name.into(),
+                        at.into(),
+                        of.foreign.map(|_| at).into(),
+                    ]);
+                }
+            }
             for of in &image.tables {
                 let schema = of.schema();
                 for (at, name) in (1..).zip(objects::key_names(schema)) {
@@ -340,6 +467,7 @@ fn usage(name: &str) -> Option<Fill> {
                         schema.name.as_str().into(),
                         name.into(),
                         at.into(),
+                        V::Null,
                     ]);
                 }
             }
@@ -355,6 +483,24 @@ fn usage(name: &str) -> Option<Fill> {
                 "constraint_schema",
                 "constraint_name",
             ]);
+            for of in relational::all_constraints(image) {
+                let parent = of.foreign.and_then(|f| Some((relational::parent(image, f)?, f)));
+                let (table, columns) = match parent {
+                    Some((parent, foreign)) => (parent, &foreign.target[..]),
+                    None => (of.table, of.columns),
+                };
+                for name in table.names(columns) {
+                    form.push([
+                        DATABASE.into(),
+                        SCHEMA.into(),
+                        table.name.as_str().into(),
+                        name.into(),
+                        DATABASE.into(),
+                        SCHEMA.into(),
+                        of.name.into(),
+                    ]);
+                }
+            }
             for of in &image.tables {
                 let schema = of.schema();
                 for name in objects::key_names(schema) {
@@ -371,7 +517,6 @@ fn usage(name: &str) -> Option<Fill> {
             }
             Ok(())
         },
-        // Only of foreign keys, of which there are none.
         _ => return None,
     })
 }
@@ -387,7 +532,8 @@ fn privileges(role: &crate::RoleInfo) -> &'static [&'static str] {
 /// Names of tables and views.
 fn relations(image: &Image) -> impl Iterator<Item = (&str, bool)> {
     let tables = image.tables.iter().map(|of| (of.schema().name.as_str(), true));
-    tables.chain(image.views.list.iter().map(|view| (view.name.as_str(), false)))
+    let relations = image.relations.list.iter().map(|of| (of.name.as_str(), true));
+    tables.chain(relations).chain(image.views.list.iter().map(|view| (view.name.as_str(), false)))
 }
 
 fn table_privileges(image: &Image, rows: &mut Rows) -> QueryResult<()> {
@@ -432,9 +578,17 @@ fn column_privileges(image: &Image, rows: &mut Rows) -> QueryResult<()> {
         "is_grantable",
     ]);
     for role in &image.roles {
-        for of in &image.tables {
-            let schema = of.schema();
-            for (_, column, ..) in objects::columns(schema) {
+        let relational = image.relations.list.iter().map(|table| {
+            let columns = table.columns.iter().map(|column| column.name.clone()).collect();
+            (table.name.clone(), columns)
+        });
+        let tables = image.tables.iter().map(|of| {
+            let columns = objects::columns(of.schema());
+            let columns: Vec<String> = columns.into_iter().map(|column| column.1).collect();
+            (of.schema().name.clone(), columns)
+        });
+        for (table, columns) in tables.chain(relational) {
+            for column in columns {
                 let of_column = |p: &&&str| matches!(**p, "SELECT" | "INSERT" | "UPDATE");
                 for privilege in privileges(role).iter().filter(of_column) {
                     form.push([
@@ -442,7 +596,7 @@ fn column_privileges(image: &Image, rows: &mut Rows) -> QueryResult<()> {
                         role.name.as_str().into(),
                         DATABASE.into(),
                         SCHEMA.into(),
-                        schema.name.as_str().into(),
+                        table.as_str().into(),
                         column.as_str().into(),
                         (*privilege).into(),
                         "NO".into(),

@@ -2,13 +2,15 @@
 //!
 //! Numbers of objects (oids) are made of the engine's table numbers, which are never used again,
 //! so they stay the same over restarts: table 16384 + 8 n, its key's index + 1, constraint + 2,
-//! row type + 3; view 16388 + 8 n, its row type + 1. What Millrace does not have (triggers, inheritance …) is an empty table.
+//! row type + 3; view 16388 + 8 n, its row type + 1; relational table, and each index, constraint and
+//! sequence of one, 16390 + 8 n, a table's row type + 1. What Millrace does not have (triggers, inheritance …) is an empty table.
 
 mod activity;
 mod called;
 mod classes;
 pub(super) mod kinds;
 pub(super) mod objects;
+pub(super) mod relational;
 pub(super) mod relations;
 mod server;
 mod types;
@@ -70,11 +72,18 @@ pub(super) fn view_oid(view: u32) -> i64 {
     FIRST_OID + i64::from(view) * 8 + 4
 }
 
+/// Number of a relational table, or of an index, constraint or sequence of one; the row type of
+/// a table follows.
+pub(super) fn object_oid(number: u32) -> i64 {
+    FIRST_OID + i64::from(number) * 8 + 6
+}
+
 /// Number of a table or view.
 pub(super) fn relation_oid(relation: Relation) -> i64 {
     match relation {
         Relation::Table(table) => table_oid(table),
         Relation::View(view) => view_oid(view),
+        Relation::Relational(table) => object_oid(table),
     }
 }
 
@@ -109,6 +118,7 @@ pub(super) fn fill(name: &str) -> Option<Fill> {
         "pg_attribute" => classes::attributes,
         "pg_index" => classes::indexes,
         "pg_constraint" => classes::constraints,
+        "pg_attrdef" => relational::defaults,
         "pg_tables" => classes::tables,
         "pg_views" => classes::views,
         "pg_matviews" => classes::materialized_views,

@@ -105,14 +105,19 @@ impl VisitorMut for Rewriter<'_> {
             Expr::Subquery(query) if is_always_null(query) || nested::is_of_domains(query) => {
                 *expr = null_text();
             }
-            Expr::InSubquery { expr: inner, subquery, negated }
-                if self.context.is_search_path(subquery) =>
-            {
-                *expr = Expr::InList {
-                    expr: inner.clone(),
-                    list: self.context.searched().into_iter().map(sets::text).collect(),
-                    negated: *negated,
+            Expr::Subquery(query) => {
+                if let Some(done) = nested::default_of(query) {
+                    *expr = done;
+                }
+            }
+            Expr::InSubquery { expr: inner, subquery, negated } => {
+                let list = match self.context.is_search_path(subquery) {
+                    true => Some(self.context.searched().into_iter().map(sets::text).collect()),
+                    false => nested::without_ancestors(subquery),
                 };
+                if let Some(list) = list {
+                    *expr = Expr::InList { expr: inner.clone(), list, negated: *negated };
+                }
             }
             Expr::Function(function) if is_array_of_nothing(function) => {
                 *expr = call("__no_texts", None);
@@ -131,7 +136,9 @@ impl VisitorMut for Rewriter<'_> {
         match expr {
             Expr::Function(function) => {
                 unqualify(&mut function.name);
-                if let Some(done) = sets::of_function(function) {
+                if let Some(done) =
+                    sets::of_function(function).or_else(|| nested::kept_text(function))
+                {
                     *expr = done;
                 }
             }

@@ -26,7 +26,7 @@ pub(super) async fn run(
     // Rows of an append table may share their time with others, which stay.
     let nth = is_append(schema);
     let selected = returning.as_ref().map(Returning::selected).unwrap_or_default();
-    let tree = Tree::of_change(statement, nth).returning(selected);
+    let tree = Tree::of_change(statement, super::by(schema)).returning(selected);
     let (snapshot, change) = session.find_rows(tree, params).await?;
     let mut stream = match change {
         Change::Ranges { series, times, rows } => {

@@ -9,10 +9,22 @@ use crate::error::{QueryError, QueryResult};
 use crate::insert::table_name;
 use crate::names::folded;
 use crate::plan::names::ROWS;
+use crate::relational::KEY;
 use crate::table::IDENTITY;
 
+/// What tells the rows of a table apart.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum By {
+    /// Series and time.
+    Time,
+    /// Those, and the place among rows of both.
+    Place,
+    /// The key of a relational table.
+    Key,
+}
+
 /// Name and alias of a table that stands alone.
-pub(super) fn plain_table(
+pub(crate) fn plain_table(
     from: &ast::TableWithJoins,
 ) -> QueryResult<(&ast::ObjectName, Option<&ast::TableAlias>)> {
     match &from.relation {
@@ -27,7 +39,7 @@ pub(super) fn plain_table(
 }
 
 /// The one table of a DELETE.
-pub(super) fn delete_target(delete: &ast::Delete) -> QueryResult<&ast::TableWithJoins> {
+pub(crate) fn delete_target(delete: &ast::Delete) -> QueryResult<&ast::TableWithJoins> {
     let (ast::FromTable::WithFromKeyword(from) | ast::FromTable::WithoutKeyword(from)) =
         &delete.from;
     let plain = delete.tables.is_empty()
@@ -41,31 +53,30 @@ pub(super) fn delete_target(delete: &ast::Delete) -> QueryResult<&ast::TableWith
 }
 
 /// The tables that a DELETE looks into besides.
-pub(super) fn using(delete: &ast::Delete) -> &[ast::TableWithJoins] {
+pub(crate) fn using(delete: &ast::Delete) -> &[ast::TableWithJoins] {
     delete.using.as_deref().unwrap_or_default()
 }
 
 /// The tables that an UPDATE looks into besides.
-pub(super) fn from(update: &ast::Update) -> &[ast::TableWithJoins] {
+pub(crate) fn from(update: &ast::Update) -> &[ast::TableWithJoins] {
     match &update.from {
         Some(ast::UpdateTableFromKind::AfterSet(from)) => from,
         _ => &[],
     }
 }
 
-/// The rows of a DELETE with what it returns of them; `nth` asks for their place among rows of one
-/// series and time, too.
+/// The rows of a DELETE with what it returns of them.
 pub(crate) fn delete_query(
     delete: &ast::Delete,
-    nth: bool,
+    by: By,
     returned: &[SelectItem],
 ) -> QueryResult<ast::Query> {
     let target = delete_target(delete)?;
-    query(target, using(delete), delete.selection.as_ref(), nth, &[], returned)
+    query(target, using(delete), delete.selection.as_ref(), by, &[], returned)
 }
 
 /// The name that the table of a statement goes by.
-pub(super) fn called(from: &ast::TableWithJoins) -> QueryResult<Ident> {
+pub(crate) fn called(from: &ast::TableWithJoins) -> QueryResult<Ident> {
     let (name, alias) = plain_table(from)?;
     Ok(match alias {
         Some(alias) => alias.name.clone(),
@@ -74,7 +85,7 @@ pub(super) fn called(from: &ast::TableWithJoins) -> QueryResult<Ident> {
 }
 
 /// One assignment of an UPDATE: the column's name and its new value.
-pub(super) fn assignments(update: &ast::Update) -> QueryResult<Vec<(String, &Expr)>> {
+pub(crate) fn assignments(update: &ast::Update) -> QueryResult<Vec<(String, &Expr)>> {
     if matches!(update.from, Some(ast::UpdateTableFromKind::BeforeSet(_))) {
         return Err(QueryError::unsupported("UPDATE … FROM before SET"));
     }
@@ -131,12 +142,12 @@ fn row(value: &Expr) -> QueryResult<Vec<&Expr>> {
 /// The rows of an UPDATE, each with the new values.
 pub(crate) fn update_query(
     update: &ast::Update,
-    nth: bool,
+    by: By,
     returned: &[SelectItem],
 ) -> QueryResult<ast::Query> {
     let values: Vec<Expr> =
         assignments(update)?.into_iter().map(|(_, value)| value_of(value)).collect();
-    query(&update.table, from(update), update.selection.as_ref(), nth, &values, returned)
+    query(&update.table, from(update), update.selection.as_ref(), by, &values, returned)
 }
 
 /// The new value; `DEFAULT` is NULL, as no column has another.
@@ -155,7 +166,7 @@ fn query(
     from: &ast::TableWithJoins,
     others: &[ast::TableWithJoins],
     selection: Option<&Expr>,
-    nth: bool,
+    by: By,
     values: &[Expr],
     returned: &[SelectItem],
 ) -> QueryResult<ast::Query> {
@@ -183,10 +194,14 @@ fn query(
     let quoted = |text: &str| Ident::with_quote('"', text);
     *name = ast::ObjectName::from(vec![quoted(ROWS), quoted(&table)]);
     alias.name = called.clone();
-    let wanted = if nth { &IDENTITY[..] } else { &IDENTITY[..2] };
+    let wanted: Vec<&str> = match by {
+        By::Time => IDENTITY[..2].iter().map(|(column, ..)| *column).collect(),
+        By::Place => IDENTITY.iter().map(|(column, ..)| *column).collect(),
+        By::Key => vec![KEY],
+    };
     select.projection = wanted
-        .iter()
-        .map(|(column, ..)| Expr::CompoundIdentifier(vec![called.clone(), quoted(column)]))
+        .into_iter()
+        .map(|column| Expr::CompoundIdentifier(vec![called.clone(), quoted(column)]))
         .map(SelectItem::UnnamedExpr)
         .collect();
     select.projection.extend(values.iter().enumerate().map(|(at, value)| {

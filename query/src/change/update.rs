@@ -48,7 +48,7 @@ pub(super) async fn run(
     let append = is_append(schema);
     let zone = session.settings().zone().to_string();
     let selected = returning.as_ref().map(Returning::selected).unwrap_or_default();
-    let tree = Tree::of_change(statement, append).returning(selected);
+    let tree = Tree::of_change(statement, super::by(schema)).returning(selected);
     let (snapshot, change) = session.find_rows(tree, params).await?;
     let Change::Rows(mut stream) = change else {
         return Err(QueryError::internal("an UPDATE without values"));

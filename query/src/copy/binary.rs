@@ -2,7 +2,7 @@
 //! behind its length. Nothing is believed before the bytes are there.
 
 use super::ROW_BYTES_MAX;
-use super::sink::Sink;
+use super::target::Sink;
 use crate::error::{QueryError, QueryResult};
 
 pub(super) const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";

@@ -13,7 +13,7 @@ const EPOCH_2000_S: i64 = 946_684_800;
 
 /// A value that may own its bytes.
 #[derive(Debug, PartialEq)]
-pub(super) enum Scalar {
+pub(crate) enum Scalar {
     Int(i64),
     Float(f64),
     Bool(bool),
@@ -21,7 +21,17 @@ pub(super) enum Scalar {
 }
 
 impl Scalar {
-    pub(super) fn as_ref(&self) -> ValueRef<'_> {
+    /// As INSERT has it.
+    pub(crate) fn into_cell(self) -> Cell {
+        match self {
+            Scalar::Int(v) => Cell::Int(v),
+            Scalar::Float(v) => Cell::Float(v),
+            Scalar::Bool(v) => Cell::Bool(v),
+            Scalar::Bytes(v) => Cell::Bytes(v),
+        }
+    }
+
+    pub(crate) fn as_ref(&self) -> ValueRef<'_> {
         match self {
             Scalar::Int(v) => ValueRef::Int(*v),
             Scalar::Float(v) => ValueRef::Float(*v),
@@ -32,11 +42,11 @@ impl Scalar {
 }
 
 /// `22021` for what no text may hold.
-pub(super) fn check_text(cell: &[u8]) -> QueryResult<()> {
+pub(crate) fn check_text(cell: &[u8]) -> QueryResult<()> {
     as_text(cell).map(drop)
 }
 
-fn as_text(cell: &[u8]) -> QueryResult<&str> {
+pub(crate) fn as_text(cell: &[u8]) -> QueryResult<&str> {
     match std::str::from_utf8(cell) {
         Ok(text) if !text.as_bytes().contains(&0) => Ok(text),
         _ => Err(QueryError::new("22021", "invalid byte sequence for encoding \"UTF8\"")),
@@ -44,7 +54,7 @@ fn as_text(cell: &[u8]) -> QueryResult<&str> {
 }
 
 /// A cell in text as a value; texts themselves need no call.
-pub(super) fn scalar(cell: &[u8], kind: ColumnType, tz: &Tz, utc: bool) -> QueryResult<Scalar> {
+pub(crate) fn scalar(cell: &[u8], kind: ColumnType, tz: &Tz, utc: bool) -> QueryResult<Scalar> {
     let fast = match kind {
         ColumnType::Int64 => integer(cell).map(Scalar::Int),
         ColumnType::Int32 => integer(cell).filter(|v| i32::try_from(*v).is_ok()).map(Scalar::Int),
@@ -197,7 +207,7 @@ fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
 }
 
 /// A cell in Postgres' binary form; texts and bytes need no call.
-pub(super) fn binary(cell: &[u8], kind: ColumnType) -> QueryResult<Scalar> {
+pub(crate) fn binary(cell: &[u8], kind: ColumnType) -> QueryResult<Scalar> {
     let malformed = || QueryError::new("22P03", "incorrect binary data format");
     let value = match kind {
         ColumnType::Bool => match cell {

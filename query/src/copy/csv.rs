@@ -2,7 +2,7 @@
 
 use memchr::{memchr_iter, memchr2, memchr3};
 
-use super::sink::Sink;
+use super::target::Sink;
 use super::{Header, Options};
 use crate::error::{QueryError, QueryResult};
 

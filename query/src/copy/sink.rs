@@ -22,7 +22,7 @@ const ROWS_MAX: usize = 100_000;
 const BYTES_MAX: usize = 16 << 20;
 
 /// Collects rows of one table.
-pub(super) struct Sink {
+pub(super) struct SeriesSink {
     table: Arc<TableSchema>,
     targets: Vec<Target>,
     slots: Vec<Slot>,
@@ -69,12 +69,12 @@ pub(super) struct Full {
     pub bytes: usize,
 }
 
-impl Sink {
+impl SeriesSink {
     pub(super) fn new(
         table: Arc<TableSchema>,
         targets: Vec<Target>,
         zone: &str,
-    ) -> QueryResult<Sink> {
+    ) -> QueryResult<SeriesSink> {
         let tz = zone.parse().map_err(|e| QueryError::internal(format!("zone {zone}: {e}")))?;
         let mut ids: Vec<ColumnId> = targets
             .iter()
@@ -96,7 +96,7 @@ impl Sink {
             _ => Slot::Time,
         });
         let slots = slots.collect();
-        let mut sink = Sink {
+        let mut sink = SeriesSink {
             micros: table.options.precision == TimePrecision::Micros,
             utc: matches!(zone, "+00:00" | "UTC"),
             table,

@@ -2,7 +2,7 @@
 
 use memchr::{memchr, memchr2};
 
-use super::sink::Sink;
+use super::target::Sink;
 use super::{Header, Options};
 use crate::error::QueryResult;
 

@@ -24,7 +24,7 @@ struct Column {
 /// The table that a CREATE TABLE makes.
 pub(super) fn new_table(create: &CreateTable) -> QueryResult<NewTable> {
     if create.query.is_some() {
-        return Err(QueryError::unsupported("CREATE TABLE … AS").with_hint(super::CREATE_FIRST));
+        return Err(QueryError::internal("CREATE TABLE … AS has a way of its own"));
     }
     if create.like.is_some() || create.inherits.is_some() || create.partition_of.is_some() {
         return Err(QueryError::unsupported("LIKE, INHERITS and PARTITION OF"));

@@ -10,7 +10,7 @@ use crate::error::{QueryError, QueryResult};
 use crate::instant::instant;
 
 /// One cell of VALUES.
-enum Literal<'a> {
+pub(crate) enum Literal<'a> {
     Null,
     /// DEFAULT: the cell stays absent.
     Absent,
@@ -21,7 +21,7 @@ enum Literal<'a> {
 }
 
 /// Whether the query is VALUES of nothing but literals and parameters.
-pub(super) fn is_plain(query: &ast::Query) -> bool {
+pub(crate) fn is_plain(query: &ast::Query) -> bool {
     let bare = query.with.is_none() && query.order_by.is_none() && query.limit_clause.is_none();
     match query.body.as_ref() {
         SetExpr::Values(values) if bare => {
@@ -32,7 +32,7 @@ pub(super) fn is_plain(query: &ast::Query) -> bool {
 }
 
 /// Whether VALUES says DEFAULT.
-pub(super) fn has_default(query: &ast::Query) -> bool {
+pub(crate) fn has_default(query: &ast::Query) -> bool {
     match query.body.as_ref() {
         SetExpr::Values(values) => values
             .rows
@@ -90,7 +90,8 @@ pub(super) fn fill(
     Ok(())
 }
 
-fn literal(expr: &Expr) -> Option<Literal<'_>> {
+/// A literal or parameter; `None` for anything else.
+pub(crate) fn literal(expr: &Expr) -> Option<Literal<'_>> {
     match expr {
         Expr::Nested(inner) => literal(inner),
         Expr::Identifier(name)
@@ -122,7 +123,7 @@ fn literal(expr: &Expr) -> Option<Literal<'_>> {
 }
 
 /// A literal as a cell of a column, by the rules of assignment.
-fn convert(literal: &Literal<'_>, kind: ColumnType, tz: &Tz) -> QueryResult<Cell> {
+pub(crate) fn convert(literal: &Literal<'_>, kind: ColumnType, tz: &Tz) -> QueryResult<Cell> {
     let mismatch = |found: &str| {
         let message = format!("column is of type {kind} but expression is of type {found}");
         Err(QueryError::new("42804", message).with_hint("You will need to cast the expression."))
@@ -275,7 +276,7 @@ pub(crate) fn time_ns(text: &str, tz: &Tz) -> QueryResult<i64> {
 }
 
 /// A parameter as a cell.
-fn param(value: &ScalarValue, kind: ColumnType, tz: &Tz) -> QueryResult<Cell> {
+pub(crate) fn param(value: &ScalarValue, kind: ColumnType, tz: &Tz) -> QueryResult<Cell> {
     if value.is_null() {
         return Ok(Cell::Null);
     }

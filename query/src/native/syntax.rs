@@ -26,6 +26,7 @@ use super::where_clause::{Selection, comparison};
 use crate::names::folded;
 use crate::plan::PlanContext;
 use crate::plan::names::SCHEMA;
+use crate::relational::{self, PointRows};
 use crate::table::{Extra, SeriesTable, Source};
 use crate::{catalog, functions};
 
@@ -42,6 +43,8 @@ pub(crate) enum Native {
     Rows(NativeRows),
     /// The newest row of each group of series.
     Newest(NativeNewest),
+    /// The row of one key of a relational table.
+    Point(PointRows),
 }
 
 impl Native {
@@ -51,6 +54,7 @@ impl Native {
             Native::Aggregate(native) => &native.schema,
             Native::Rows(rows) => &rows.schema,
             Native::Newest(newest) => newest.schema(),
+            Native::Point(point) => &point.schema,
         }
     }
 }
@@ -96,6 +100,12 @@ pub(crate) fn recognise(
     let (select, order_by, limit) = parts(query)?;
     let (from, distinct, selection, list, group_by, having) = clauses(select)?;
     let (name, alias) = relation(from)?;
+    if let Some(def) = context.relations().ok()?.find(&name) {
+        let plain = group_by.is_empty() && having.is_none() && distinct.is_none();
+        let plain = plain && order_by.is_none() && limit.is_none();
+        let point = || relational::recognise(def, &alias, selection, list, params, context);
+        return plain.then(point).flatten().map(Native::Point);
+    }
     let table = context.snapshot.table(&name)?;
     if context.has_written(table.schema().id) {
         return None;

@@ -17,6 +17,8 @@ pub(crate) struct Bound {
     given: Vec<Option<DataType>>,
     /// Revision of the views, if it uses any.
     views: Option<u64>,
+    /// Revision of the relational tables.
+    relations: u64,
     pub(crate) plan: LogicalPlan,
     /// Types of all parameters.
     pub(crate) params: Vec<DataType>,
@@ -34,6 +36,7 @@ impl Bound {
             settings: context.settings.clone(),
             given: given.to_vec(),
             views: context.scope.used(),
+            relations: context.relations().map_or(0, |relations| relations.revision),
             plan,
             params,
         }
@@ -45,6 +48,7 @@ impl Bound {
         self.schema_version == context.snapshot.schema_version()
             && Arc::ptr_eq(&self.settings, &context.settings)
             && self.given == given
+            && context.relations().is_ok_and(|now| now.revision == self.relations)
             && self.views.is_none_or(|used| {
                 let now = context.engine.views().of(&context.snapshot);
                 now.is_ok_and(|now| now.revision == used)

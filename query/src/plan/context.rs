@@ -33,6 +33,7 @@ use tsdb::types::{ColumnId, TableSchema};
 use super::PlanContext;
 use super::names::{DATABASE, ROWS, SCHEMA};
 use crate::error::QueryError;
+use crate::relational::RelationTable;
 use crate::table::{Extra, SeriesTable};
 use crate::{catalog, functions};
 
@@ -72,6 +73,9 @@ impl ContextProvider for PlanContext {
         let identity = self.changes && name.schema() == Some(ROWS);
         if !identity && name.schema().is_some_and(|s| s != SCHEMA) {
             return Err(missing());
+        }
+        if let Some(table) = self.relation(name.table()).map_err(QueryError::into_datafusion)? {
+            return Ok(provider_as_source(table));
         }
         let found = self.snapshot.table(name.table());
         let found = found.filter(|table| !self.scope.hides_table(table.schema().id));
@@ -179,6 +183,25 @@ impl ContextProvider for PlanContext {
 
     fn udwf_names(&self) -> Vec<String> {
         self.engine.base().window_functions().keys().cloned().collect()
+    }
+}
+
+impl PlanContext {
+    /// The relational table of a name.
+    fn relation(&self, name: &str) -> crate::error::QueryResult<Option<Arc<RelationTable>>> {
+        let relations = self.relations()?;
+        // A view means the same for all sessions.
+        let found = match self.scope.in_view() {
+            true => relations.find_lasting(name),
+            false => relations.find(name),
+        };
+        let Some(def) = found else { return Ok(None) };
+        if self.scope.hides_relation(def.number) {
+            return Ok(None);
+        }
+        let hidden = self.scope.hidden_of_relation(def);
+        let zone = self.settings.zone();
+        RelationTable::new(def, zone, self.changes, &hidden).map(|table| Some(Arc::new(table)))
     }
 }
 

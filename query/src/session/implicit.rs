@@ -127,10 +127,10 @@ impl Session {
     }
 
     async fn commit_collected(&self) -> QueryResult<()> {
-        let commands = match &mut self.state.lock().transaction {
+        let (commands, pending) = match &mut self.state.lock().transaction {
             Some(block) => block.take_collected(),
             None => return Ok(()),
         };
-        self.commit_commands(commands).await
+        self.commit_commands(commands, pending).await
     }
 }

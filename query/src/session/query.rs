@@ -13,12 +13,13 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{self, Visit, Visitor};
 use tsdb::series::Bitmap;
-use tsdb::types::{ColumnType, TimeRange};
+use tsdb::types::TimeRange;
 use tsdb::{ScanRequest, Snapshot, Table};
 
 use super::{Session, limit_rows};
 use crate::activity::{Query, Work};
 use crate::admission::{Class, Slot};
+use crate::change::By;
 use crate::engine::Engine;
 use crate::error::{QueryError, QueryResult};
 use crate::names::{self, Names};
@@ -26,6 +27,7 @@ use crate::native::{self, Native, NativeAggregate, NativeNewest, NativeRows};
 use crate::plan::PlanContext;
 use crate::plan::bound::{self, Bound};
 use crate::plan::weight::Weight;
+use crate::relational::PointRows;
 use crate::run::{self, Ahead, Driver, Running, Source, Stop};
 use crate::statement::{Kind, Statement};
 use crate::{Description, Outcome, catalog, change, explain, insert, sugar, table};
@@ -59,6 +61,7 @@ impl Session {
             Some(Native::Rows(rows)) => self.native_rows(rows, &names, ending).await,
             Some(Native::Aggregate(native)) => self.native_aggregate(native, &names).await,
             Some(Native::Newest(newest)) => self.native_newest(newest, &names).await,
+            Some(Native::Point(point)) => self.native_point(&point, &names),
             None => self.start_in(context, Tree::of(statement), params, names, ending).await,
         }?;
         Ok((schema, limit_rows(stream, rows_max)))
@@ -83,6 +86,18 @@ impl Session {
             .map(|from| batch.slice(from, table::BATCH_ROWS.min(batch.num_rows() - from)))
             .collect();
         Ok((schema.clone(), run::ready(schema, batches)))
+    }
+
+    /// The row of one key of a relational table.
+    fn native_point(
+        &self,
+        point: &PointRows,
+        names: &Names,
+    ) -> QueryResult<(SchemaRef, SendableRecordBatchStream)> {
+        let schema = names.rename(&point.schema);
+        let _running = self.engine.enter();
+        let batch = run::relabel(point.read()?, &schema)?;
+        Ok((schema.clone(), run::ready(schema, vec![batch])))
     }
 
     /// The newest rows of groups of series: here where they are few, else on a thread for them.
@@ -555,9 +570,9 @@ async fn count(table: &Table, series: Option<&Bitmap>, times: TimeRange) -> Quer
 pub(crate) struct Tree {
     statement: Statement,
     /// For INSERT: the types of the columns that the query fills.
-    filled: Vec<ColumnType>,
-    /// For DELETE and UPDATE: whether rows of one series and time are told apart.
-    nth: bool,
+    filled: Vec<ast::DataType>,
+    /// For DELETE and UPDATE: what tells rows apart.
+    by: By,
     /// For DELETE and UPDATE: what is selected besides, for RETURNING.
     returned: Vec<ast::SelectItem>,
 }
@@ -566,12 +581,12 @@ impl Tree {
     /// Of a SELECT or EXPLAIN.
     pub(crate) fn of(statement: &Statement) -> Tree {
         let (filled, returned) = (Vec::new(), Vec::new());
-        Tree { statement: statement.clone(), filled, nth: false, returned }
+        Tree { statement: statement.clone(), filled, by: By::Time, returned }
     }
 
     /// Of a DELETE or UPDATE.
-    pub(crate) fn of_change(statement: &Statement, nth: bool) -> Tree {
-        Tree { nth, ..Tree::of(statement) }
+    pub(crate) fn of_change(statement: &Statement, by: By) -> Tree {
+        Tree { by, ..Tree::of(statement) }
     }
 
     /// With what a RETURNING wants to know.
@@ -580,7 +595,7 @@ impl Tree {
     }
 
     /// Of an INSERT.
-    pub(crate) fn of_insert(statement: &Statement, filled: Vec<ColumnType>) -> Tree {
+    pub(crate) fn of_insert(statement: &Statement, filled: Vec<ast::DataType>) -> Tree {
         Tree { filled, ..Tree::of(statement) }
     }
 
@@ -594,12 +609,12 @@ impl Tree {
             }
             Kind::Delete(delete) => Ok(ast::Statement::Query(Box::new(change::delete_query(
                 delete,
-                self.nth,
+                self.by,
                 &self.returned,
             )?))),
             Kind::Update(update) => Ok(ast::Statement::Query(Box::new(change::update_query(
                 update,
-                self.nth,
+                self.by,
                 &self.returned,
             )?))),
             _ => Err(none()),

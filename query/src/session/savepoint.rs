@@ -10,6 +10,7 @@ use super::Session;
 use super::transaction::Transaction;
 use crate::Outcome;
 use crate::error::{QueryError, QueryResult};
+use crate::relational::Pending;
 use crate::settings::Settings;
 
 /// Savepoints of one block; each holds a set of tables.
@@ -25,6 +26,7 @@ pub(super) struct Savepoint {
     local: usize,
     cursors: u64,
     actions: usize,
+    pending: Pending,
 }
 
 impl Session {
@@ -45,6 +47,7 @@ impl Session {
             local: block.local.len(),
             cursors: block.cursors.mark(),
             actions: block.actions.len(),
+            pending: block.pending.clone(),
         });
         Ok(Outcome::Done { tag: "SAVEPOINT".into() })
     }
@@ -71,6 +74,7 @@ impl Session {
         block.cursors.back_to(mark.cursors);
         block.actions.truncate(mark.actions);
         block.bytes = mark.bytes;
+        block.pending = mark.pending.clone();
         block.written = mark.written.clone();
         block.local.truncate(mark.local);
         let settings = mark.settings.clone();

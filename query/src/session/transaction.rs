@@ -15,6 +15,7 @@ use crate::Outcome;
 use crate::engine::Engine;
 use crate::error::{QueryError, QueryResult};
 use crate::notify::Action;
+use crate::relational::{Pending, View};
 use crate::settings::Settings;
 
 /// Bytes of rows that a transaction may hold back: one record of the log must hold them.
@@ -45,6 +46,8 @@ pub(super) struct Transaction {
     pub(super) commands: Vec<Command>,
     pub(super) bytes: usize,
     pub(super) written: HashSet<TableId>,
+    /// What it has changed of relational tables.
+    pub(super) pending: Pending,
     /// Settings at BEGIN, which ROLLBACK brings back.
     saved: Arc<Settings>,
     /// Values before SET LOCAL, which any end brings back.
@@ -65,6 +68,7 @@ impl Transaction {
             commands: Vec::new(),
             bytes: 0,
             written: HashSet::new(),
+            pending: Pending::default(),
             saved,
             local: Vec::new(),
             savepoints: Vec::new(),
@@ -78,10 +82,11 @@ impl Transaction {
     }
 
     /// The commands so far, to be committed before the block ends.
-    pub(super) fn take_collected(&mut self) -> Vec<Command> {
+    pub(super) fn take_collected(&mut self) -> (Vec<Command>, Pending) {
         self.bytes = 0;
         self.written.clear();
-        std::mem::take(&mut self.commands)
+        self.snapshot = None;
+        (std::mem::take(&mut self.commands), std::mem::take(&mut self.pending))
     }
 
     pub(super) fn has_failed(&self) -> bool {
@@ -102,6 +107,11 @@ impl Transaction {
             self.local.push((name.to_string(), before));
         }
     }
+}
+
+fn block_too_large() -> QueryError {
+    QueryError::new("54000", "a transaction may write at most 64 MiB")
+        .with_hint("Commit more often, or write outside of a transaction.")
 }
 
 impl Session {
@@ -129,7 +139,7 @@ impl Session {
         let read_only = block.read_only;
         self.restore_local(&block);
         self.engine.channels().check(&self.inbox, &block.actions)?;
-        self.commit_commands(block.commands).await?;
+        self.commit_commands(block.commands, block.pending).await?;
         self.apply_actions(block.actions);
         if and_chain {
             self.begin(read_only)?;
@@ -138,12 +148,29 @@ impl Session {
     }
 
     /// Commits commands that a block has collected, as one record.
-    pub(super) async fn commit_commands(&self, commands: Vec<Command>) -> QueryResult<()> {
-        if commands.is_empty() {
+    pub(super) async fn commit_commands(
+        &self,
+        mut commands: Vec<Command>,
+        pending: Pending,
+    ) -> QueryResult<()> {
+        if commands.is_empty() && pending.is_empty() {
             return Ok(());
         }
         let engine = self.engine.clone();
-        let committed = self.blocking(move || Ok(engine.db().commit(commands)?)).await?;
+        let committed = if pending.is_empty() {
+            self.blocking(move || Ok(engine.db().commit(commands)?)).await?
+        } else {
+            let gate = self.engine.relational().gate.read().await;
+            let relations = engine.relational().of(&engine.db().snapshot())?;
+            let pending = self.without_fleeting(pending)?;
+            let (rows, conditions) = pending.commands()?;
+            commands.extend(rows);
+            let submit = move || Ok(engine.db().submit_if(commands, conditions)?);
+            let committed = self.blocking(submit).await?.await?;
+            drop(gate);
+            self.engine.relational().committed(&relations, &pending);
+            committed
+        };
         for outcome in committed.outcomes {
             if let Err(error) = outcome {
                 // Only DDL of others in between can refuse what was checked before.
@@ -152,6 +179,21 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// Without the rows of temporary tables that go at COMMIT.
+    fn without_fleeting(&self, pending: Pending) -> QueryResult<Pending> {
+        let snapshot = self.engine.db().snapshot();
+        let fleeting: Vec<_> = self
+            .relations(&snapshot)?
+            .temporary(Some(self.number()))
+            .into_iter()
+            .filter(|table| table.temporary.is_some_and(|of| of.delete_rows))
+            .filter(|table| pending.grown.contains_key(&table.number))
+            .collect();
+        let mut view = View::new(snapshot.rows().clone(), pending);
+        fleeting.iter().for_each(|table| view.clear_table(table));
+        Ok(view.pending)
     }
 
     pub(super) fn rollback(&self, and_chain: bool) -> QueryResult<Outcome> {
@@ -256,6 +298,29 @@ impl Session {
         Ok(())
     }
 
+    /// Commits changes of relational tables, or keeps them for COMMIT in a block. `snapshot`: what
+    /// they were made in.
+    ///
+    /// # Errors
+    /// `40001` where another commit was quicker; nothing has changed then.
+    pub(crate) async fn write_rows(&self, snapshot: Snapshot, pending: Pending) -> QueryResult<()> {
+        {
+            let mut state = self.state.lock();
+            if let Some(block) = &mut state.transaction {
+                if block.bytes + pending.bytes() > BYTES_MAX {
+                    return Err(block_too_large());
+                }
+                block.snapshot.get_or_insert(snapshot);
+                block.pending = pending;
+                return Ok(());
+            }
+        }
+        if pending.is_empty() {
+            return Ok(());
+        }
+        self.commit_commands(Vec::new(), pending).await
+    }
+
     /// Commits commands, or keeps them for COMMIT in a block. `bytes` is about what they hold.
     pub(crate) async fn write(
         &self,
@@ -277,10 +342,8 @@ impl Session {
             let mut state = self.state.lock();
             match &mut state.transaction {
                 Some(block) => {
-                    if block.bytes + bytes > BYTES_MAX {
-                        let message = "a transaction may write at most 64 MiB";
-                        return Err(QueryError::new("54000", message)
-                            .with_hint("Commit more often, or write outside of a transaction."));
+                    if block.bytes + block.pending.bytes() + bytes > BYTES_MAX {
+                        return Err(block_too_large());
                     }
                     block.bytes += bytes;
                     block.written.extend(tables);

@@ -162,7 +162,7 @@ impl World {
     }
 
     /// The first line of EXPLAIN.
-    pub(super) fn plan(&self, sql: &str, params: &[ScalarValue]) -> String {
+    pub(crate) fn plan(&self, sql: &str, params: &[ScalarValue]) -> String {
         rows(&self.session, &format!("EXPLAIN {sql}"), params)
             .into_iter()
             .next()
@@ -170,7 +170,7 @@ impl World {
     }
 
     /// Names and types of the columns that a query gives.
-    pub(super) fn types(&self, sql: &str, params: &[ScalarValue]) -> Vec<String> {
+    pub(crate) fn types(&self, sql: &str, params: &[ScalarValue]) -> Vec<String> {
         let statements = self.session.parse(sql).unwrap();
         match block_on(self.session.execute(&statements[0], params)).unwrap() {
             Outcome::Rows { schema, .. } => {
@@ -200,7 +200,7 @@ pub(crate) fn fails(session: &Session, sql: &str) -> QueryError {
     }
 }
 
-pub(super) fn try_run(session: &Session, sql: &str) -> QueryResult<String> {
+pub(crate) fn try_run(session: &Session, sql: &str) -> QueryResult<String> {
     let mut last = String::new();
     for statement in session.parse(sql)? {
         last = match block_on(session.execute(&statement, &[]))? {

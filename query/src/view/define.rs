@@ -44,7 +44,10 @@ pub(crate) async fn create(
     let _guard = engine.definitions().lock().await;
     let views = session.views()?;
     let old = views.find(&name).cloned();
-    if session.snapshot().table(&name).is_some() || catalog::table(None, &name).is_some() {
+    if session.snapshot().table(&name).is_some()
+        || session.engine().relational().lasting(&session.snapshot())?.is_taken(&name)
+        || catalog::table(None, &name).is_some()
+    {
         return Err(match create.or_replace {
             true => QueryError::new("42809", format!("\"{name}\" is not a view")),
             false => exists(&name),
@@ -142,7 +145,8 @@ pub(super) fn make(
     let shown = Names::of(&ast::Statement::Query(create.query.clone())).rename(&schema);
     let columns = columns(&shown, create)?;
     let tables = std::mem::take(&mut *context.scope.tables.lock());
-    let view = View { number, name, columns, tables, text, query, materialized: None };
+    let relations = std::mem::take(&mut *context.scope.relations.lock());
+    let view = View { number, name, columns, tables, relations, text, query, materialized: None };
     context.bind_view(&view)?;
     Ok(view)
 }
@@ -176,6 +180,9 @@ fn columns_of(context: &PlanContext, name: &ObjectName) -> QueryResult<Option<Ve
         return Ok(Some(system.schema().fields().iter().map(|f| f.name().clone()).collect()));
     }
     let Ok(table) = table_name(name) else { return Ok(None) };
+    if let Some(found) = context.relations()?.find_lasting(&table) {
+        return Ok(Some(found.columns.iter().map(|column| column.name.clone()).collect()));
+    }
     if let Some(found) = context.snapshot.table(&table) {
         let names = found.schema().columns.iter().map(|column| column.name.clone());
         return Ok(Some([found.schema().time_name.clone()].into_iter().chain(names).collect()));
@@ -229,7 +236,9 @@ pub(crate) async fn drop(
                 return Err(QueryError::new("42809", format!("\"{name}\" is not a {thing}"))
                     .with_hint(format!("Use {other}.")));
             }
-            None if session.snapshot().table(&name).is_some() => {
+            None if session.snapshot().table(&name).is_some()
+                || crate::relational::find(session, &name)?.is_some() =>
+            {
                 return Err(QueryError::new("42809", format!("\"{name}\" is not a {thing}"))
                     .with_hint("Use DROP TABLE to remove a table."));
             }
@@ -307,7 +316,9 @@ pub(crate) async fn rename(
     let _guard = engine.definitions().lock().await;
     let views = session.views()?;
     let Some(view) = views.find(name) else {
-        return match (if_exists, session.snapshot().table(name).is_some()) {
+        let table = session.snapshot().table(name).is_some()
+            || crate::relational::find(session, name)?.is_some();
+        return match (if_exists, table) {
             (_, true) => Err(QueryError::new("42809", format!("\"{name}\" is not a view"))),
             (true, false) => done(verb),
             (false, false) => Err(QueryError::no_table(name)),
@@ -320,6 +331,7 @@ pub(crate) async fn rename(
     }
     let taken = views.find(to).is_some()
         || session.snapshot().table(to).is_some()
+        || session.engine().relational().lasting(&session.snapshot())?.is_taken(to)
         || catalog::table(None, to).is_some();
     if taken {
         return Err(exists(to));

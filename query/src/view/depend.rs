@@ -17,6 +17,10 @@ pub(crate) enum Hidden {
     /// A column; `None` is the time.
     Column(TableId, Option<ColumnId>),
     View(u32),
+    /// A relational table.
+    Relation(u32),
+    /// A column of one.
+    RelationColumn(u32, u32),
 }
 
 /// The views that depend on what is hidden, those among them that are dropped too left out.

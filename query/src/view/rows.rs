@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tsdb::Snapshot;
 use tsdb::rows::{RowChange, RowCommand, RowExpect};
 
-use super::{Materialized, View, ViewColumn, ViewTable, Views};
+use super::{Materialized, View, ViewColumn, ViewRelation, ViewTable, Views};
 use crate::error::{QueryError, QueryResult};
 use crate::statement::{self, Kind};
 use std::sync::Arc;
@@ -21,6 +21,8 @@ const VIEW_KEY: u8 = b'v';
 const VERSION: u32 = 1;
 /// That of the row of a continuous aggregate.
 const MATERIALIZED_VERSION: u32 = 2;
+/// That of the row of a view over relational tables.
+const RELATIONAL_VERSION: u32 = 3;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -38,6 +40,8 @@ struct ViewRow {
     name: String,
     columns: Vec<ViewColumn>,
     tables: Vec<ViewTable>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    relations: Vec<ViewRelation>,
     query: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     materialized: Option<Materialized>,
@@ -65,16 +69,20 @@ pub(super) fn read(snapshot: &Snapshot, meta: Option<Vec<u8>>) -> QueryResult<Vi
 
 fn view(value: &[u8]) -> QueryResult<View> {
     let row: ViewRow = decode(value)?;
-    if row.v != version_of(&row.materialized) {
+    if row.v != version_of(&row.materialized, &row.relations) {
         return Err(damaged(format!("version {}", row.v)));
     }
     let query = parse(&row.query).map_err(|error| damaged(error.message))?;
-    let ViewRow { number, name, columns, tables, query: text, materialized, .. } = row;
-    Ok(View { number, name, columns, tables, text, query, materialized })
+    let ViewRow { number, name, columns, tables, relations, query: text, materialized, .. } = row;
+    Ok(View { number, name, columns, tables, relations, text, query, materialized })
 }
 
-fn version_of(materialized: &Option<Materialized>) -> u32 {
-    if materialized.is_some() { MATERIALIZED_VERSION } else { VERSION }
+fn version_of(materialized: &Option<Materialized>, relations: &[ViewRelation]) -> u32 {
+    match (materialized, relations) {
+        (Some(_), _) => MATERIALIZED_VERSION,
+        (None, []) => VERSION,
+        (None, _) => RELATIONAL_VERSION,
+    }
 }
 
 /// A text as one query.
@@ -127,11 +135,12 @@ pub(super) fn command(views: &Views, next: u32, changes: &[Change<'_>]) -> Query
                 space: SPACE_VIEWS,
                 key: key(view.number),
                 value: encode(&ViewRow {
-                    v: version_of(&view.materialized),
+                    v: version_of(&view.materialized, &view.relations),
                     number: view.number,
                     name: view.name.clone(),
                     columns: view.columns.clone(),
                     tables: view.tables.clone(),
+                    relations: view.relations.clone(),
                     query: view.text.clone(),
                     materialized: view.materialized.clone(),
                 })?,
@@ -161,6 +170,7 @@ mod tests {
             name: "v".into(),
             columns: vec![ViewColumn { name: "a".into(), kind: 20 }],
             tables: vec![ViewTable { table: 3, time: "t".into(), columns: vec![(1, "b".into())] }],
+            relations: Vec::new(),
             text: "SELECT 1 AS a".into(),
             query: parse("SELECT 1 AS a").unwrap(),
             materialized: None,
@@ -175,7 +185,7 @@ mod tests {
             .iter()
             .filter_map(|change| match change {
                 RowChange::Put { value, .. } => Some(value.as_slice()),
-                RowChange::Delete { .. } => None,
+                _ => None,
             })
             .collect();
         let [meta, row] = values[..] else { panic!("two rows") };

@@ -6,14 +6,15 @@ use std::sync::atomic::Ordering;
 
 use crate::error::{Error, Result};
 use crate::log::{Kind, RecordIn};
+use crate::rows::Seen;
 use crate::types::TableSchema;
 
 use super::apply::{Context, Effects, apply};
-use super::command::Committed;
+use super::command::{Command, Committed};
 use super::core::{Core, attach};
 use super::disk::LOGGING;
 use super::queue::Waiting;
-use super::record;
+use super::record::{self, Prepared};
 use super::state::{State, TableState};
 use super::version::Edit;
 
@@ -44,6 +45,11 @@ pub(crate) fn commit(core: &Core, mut group: Vec<Waiting>) {
         for waiting in group {
             waiting.promise.fulfil(Err(Error::ReadOnly(cause.clone())));
         }
+        return;
+    }
+    decide(core, &mut group);
+    if group.is_empty() {
+        core.queue.applied();
         return;
     }
     let first_time = stamp(core, &mut group);
@@ -81,6 +87,35 @@ pub(crate) fn commit(core: &Core, mut group: Vec<Waiting>) {
     if core.queue.is_empty() {
         mark(core);
     }
+}
+
+/// Takes the commits out of the group whose conditions do not hold, and tells their writers. What
+/// is left holds in its order: only this thread changes rows.
+fn decide(core: &Core, group: &mut Vec<Waiting>) {
+    if group.iter().all(|waiting| waiting.conditions.is_none()) {
+        return;
+    }
+    let mut seen = Seen::new(core.state.load().rows.clone());
+    let (count, mut held) = (group.len(), Vec::with_capacity(group.len()));
+    for (at, mut waiting) in group.drain(..).enumerate() {
+        let checked = waiting.conditions.take().map_or(Ok(()), |of| seen.check(&of));
+        match checked {
+            Err(error) => waiting.promise.fulfil(Err(error)),
+            Ok(()) => {
+                for command in &waiting.commands {
+                    // A command that will be refused changes nothing.
+                    if let Prepared::Other(Command::Rows(rows)) = command
+                        && at + 1 < count
+                        && seen.holds(&rows.expects)
+                    {
+                        seen.change(&rows.changes);
+                    }
+                }
+                held.push(waiting);
+            }
+        }
+    }
+    *group = held;
 }
 
 /// What writers are told whose group is not in the log.

@@ -7,6 +7,7 @@ use parking_lot::{Condvar, Mutex};
 use super::command::Promise;
 use super::memory::write_bytes;
 use super::record::Prepared;
+use crate::rows::RowConditions;
 
 /// Payload bytes of one group of commits.
 const GROUP_BYTES_MAX: usize = 32 << 20;
@@ -17,6 +18,8 @@ pub(crate) struct Waiting {
     pub commands: Vec<Prepared>,
     pub payload: Vec<u8>,
     pub promise: Promise,
+    /// What must hold for it.
+    pub conditions: Option<Box<RowConditions>>,
     /// What it holds until it is applied: its record and its rows.
     bytes: u64,
 }
@@ -32,7 +35,18 @@ impl Waiting {
         let others = commands.iter().any(|command| matches!(command, Prepared::Other(_)));
         let others = if others { payload.len() } else { 0 };
         let bytes = (payload.capacity() + rows + others) as u64;
-        Waiting { commands, payload, promise, bytes }
+        Waiting { commands, payload, promise, conditions: None, bytes }
+    }
+
+    /// With what must hold for it.
+    pub fn on(self, conditions: Option<RowConditions>) -> Waiting {
+        let bytes = conditions.as_ref().map_or(0, |of| {
+            let expects = of.expects.iter();
+            let expects = expects.map(|e| e.key.len() + e.value.as_ref().map_or(0, Vec::len) + 64);
+            expects.sum::<usize>() + of.present.len() * 64 + of.counts.len() * 64
+        });
+        let conditions = conditions.map(Box::new);
+        Waiting { conditions, bytes: self.bytes + bytes as u64, ..self }
     }
 }
 

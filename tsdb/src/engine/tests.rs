@@ -2,6 +2,7 @@
 
 mod archive;
 mod basics;
+mod conditions;
 mod crash;
 mod damage;
 mod deletes;

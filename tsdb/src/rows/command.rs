@@ -11,8 +11,11 @@ pub const ROW_VALUE_BYTES_MAX: usize = 16 << 20;
 pub const ROW_COMMAND_ITEMS_MAX: usize = 1 << 20;
 
 const VERSION: u8 = 1;
+/// The version of commands that delete by prefix.
+const PREFIX_VERSION: u8 = 2;
 const WITHOUT_VALUE: u8 = 0;
 const WITH_VALUE: u8 = 1;
+const PREFIX: u8 = 2;
 
 /// One change of one row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +35,13 @@ pub enum RowChange {
         space: u16,
         /// Key in the space.
         key: Vec<u8>,
+    },
+    /// All rows whose keys begin so are no more.
+    DeletePrefix {
+        /// Space the rows lie in.
+        space: u16,
+        /// What their keys begin with; not empty.
+        prefix: Vec<u8>,
     },
 }
 
@@ -67,7 +77,10 @@ impl RowCommand {
                 "a command of {items} rows; at most {ROW_COMMAND_ITEMS_MAX} are allowed"
             )));
         }
-        for (_, key, value) in self.items() {
+        for (form, _, key, value) in self.items() {
+            if form == PREFIX && key.is_empty() {
+                return Err(Error::Invalid("a space is not deleted as a whole".to_owned()));
+            }
             if key.len() > ROW_KEY_BYTES_MAX {
                 return Err(Error::Invalid(format!(
                     "a row key of {} bytes; at most {ROW_KEY_BYTES_MAX} are allowed",
@@ -85,11 +98,12 @@ impl RowCommand {
 
     /// Appends the command's bytes.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        out.push(VERSION);
+        let prefixes = self.items().any(|(form, ..)| form == PREFIX);
+        out.push(if prefixes { PREFIX_VERSION } else { VERSION });
         put_varint(out, self.expects.len() as u64);
         put_varint(out, self.changes.len() as u64);
-        for (space, key, value) in self.items() {
-            out.push(if value.is_some() { WITH_VALUE } else { WITHOUT_VALUE });
+        for (form, space, key, value) in self.items() {
+            out.push(form);
             out.extend_from_slice(&space.to_le_bytes());
             put_varint(out, key.len() as u64);
             out.extend_from_slice(key);
@@ -107,49 +121,68 @@ impl RowCommand {
     /// [`Error::Corrupt`] for bytes that no command has, including one over the limits.
     pub fn decode(bytes: &[u8]) -> Result<RowCommand> {
         let mut reader = Reader::new("row command", bytes);
-        if reader.u8()? != VERSION {
+        let version = reader.u8()?;
+        if !matches!(version, VERSION | PREFIX_VERSION) {
             return Err(reader.corrupt("version is not known"));
         }
         let expects = reader.varint(ROW_COMMAND_ITEMS_MAX as u64)?;
         let changes = reader.varint(ROW_COMMAND_ITEMS_MAX as u64 - expects)?;
         let mut command = RowCommand::default();
         for _ in 0..expects {
-            let (space, key, value) = decode_item(&mut reader)?;
+            let (form, space, key, value) = decode_item(&mut reader)?;
+            if form == PREFIX {
+                return Err(reader.corrupt("a precondition on a prefix"));
+            }
             command.expects.push(RowExpect { space, key, value });
         }
         for _ in 0..changes {
             command.changes.push(match decode_item(&mut reader)? {
-                (space, key, Some(value)) => RowChange::Put { space, key, value },
-                (space, key, None) => RowChange::Delete { space, key },
+                (PREFIX, space, prefix, _) if version == PREFIX_VERSION && !prefix.is_empty() => {
+                    RowChange::DeletePrefix { space, prefix }
+                }
+                (PREFIX, ..) => return Err(reader.corrupt("a prefix that cannot be")),
+                (_, space, key, Some(value)) => RowChange::Put { space, key, value },
+                (_, space, key, None) => RowChange::Delete { space, key },
             });
         }
         reader.end()?;
         Ok(command)
     }
 
-    /// Preconditions and changes as `(space, key, value)`, in their order.
-    fn items(&self) -> impl Iterator<Item = (u16, &[u8], Option<&[u8]>)> {
-        let expects =
-            self.expects.iter().map(|item| (item.space, &item.key[..], item.value.as_deref()));
+    /// Preconditions and changes as `(form, space, key, value)`, in their order.
+    fn items(&self) -> impl Iterator<Item = (u8, u16, &[u8], Option<&[u8]>)> {
+        let form = |value: &Option<Vec<u8>>| match value {
+            Some(_) => WITH_VALUE,
+            None => WITHOUT_VALUE,
+        };
+        let expects = self
+            .expects
+            .iter()
+            .map(move |item| (form(&item.value), item.space, &item.key[..], item.value.as_deref()));
         expects.chain(self.changes.iter().map(|change| match change {
-            RowChange::Put { space, key, value } => (*space, &key[..], Some(&value[..])),
-            RowChange::Delete { space, key } => (*space, &key[..], None),
+            RowChange::Put { space, key, value } => {
+                (WITH_VALUE, *space, &key[..], Some(&value[..]))
+            }
+            RowChange::Delete { space, key } => (WITHOUT_VALUE, *space, &key[..], None),
+            RowChange::DeletePrefix { space, prefix } => (PREFIX, *space, &prefix[..], None),
         }))
     }
 }
 
-fn decode_item(reader: &mut Reader<'_>) -> Result<(u16, Vec<u8>, Option<Vec<u8>>)> {
+type Item = (u8, u16, Vec<u8>, Option<Vec<u8>>);
+
+fn decode_item(reader: &mut Reader<'_>) -> Result<Item> {
     let form = reader.u8()?;
     let space = reader.u16()?;
     let len = reader.varint(ROW_KEY_BYTES_MAX as u64)? as usize;
     let key = reader.take(len)?.to_vec();
     let value = match form {
-        WITHOUT_VALUE => None,
+        WITHOUT_VALUE | PREFIX => None,
         WITH_VALUE => {
             let len = reader.varint(ROW_VALUE_BYTES_MAX as u64)? as usize;
             Some(reader.take(len)?.to_vec())
         }
         _ => return Err(reader.corrupt("form of a row is not known")),
     };
-    Ok((space, key, value))
+    Ok((form, space, key, value))
 }

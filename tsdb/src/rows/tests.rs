@@ -43,6 +43,10 @@ fn apply_to_model(model: &mut Model, command: &RowCommand) -> RowOutcome {
         match change.clone() {
             RowChange::Put { space, key, value } => model.insert((space, key), value),
             RowChange::Delete { space, key } => model.remove(&(space, key)),
+            RowChange::DeletePrefix { space, prefix } => {
+                model.retain(|(of, key), _| *of != space || !key.starts_with(&prefix));
+                None
+            }
         };
     }
     RowOutcome::Applied
@@ -197,7 +201,10 @@ fn random_command(random: &mut Random) -> RowCommand {
     for _ in 0..random.below(6) + 1 {
         let space = random.below(3) as u16;
         let key = format!("key{}", random.below(60)).into_bytes();
-        if random.below(4) == 0 {
+        if random.below(12) == 0 {
+            let prefix = key[..key.len() - 1].to_vec();
+            made.changes.push(RowChange::DeletePrefix { space, prefix });
+        } else if random.below(4) == 0 {
             made.changes.push(RowChange::Delete { space, key });
         } else {
             let len = if random.below(20) == 0 { 20_000 } else { 300 };
@@ -373,6 +380,9 @@ fn commands() -> impl Strategy<Value = RowCommand> {
     let change =
         (any::<u16>(), bytes(), proptest::option::of(bytes())).prop_map(|(space, key, value)| {
             match value {
+                Some(value) if value.len() % 8 == 1 && !key.is_empty() => {
+                    RowChange::DeletePrefix { space, prefix: key }
+                }
                 Some(value) => RowChange::Put { space, key, value },
                 None => RowChange::Delete { space, key },
             }
@@ -426,6 +436,52 @@ fn flipped_bits_of_a_command_never_pass_for_it() {
             Ok(other) => assert_ne!(other, original),
             Err(error) => assert!(matches!(error, Error::Corrupt(_))),
         }
+    }
+}
+
+#[test]
+fn golden_bytes_of_a_command_with_a_prefix() {
+    let change = RowChange::DeletePrefix { space: 19, prefix: vec![0, 0, 1] };
+    let command = command(&[], &[change, put(19, "a", "b")]);
+    let golden = [2, 0, 2, 2, 19, 0, 3, 0, 0, 1, 1, 19, 0, 1, b'a', 1, b'b'];
+    let mut bytes = Vec::new();
+    command.encode(&mut bytes);
+    assert_eq!(bytes, golden);
+    assert_eq!(RowCommand::decode(&golden).unwrap(), command);
+    // Commands of the first version have no prefixes, and no space goes as a whole.
+    let older = [1, 0, 1, 2, 19, 0, 3, 0, 0, 1];
+    assert!(matches!(RowCommand::decode(&older), Err(Error::Corrupt(_))));
+    let whole = RowChange::DeletePrefix { space: 19, prefix: Vec::new() };
+    assert!(matches!(self::command(&[], &[whole]).check(), Err(Error::Invalid(_))));
+}
+
+#[test]
+fn rows_are_visited_in_ranges() {
+    let store = open(&Disk::new(Vec::new())).unwrap();
+    let rows: Vec<RowChange> = ["a", "b", "ba", "c"].iter().map(|key| put(2, key, key)).collect();
+    store
+        .apply(1, &command(&[], &[rows, vec![put(1, "z", ""), put(3, "a", "")]].concat()))
+        .unwrap();
+    let snapshot = store.snapshot().unwrap();
+    let visit = |from: Bound<&[u8]>, to: Bound<&[u8]>, backwards: bool, most: usize| {
+        let mut keys = Vec::new();
+        let take = |key: &[u8], _: &[u8]| {
+            keys.push(String::from_utf8(key.to_vec()).unwrap());
+            keys.len() < most
+        };
+        snapshot.visit(2, (from, to), backwards, take).unwrap();
+        keys.join(" ")
+    };
+    let (at, behind) = (
+        |key: &'static str| Bound::Included(key.as_bytes()),
+        |key: &'static str| Bound::Excluded(key.as_bytes()),
+    );
+    assert_eq!(visit(Bound::Unbounded, Bound::Unbounded, false, 9), "a b ba c");
+    assert_eq!(visit(Bound::Unbounded, Bound::Unbounded, true, 2), "c ba");
+    assert_eq!(visit(at("b"), behind("c"), false, 9), "b ba");
+    assert_eq!(visit(behind("b"), at("c"), true, 9), "c ba");
+    for (from, to) in [(at("c"), behind("c")), (behind("b"), at("a")), (behind("c"), behind("c"))] {
+        assert_eq!(visit(from, to, false, 9), "");
     }
 }
 

@@ -84,7 +84,9 @@ impl Refusal {
             E::Full(_) | E::ReadOnly(_) | E::Closed | E::Locked(_) | E::Unavailable(_) => {
                 Refusal::unavailable(error.to_string())
             }
-            E::Corrupt(_) | E::Newer(_) | E::Io(_) => Refusal::internal(doing, error),
+            E::Conflict { .. } | E::Corrupt(_) | E::Newer(_) | E::Io(_) => {
+                Refusal::internal(doing, error)
+            }
         }
     }
 

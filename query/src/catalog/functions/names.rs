@@ -137,7 +137,8 @@ fn row_type_name(image: &Image, oid: i64) -> Option<String> {
     let table = image.tables.iter().find(|t| pg::row_type_oid(t.schema().id) == oid);
     let name = table.map(|table| table.schema().name.clone());
     let view = || image.view(oid - 1).map(|view| view.name.clone());
-    name.or_else(view).map(|name| objects::quoted(&name))
+    let relation = || image.relation(oid - 1).map(|table| table.name.clone());
+    name.or_else(view).or_else(relation).map(|name| objects::quoted(&name))
 }
 
 fn row_type_oid(image: &Image, name: &str) -> Option<i64> {
@@ -149,7 +150,8 @@ fn row_type_oid(image: &Image, name: &str) -> Option<i64> {
     };
     let table = image.tables.iter().find(|table| table.schema().name == *name);
     let view = || image.views.find(name).map(|view| pg::view_oid(view.number) + 1);
-    table.map(|table| pg::row_type_oid(table.schema().id)).or_else(view)
+    let relation = || image.relations.find(name).map(|table| pg::object_oid(table.number) + 1);
+    table.map(|table| pg::row_type_oid(table.schema().id)).or_else(view).or_else(relation)
 }
 
 /// Number of a schema.
@@ -181,6 +183,12 @@ fn relation_name(image: &Image, oid: i64) -> Option<String> {
     if let Some(view) = image.view(oid) {
         return Some(objects::quoted(&view.name));
     }
+    if let Some(table) = image.relation(oid) {
+        return Some(objects::quoted(&table.name));
+    }
+    if let Some(index) = pg::relational::find_index(image, oid) {
+        return Some(objects::quoted(index.name));
+    }
     match pg::system_tables().find(|(o, ..)| *o == oid) {
         Some((_, pg::NS_CATALOG, known)) => Some(known.name.to_string()),
         Some((_, _, known)) => Some(format!("{}.{}", known.schema, known.name)),
@@ -197,6 +205,12 @@ pub(crate) fn relation_oid(image: &Image, name: &str) -> Option<i64> {
         _ => return None,
     };
     if schema.is_none_or(|s| s == "public") {
+        if let Some(table) = image.relations.find(name) {
+            return Some(pg::object_oid(table.number));
+        }
+        if let Some(index) = pg::relational::all_indexes(image).find(|index| index.name == name) {
+            return Some(pg::object_oid(index.number));
+        }
         for table in &image.tables {
             let table = table.schema();
             if table.name == name {

@@ -214,7 +214,9 @@ impl Of {
 
 fn is_table(image: &Image, object: &ScalarValue) -> bool {
     let by_name = || as_text(object).and_then(|name| relation_oid(image, name));
-    number(Some(object)).or_else(by_name).is_some_and(|oid| image.table(oid).is_some())
+    number(Some(object))
+        .or_else(by_name)
+        .is_some_and(|oid| image.table(oid).is_some() || image.relation(oid).is_some())
 }
 
 fn is_public(object: &ScalarValue) -> bool {

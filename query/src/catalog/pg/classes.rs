@@ -6,7 +6,7 @@ use super::objects::{
 };
 use super::{
     NS_CATALOG, NS_INFORMATION, NS_PUBLIC, NS_SYS, class_oid, constraint_oid, index_oid,
-    relation_oid, row_type_oid, system_tables, table_oid, view_oid,
+    object_oid, relation_oid, relational, row_type_oid, system_tables, table_oid, view_oid,
 };
 use crate::catalog::Image;
 use crate::catalog::rows::{Form, Rows, V};
@@ -26,7 +26,7 @@ pub(super) fn namespaces(owner: i64, rows: &mut Rows) {
     }
 }
 
-const CLASS: [&str; 14] = [
+const CLASS: [&str; 16] = [
     "oid",
     "relname",
     "relnamespace",
@@ -41,6 +41,8 @@ const CLASS: [&str; 14] = [
     "relispopulated",
     "relreplident",
     "reloptions",
+    "relchecks",
+    "relhastriggers",
 ];
 
 /// What differs between relations.
@@ -55,15 +57,34 @@ struct Class<'a> {
     kind: &'a str,
     columns: usize,
     options: Option<Vec<String>>,
+    checks: usize,
+    /// As Postgres shows foreign keys.
+    triggers: bool,
+    persistence: &'a str,
 }
 
 impl<'a> Class<'a> {
     fn new(oid: i64, name: &'a str, schema: i64, kind: &'a str, columns: usize) -> Class<'a> {
         let (row_type, access, rows, indexed, options) = (0, 0, 0.0, false, None);
-        Class { oid, name, schema, row_type, access, rows, indexed, kind, columns, options }
+        let (checks, triggers, persistence) = (0, false, "p");
+        Class {
+            oid,
+            name,
+            schema,
+            row_type,
+            access,
+            rows,
+            indexed,
+            kind,
+            columns,
+            options,
+            checks,
+            triggers,
+            persistence,
+        }
     }
 
-    fn push(self, form: &mut Form<'_, 14>, owner: i64) {
+    fn push(self, form: &mut Form<'_, 16>, owner: i64) {
         form.push([
             self.oid.into(),
             self.name.into(),
@@ -75,10 +96,12 @@ impl<'a> Class<'a> {
             self.indexed.into(),
             self.kind.into(),
             self.columns.into(),
-            "p".into(),
+            self.persistence.into(),
             true.into(),
             if self.kind == "r" { "d" } else { "n" }.into(),
             self.options.map_or(V::Null, V::Texts),
+            self.checks.into(),
+            self.triggers.into(),
         ]);
     }
 }
@@ -110,6 +133,26 @@ pub(super) fn classes(image: &Image, rows: &mut Rows) -> QueryResult<()> {
         let class = Class::new(oid, &view.name, NS_PUBLIC, kind, view.columns.len());
         Class { row_type: oid + 1, ..class }.push(&mut form, owner);
     }
+    for table in &image.relations.list {
+        let oid = object_oid(table.number);
+        let class = Class {
+            row_type: oid + 1,
+            access: super::ACCESS_HEAP,
+            rows: image.rows_of(table) as f64,
+            indexed: relational::indexes(table).next().is_some(),
+            checks: table.checks.len(),
+            persistence: if table.temporary.is_some() { "t" } else { "p" },
+            triggers: !table.foreign.is_empty()
+                || !image.relations.referrers(table.number).is_empty(),
+            ..Class::new(oid, &table.name, NS_PUBLIC, "r", table.columns.len())
+        };
+        class.push(&mut form, owner);
+    }
+    for index in relational::all_indexes(image) {
+        let (oid, width) = (object_oid(index.number), index.columns.len());
+        let class = Class::new(oid, index.name, NS_PUBLIC, "i", width);
+        Class { access: super::ACCESS_KEY, ..class }.push(&mut form, owner);
+    }
     Ok(())
 }
 
@@ -124,7 +167,7 @@ pub(super) fn system_classes(owner: i64, rows: &mut Rows) {
     }
 }
 
-const ATTRIBUTE: [&str; 15] = [
+const ATTRIBUTE: [&str; 17] = [
     "attrelid",
     "attname",
     "atttypid",
@@ -140,6 +183,8 @@ const ATTRIBUTE: [&str; 15] = [
     "attnotnull",
     "attislocal",
     "attcollation",
+    "atthasdef",
+    "attidentity",
 ];
 
 struct Attribute<'a> {
@@ -148,10 +193,18 @@ struct Attribute<'a> {
     name: &'a str,
     kind: i64,
     not_null: bool,
+    modifier: i64,
+    default: bool,
+    identity: &'a str,
 }
 
-impl Attribute<'_> {
-    fn push(self, form: &mut Form<'_, 15>) {
+impl<'a> Attribute<'a> {
+    fn new(relation: i64, number: i64, name: &'a str, kind: i64, not_null: bool) -> Attribute<'a> {
+        let (modifier, default, identity) = (-1, false, "");
+        Attribute { relation, number, name, kind, not_null, modifier, default, identity }
+    }
+
+    fn push(self, form: &mut Form<'_, 17>) {
         let kind = by_oid(self.kind);
         form.push([
             self.relation.into(),
@@ -162,13 +215,15 @@ impl Attribute<'_> {
             self.number.into(),
             i64::from(kind.is_some_and(|k| k.is_array())).into(),
             V::Int(-1),
-            V::Int(-1),
+            V::Int(self.modifier),
             kind.is_some_and(|k| k.by_value).into(),
             kind.map_or("i", |k| k.align).into(),
             kind.map_or("x", |k| k.storage).into(),
             self.not_null.into(),
             true.into(),
             kind.map_or(0, |k| k.collation).into(),
+            self.default.into(),
+            self.identity.into(),
         ]);
     }
 }
@@ -182,19 +237,44 @@ pub(super) fn attributes(image: &Image, rows: &mut Rows) -> QueryResult<()> {
         for (number, name, kind, not_null) in &all {
             let (number, kind, not_null) = (*number, *kind, *not_null);
             let relation = table_oid(schema.id);
-            Attribute { relation, number, name, kind, not_null }.push(&mut form);
+            Attribute::new(relation, number, name, kind, not_null).push(&mut form);
         }
         for (number, of) in (1..).zip(key_numbers(schema)) {
             if let Some((_, name, kind, _)) = all.iter().find(|(n, ..)| *n == of) {
                 let (relation, kind) = (index_oid(schema.id), *kind);
-                Attribute { relation, number, name, kind, not_null: false }.push(&mut form);
+                Attribute::new(relation, number, name, kind, false).push(&mut form);
             }
         }
     }
     for view in &image.views.list {
         for (number, column) in (1..).zip(&view.columns) {
             let (relation, name, kind) = (view_oid(view.number), &column.name, column.kind);
-            Attribute { relation, number, name, kind, not_null: false }.push(&mut form);
+            Attribute::new(relation, number, name, kind, false).push(&mut form);
+        }
+    }
+    for table in &image.relations.list {
+        for (number, column) in (1..).zip(&table.columns) {
+            let relation = object_oid(table.number);
+            let kind = column.kind.oid();
+            let not_null = column.not_null;
+            Attribute {
+                modifier: column.kind.modifier(),
+                default: relational::default(table, column).is_some(),
+                identity: relational::identity(column),
+                ..Attribute::new(relation, number, &column.name, kind, not_null)
+            }
+            .push(&mut form);
+        }
+    }
+    for index in relational::all_indexes(image) {
+        for (number, id) in (1..).zip(index.columns) {
+            if let Ok(column) = index.table.column(*id) {
+                let relation = object_oid(index.number);
+                let modifier = column.kind.modifier();
+                let kind = column.kind.oid();
+                let attribute = Attribute::new(relation, number, &column.name, kind, false);
+                Attribute { modifier, ..attribute }.push(&mut form);
+            }
         }
     }
     Ok(())
@@ -206,7 +286,7 @@ pub(super) fn system_attributes(_: i64, rows: &mut Rows) {
     for (relation, _, known) in system_tables() {
         for (number, (name, kind)) in (1..).zip(&known.columns) {
             let kind = oid_of_system(*kind);
-            Attribute { relation, number, name, kind, not_null: false }.push(&mut form);
+            Attribute::new(relation, number, name, kind, false).push(&mut form);
         }
     }
 }
@@ -261,6 +341,26 @@ pub(super) fn indexes(image: &Image, rows: &mut Rows) -> QueryResult<()> {
             V::Ints(vec![0; count]),
         ]);
     }
+    for index in relational::all_indexes(image) {
+        let count = index.columns.len();
+        let (collations, classes) = relational::types_of_index(&index);
+        form.push([
+            object_oid(index.number).into(),
+            object_oid(index.table.number).into(),
+            count.into(),
+            count.into(),
+            index.unique.into(),
+            index.primary.into(),
+            true.into(),
+            true.into(),
+            true.into(),
+            true.into(),
+            V::Ints(relational::places(index.table, index.columns)),
+            V::Ints(collations),
+            V::Ints(classes),
+            V::Ints(vec![0; count]),
+        ]);
+    }
     Ok(())
 }
 
@@ -280,6 +380,9 @@ pub(super) fn constraints(image: &Image, rows: &mut Rows) -> QueryResult<()> {
         "conislocal",
         "connoinherit",
         "conkey",
+        "confrelid",
+        "confkey",
+        "conbin",
     ]);
     for table in &image.tables {
         let schema = table.schema();
@@ -297,7 +400,13 @@ pub(super) fn constraints(image: &Image, rows: &mut Rows) -> QueryResult<()> {
             true.into(),
             true.into(),
             V::Ints(key_numbers(schema)),
+            0.into(),
+            V::Null,
+            V::Null,
         ]);
+    }
+    for constraint in relational::all_constraints(image) {
+        form.push(relational::constraint_row(image, &constraint));
     }
     Ok(())
 }
@@ -309,6 +418,10 @@ pub(super) fn tables(image: &Image, rows: &mut Rows) -> QueryResult<()> {
     for table in &image.tables {
         let name = table.schema().name.as_str();
         form.push(["public".into(), name.into(), owner.into(), true.into()]);
+    }
+    for table in &image.relations.list {
+        let indexed = relational::indexes(table).next().is_some();
+        form.push(["public".into(), table.name.as_str().into(), owner.into(), indexed.into()]);
     }
     for (oid, schema, known) in system_tables() {
         if oid < super::FIRST_VIEW_OID && schema == NS_CATALOG {
@@ -371,6 +484,14 @@ pub(super) fn index_definitions(image: &Image, rows: &mut Rows) -> QueryResult<(
             schema.name.as_str().into(),
             index_name(schema).into(),
             index_definition(schema).into(),
+        ]);
+    }
+    for index in relational::all_indexes(image) {
+        form.push([
+            "public".into(),
+            index.table.name.as_str().into(),
+            index.name.into(),
+            relational::index_definition(&index).into(),
         ]);
     }
     Ok(())

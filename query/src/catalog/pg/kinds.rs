@@ -169,6 +169,19 @@ pub(in crate::catalog) fn sql_name(oid: i64) -> String {
     }
 }
 
+/// The same with its `atttypmod`, where the type has one.
+pub(in crate::catalog) fn sql_name_with(oid: i64, modifier: i64) -> String {
+    let name = sql_name(oid);
+    match oid {
+        1042 | 1043 if modifier > 4 => format!("{name}({})", modifier - 4),
+        1700 if modifier > 4 => {
+            let modifier = modifier - 4;
+            format!("{name}({},{})", modifier >> 16, modifier & 0xffff)
+        }
+        _ => name,
+    }
+}
+
 /// Number of a system table's column type.
 pub(in crate::catalog) fn oid_of_system(kind: T) -> i64 {
     let by_name = |name: &str| by_name(name).map_or(25, |kind| kind.oid);

@@ -310,6 +310,14 @@ fn table_statistics(image: &Image, rows: &mut Rows) -> QueryResult<()> {
             table.stats().rows.into(),
         ]);
     }
+    for table in &image.relations.list {
+        form.push([
+            super::object_oid(table.number).into(),
+            "public".into(),
+            table.name.as_str().into(),
+            image.rows_of(table).into(),
+        ]);
+    }
     Ok(())
 }
 
@@ -323,6 +331,15 @@ fn index_statistics(image: &Image, rows: &mut Rows) -> QueryResult<()> {
             "public".into(),
             schema.name.as_str().into(),
             objects::index_name(schema).into(),
+        ]);
+    }
+    for index in super::relational::all_indexes(image) {
+        form.push([
+            super::object_oid(index.table.number).into(),
+            super::object_oid(index.number).into(),
+            "public".into(),
+            index.table.name.as_str().into(),
+            index.name.into(),
         ]);
     }
     Ok(())

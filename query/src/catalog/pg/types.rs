@@ -79,6 +79,10 @@ pub(super) fn row_types(image: &Image, rows: &mut Rows) -> QueryResult<()> {
         let oid = view_oid(view.number);
         row_type(&mut form, owner, (oid + 1, oid), &view.name);
     }
+    for table in &image.relations.list {
+        let oid = super::object_oid(table.number);
+        row_type(&mut form, owner, (oid + 1, oid), &table.name);
+    }
     Ok(())
 }
 

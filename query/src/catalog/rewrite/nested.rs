@@ -9,6 +9,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::{aggregates, call, is_always_null, tables};
+use crate::names::folded;
 
 /// Makes a scalar subquery an aggregate that wants one row: a subquery that refers to the rows
 /// around it must be one to DataFusion. With LIMIT 1 it is the first.
@@ -63,6 +64,107 @@ pub(super) fn array(function: &Function) -> Option<Expr> {
     set_value(select, aggregate("array_agg", value, order, distinct));
     query.order_by = None;
     Some(call("__filled", Some(Expr::Subquery(query))))
+}
+
+/// The default of a column as psql and drivers ask for it: the one row of pg_attrdef of a relation's
+/// and a column's number, whatever else is said of the rows around.
+pub(super) fn default_of(query: &Query) -> Option<Expr> {
+    let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    let [(called, name)] = &tables::of(select)[..] else { return None };
+    if name.trim_matches('"').rsplit("\".\"").next() != Some("pg_attrdef") || query.with.is_some() {
+        return None;
+    }
+    let [SelectItem::UnnamedExpr(value) | SelectItem::ExprWithAlias { expr: value, .. }] =
+        &select.projection[..]
+    else {
+        return None;
+    };
+    let Expr::Function(function) = value else { return None };
+    kept(function)?;
+    let (mut relation, mut column) = (None, None);
+    equal_to(select.selection.as_ref()?, called, &mut relation, &mut column)?;
+    Some(super::sets::call_of("__column_default", vec![relation?, column?]))
+}
+
+/// What the columns of pg_attrdef are asked to equal. Other conditions must not be about it.
+fn equal_to(
+    condition: &Expr,
+    called: &str,
+    relation: &mut Option<Expr>,
+    column: &mut Option<Expr>,
+) -> Option<()> {
+    let own = |expr: &Expr| match expr {
+        Expr::CompoundIdentifier(parts) => match &parts[..] {
+            [.., table, name] if folded(table) == called => Some(folded(name)),
+            _ => None,
+        },
+        _ => None,
+    };
+    match condition {
+        Expr::Nested(inner) => equal_to(inner, called, relation, column),
+        Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
+            equal_to(left, called, relation, column)?;
+            equal_to(right, called, relation, column)
+        }
+        Expr::BinaryOp { left, op: BinaryOperator::Eq, right } => {
+            let (name, value) = match (own(left), own(right)) {
+                (Some(name), None) => (name, right),
+                (None, Some(name)) => (name, left),
+                _ => return None,
+            };
+            let place = match name.as_str() {
+                "adrelid" => relation,
+                "adnum" => column,
+                _ => return None,
+            };
+            place.replace((**value).clone()).is_none().then_some(())
+        }
+        // Whether there is a default is known without being told.
+        Expr::CompoundIdentifier(parts) => (folded(parts.last()?) == "atthasdef").then_some(()),
+        _ => None,
+    }
+}
+
+/// `SELECT pg_partition_ancestors(…) UNION ALL VALUES (…)`: nothing is part of another, so the values
+/// are all.
+pub(super) fn without_ancestors(query: &Query) -> Option<Vec<Expr>> {
+    let SetExpr::SetOperation { left, right, .. } = query.body.as_ref() else { return None };
+    let (SetExpr::Select(select), SetExpr::Values(values)) = (left.as_ref(), right.as_ref()) else {
+        return None;
+    };
+    let [SelectItem::UnnamedExpr(Expr::Function(function))] = &select.projection[..] else {
+        return None;
+    };
+    let name = function.name.0.last()?.as_ident().map(folded)?;
+    let one = |row: &Vec<Expr>| match &row[..] {
+        [value] => Some(value.clone()),
+        _ => None,
+    };
+    let values: Option<Vec<Expr>> = values.rows.iter().map(|row| one(&row.content)).collect();
+    values.filter(|_| name == "pg_partition_ancestors")
+}
+
+/// `pg_get_expr` of an expression that is kept as its text.
+pub(super) fn kept_text(function: &Function) -> Option<Expr> {
+    Some(super::sets::cast(kept(function)?, "text"))
+}
+
+/// The first argument of `pg_get_expr`, if it is a column that keeps a text.
+fn kept(function: &Function) -> Option<Expr> {
+    let called = function.name.0.last()?.as_ident().map(folded);
+    if called.as_deref() != Some("pg_get_expr") {
+        return None;
+    }
+    let FunctionArguments::List(list) = &function.args else { return None };
+    let FunctionArg::Unnamed(FunctionArgExpr::Expr(first)) = list.args.first()? else {
+        return None;
+    };
+    let column = match first {
+        Expr::Identifier(name) => folded(name),
+        Expr::CompoundIdentifier(parts) => folded(parts.last()?),
+        _ => return None,
+    };
+    matches!(column.as_str(), "adbin" | "conbin").then(|| first.clone())
 }
 
 /// A walk from a domain to its base type, as asyncpg asks for it: there are no domains.

@@ -43,6 +43,7 @@ pub(crate) async fn create(
     let snapshot = session.snapshot();
     let taken = views.find(&name).is_some()
         || snapshot.table(&name).is_some()
+        || session.engine().relational().lasting(&snapshot)?.is_taken(&name)
         || catalog::table(None, &name).is_some();
     match (taken, create.if_not_exists) {
         (true, true) => return done(CREATE),
@@ -119,6 +120,12 @@ struct Input {
 fn input(context: &PlanContext, name: &ast::ObjectName) -> QueryResult<Input> {
     let name = table_name(name)?;
     let views = context.engine.views().of(&context.snapshot)?;
+    if context.relations()?.find_lasting(&name).is_some() {
+        let what = "a continuous aggregate over a relational table";
+        return Err(
+            QueryError::unsupported(what).with_hint("Its rows have no time to be kept up by.")
+        );
+    }
     let (table, root, over) = match context.snapshot.table(&name) {
         Some(table) => {
             let root = table.schema().id;

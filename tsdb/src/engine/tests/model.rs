@@ -335,6 +335,9 @@ impl Model {
                     RowChange::Delete { space, key } => {
                         self.rows.remove(&(space, key));
                     }
+                    RowChange::DeletePrefix { space, prefix } => {
+                        self.rows.retain(|(of, key), _| *of != space || !key.starts_with(&prefix));
+                    }
                 }
             }
         }

@@ -1,0 +1,155 @@
+//! Where the rows of a COPY go: a time-series table batch by batch, a relational one as a whole.
+
+use super::shown;
+use super::sink::{Full, SeriesSink};
+use crate::error::{QueryError, QueryResult};
+use crate::relational::CopyRows;
+use crate::session::Session;
+
+/// Takes rows cell by cell.
+pub(super) enum Sink {
+    Series(Box<SeriesSink>),
+    Relation(Box<Relation>),
+}
+
+/// Rows of a relational table.
+pub(super) struct Relation {
+    rows: CopyRows,
+    line: u64,
+}
+
+impl Sink {
+    pub(super) fn relation(rows: CopyRows) -> Sink {
+        Sink::Relation(Box::new(Relation { rows, line: 0 }))
+    }
+
+    /// Columns of each row.
+    pub(super) fn columns(&self) -> usize {
+        match self {
+            Sink::Series(sink) => sink.columns(),
+            Sink::Relation(relation) => relation.rows.columns(),
+        }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        match self {
+            Sink::Series(sink) => sink.is_full(),
+            Sink::Relation(_) => false,
+        }
+    }
+
+    /// Goes on by lines of the input (rows, in the binary format), for errors.
+    pub(super) fn next_line(&mut self, lines: u64) {
+        match self {
+            Sink::Series(sink) => sink.next_line(lines),
+            Sink::Relation(relation) => relation.line += lines,
+        }
+    }
+
+    /// The batch under way, if it holds rows that can be written by themselves.
+    pub(super) fn take(&mut self) -> Option<Full> {
+        match self {
+            Sink::Series(sink) => sink.take(),
+            Sink::Relation(_) => None,
+        }
+    }
+
+    /// Writes what waits for the last row; the number of rows in all comes back.
+    pub(super) async fn finish(&mut self, session: &Session) -> QueryResult<u64> {
+        match self {
+            Sink::Series(sink) => Ok(sink.rows_in_all()),
+            Sink::Relation(relation) => relation.rows.finish(session).await,
+        }
+    }
+
+    /// Takes a cell in text; `None` is NULL.
+    pub(super) fn text(&mut self, at: usize, cell: Option<&[u8]>) -> QueryResult<()> {
+        match self {
+            Sink::Series(sink) => sink.text(at, cell),
+            Sink::Relation(relation) if at >= relation.rows.columns() => {
+                let error = QueryError::new("22P04", "extra data after last expected column");
+                Err(relation.at_line(error))
+            }
+            Sink::Relation(relation) => {
+                let done = relation.rows.text(at, cell);
+                done.map_err(|error| relation.at_cell(error, at, cell))
+            }
+        }
+    }
+
+    /// Takes a cell in Postgres' binary form; `None` is NULL.
+    pub(super) fn binary(&mut self, at: usize, cell: Option<&[u8]>) -> QueryResult<()> {
+        match self {
+            Sink::Series(sink) => sink.binary(at, cell),
+            Sink::Relation(relation) => {
+                let done = relation.rows.binary(at, cell);
+                done.map_err(|error| relation.at_cell(error, at, None))
+            }
+        }
+    }
+
+    /// Ends a row of `count` cells.
+    pub(super) fn end_row(&mut self, count: usize) -> QueryResult<()> {
+        match self {
+            Sink::Series(sink) => sink.end_row(count),
+            Sink::Relation(relation) if count < relation.rows.columns() => {
+                let message = format!("missing data for column \"{}\"", relation.rows.name(count));
+                Err(relation.at_line(QueryError::new("22P04", message)))
+            }
+            Sink::Relation(relation) => {
+                let done = relation.rows.end_row();
+                done.map_err(|error| relation.at_line(error))
+            }
+        }
+    }
+
+    /// Compares the names of a header line with the columns.
+    pub(super) fn check_header<'a>(
+        &self,
+        names: impl Iterator<Item = &'a [u8]>,
+    ) -> QueryResult<()> {
+        let relation = match self {
+            Sink::Series(sink) => return sink.check_header(names),
+            Sink::Relation(relation) => relation,
+        };
+        let expected: Vec<&str> =
+            (0..relation.rows.columns()).map(|at| relation.rows.name(at)).collect();
+        if names.eq(expected.iter().map(|name| name.as_bytes())) {
+            return Ok(());
+        }
+        let message = "the names of the header line are not those of the columns";
+        let error = QueryError::new("22P04", message)
+            .with_hint(format!("The columns are {}.", expected.join(", ")));
+        Err(relation.at_line(error))
+    }
+
+    /// The error with the line it is in.
+    pub(super) fn at_line(&self, error: QueryError) -> QueryError {
+        match self {
+            Sink::Series(sink) => sink.at_line(error),
+            Sink::Relation(relation) => relation.at_line(error),
+        }
+    }
+}
+
+impl Relation {
+    fn at_line(&self, error: QueryError) -> QueryError {
+        self.placed(error, format!("COPY {}, line {}", self.rows.def.name, self.line))
+    }
+
+    fn at_cell(&self, error: QueryError, at: usize, cell: Option<&[u8]>) -> QueryError {
+        let (table, column) = (&self.rows.def.name, self.rows.name(at));
+        let mut place = format!("COPY {table}, line {}, column {column}", self.line);
+        if let Some(cell) = cell {
+            place.push_str(&format!(": \"{}\"", shown(cell)));
+        }
+        self.placed(error, place)
+    }
+
+    fn placed(&self, error: QueryError, place: String) -> QueryError {
+        match error.detail {
+            Some(_) => error,
+            None => error.with_detail(place),
+        }
+    }
+}

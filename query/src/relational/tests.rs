@@ -1,0 +1,6 @@
+//! Relational tables through sessions.
+
+mod definitions;
+mod histories;
+mod rows;
+mod transactions;

@@ -7,19 +7,31 @@
 //! memory stays bounded and the client feels how fast the log is. Outside of a transaction block
 //! each batch commits by itself: an error keeps the batches before it and nothing of its own. In
 //! a block all rows wait for COMMIT like those of INSERT.
+//!
+//! Files of the server (`file`) are read piece by piece, one ahead, on a thread of their own, and go the
+//! same way; Parquet (`parquet`) comes as columns. Written, text formats are made by the door as for
+//! STDOUT.
 
 mod binary;
 mod cells;
 mod csv;
+mod file;
 mod options;
+mod parquet;
+mod progress;
 mod sink;
 mod text;
 
 use std::sync::Arc;
 use std::time::Instant;
 
+use arrow::array::ArrayRef;
+use futures::StreamExt;
 use futures::future::BoxFuture;
+use tokio::sync::mpsc;
 use tsdb::types::{OWNED_TABLE_PREFIX, TableSchema};
+
+use datafusion::execution::SendableRecordBatchStream;
 
 use crate::activity::Live;
 use crate::error::{QueryError, QueryResult, place};
@@ -28,9 +40,11 @@ use crate::names::Names;
 use crate::run::Stop;
 use crate::session::{Session, Tree, limit_rows};
 use crate::statement::copy::{Copy, What};
-use crate::{Outcome, plan, view};
+use crate::{Outcome, catalog, plan, view};
 
-pub use options::{Format, Header, Options};
+pub use file::CopyFile;
+pub use options::{Compression, Format, Header, Options};
+pub use progress::CopyProgress;
 use sink::{Full, Sink};
 
 /// Bytes of one row in any format; a row that does not end by then is refused.
@@ -51,6 +65,7 @@ pub(crate) struct CopyIn {
     /// The batch before, on its way to the disk.
     pending: Option<BoxFuture<'static, QueryResult<()>>>,
     stop: Stop,
+    progress: Arc<CopyProgress>,
     /// Keeps it among the statements that run.
     pub(crate) live: Option<Live>,
     /// Since when the client has sent nothing.
@@ -62,6 +77,8 @@ enum Reader {
     Text(text::Reader),
     Csv(csv::Reader),
     Binary(binary::Reader),
+    /// Rows come as columns.
+    Columns,
 }
 
 /// How far the input at hand was read.
@@ -74,9 +91,17 @@ enum Step {
 
 /// Starts a COPY in either direction. `source`: the text that it stands in.
 pub(crate) async fn run(session: &Session, copy: &Copy, source: &str) -> QueryResult<Outcome> {
-    match &copy.what {
-        What::In { table, columns } => start_in(session, table, columns, &copy.options),
-        What::Out(query) => {
+    match (&copy.what, &copy.file) {
+        (What::In { table, columns }, None) => start_in(session, table, columns, &copy.options),
+        (What::In { table, columns }, Some(name)) => {
+            let rows = read_file(session, table, columns, &copy.options, name).await?;
+            Ok(Outcome::Done { tag: format!("COPY {rows}") })
+        }
+        (What::Out { query, table }, file) => {
+            let file = match file {
+                Some(name) => Some(new_file(session, name).await?),
+                None => None,
+            };
             let tree = Tree::of(query);
             let names = match query.kind() {
                 crate::statement::Kind::Query(ast) => Names::of(ast),
@@ -90,9 +115,36 @@ pub(crate) async fn run(session: &Session, copy: &Copy, source: &str) -> QueryRe
             });
             let (schema, stream) = started?;
             let stream = limit_rows(stream, session.settings().max_result_rows());
-            Ok(Outcome::CopyOut { schema, stream, options: copy.options.clone() })
+            let progress = Arc::new(CopyProgress {
+                file: file.is_some(),
+                relation: number_of(session, table.as_deref())?,
+                ..CopyProgress::default()
+            });
+            session.query_now()?.copies(&progress);
+            let options = copy.options.clone();
+            match (options.format, file) {
+                (Format::Parquet, Some(file)) => {
+                    let rows = write_parquet(session, file, stream, &options, &progress).await?;
+                    Ok(Outcome::Done { tag: format!("COPY {rows}") })
+                }
+                (_, file) => {
+                    let runtime = session.engine().runtime()?.clone();
+                    let file = file.map(|file| CopyFile::new(file, runtime));
+                    Ok(Outcome::CopyOut { schema, stream, options, file, progress })
+                }
+            }
         }
     }
+}
+
+/// `pg_class.oid` of the table or view of a name; 0 where there is none.
+fn number_of(session: &Session, name: Option<&[String]>) -> QueryResult<i64> {
+    let Some(name) = name.and_then(<[String]>::last) else { return Ok(0) };
+    if let Some(table) = session.engine().db().snapshot().table(name) {
+        return Ok(catalog::table_number(table.schema().id));
+    }
+    let views = session.views()?;
+    Ok(views.find(name).map_or(0, |view| catalog::view_number(view.number)))
 }
 
 fn start_in(
@@ -101,31 +153,137 @@ fn start_in(
     columns: &[String],
     options: &Options,
 ) -> QueryResult<Outcome> {
+    let schema = writable_table(session, table)?;
+    let copy = CopyIn::new(session, schema, columns, options, CopyProgress::default())?;
+    let outcome = Outcome::CopyIn { format: options.format, columns: copy.sink.columns() };
+    session.keep_copy(copy);
+    Ok(outcome)
+}
+
+fn writable_table(session: &Session, table: &[String]) -> QueryResult<Arc<TableSchema>> {
     let schema = find_table(session, table)?;
     let identity = session.identity();
     if !identity.superuser && !identity.can_write {
         return Err(QueryError::denied(format!("writing to table {}", schema.name)));
     }
     session.check_writable("COPY FROM")?;
-    let targets = insert::targets(&schema, columns)?;
-    let outcome = Outcome::CopyIn { format: options.format, columns: targets.len() };
-    let zone = session.settings().zone().to_string();
-    session.keep_copy(CopyIn {
-        reader: match options.format {
-            Format::Text => Reader::Text(text::Reader::default()),
-            Format::Csv => Reader::Csv(csv::Reader::default()),
-            Format::Binary => Reader::Binary(binary::Reader::default()),
-        },
-        sink: Sink::new(schema, targets, &zone)?,
-        options: options.clone(),
-        input: Vec::new(),
-        next: 0,
-        pending: None,
-        stop: session.stop(),
-        live: None,
-        idle: None,
+    Ok(schema)
+}
+
+/// What the thread that reads a file hands over.
+enum Piece {
+    Bytes(Vec<u8>),
+    Columns(Vec<ArrayRef>),
+}
+
+/// Pieces of a file that wait to be taken in.
+const PIECES_AHEAD: usize = 1;
+
+/// COPY FROM a file; how many rows there were.
+async fn read_file(
+    session: &Session,
+    table: &[String],
+    columns: &[String],
+    options: &Options,
+    name: &str,
+) -> QueryResult<u64> {
+    let folder = file::folder(session)?;
+    let schema = writable_table(session, table)?;
+    let (parquet, shown) = (options.format == Format::Parquet, name.to_string());
+    let opened = session.blocking(move || {
+        let (file, length) = file::open(&folder, &shown)?;
+        let source = match parquet {
+            // Its decoder meets what the disk holds.
+            true => {
+                std::panic::catch_unwind(|| parquet::Source::open(file).map(FileSource::Parquet))
+                    .unwrap_or_else(|_| Err(parquet::panicked()))?
+            }
+            false => FileSource::Bytes(file, shown),
+        };
+        Ok((source, length))
     });
-    Ok(outcome)
+    let (source, bytes_total) = session.stop().guard(opened).await?;
+    let columns = match &source {
+        FileSource::Parquet(source) if columns.is_empty() => source.names(),
+        _ => columns.to_vec(),
+    };
+    let progress = CopyProgress { file: true, bytes_total, ..CopyProgress::default() };
+    let mut copy = CopyIn::new(session, schema, &columns, options, progress)?;
+    let (give, mut pieces) = mpsc::channel(PIECES_AHEAD);
+    let reading = session.engine().runtime()?.spawn_blocking(move || source.read(&columns, &give));
+    let done = async {
+        while let Some(piece) = copy.stop.clone().guard(async { Ok(pieces.recv().await) }).await? {
+            match piece {
+                Piece::Bytes(bytes) => session.feed(&mut copy, &bytes).await?,
+                Piece::Columns(columns) => session.feed_columns(&mut copy, &columns).await?,
+            }
+            // Others want their turn.
+            tokio::task::yield_now().await;
+        }
+        match reading.await {
+            Ok(read) => read?,
+            Err(_) if parquet => return Err(copy.sink.at_line(parquet::panicked())),
+            Err(error) => return Err(QueryError::internal(format!("reading a file: {error}"))),
+        }
+        copy.progress.moved(bytes_total.saturating_sub(copy.progress.bytes()));
+        session.finish_copy(&mut copy).await?;
+        Ok(copy.sink.rows_in_all())
+    };
+    done.await
+}
+
+/// A file, open.
+enum FileSource {
+    Bytes(std::fs::File, String),
+    Parquet(parquet::Source),
+}
+
+impl FileSource {
+    /// Hands over all pieces until nobody takes them. Blocks.
+    fn read(self, columns: &[String], give: &mpsc::Sender<Piece>) -> QueryResult<()> {
+        match self {
+            FileSource::Bytes(file, name) => {
+                file::read(file, &name, |bytes| give.blocking_send(Piece::Bytes(bytes)).is_ok())
+            }
+            FileSource::Parquet(source) => {
+                source.read(columns, |columns| give.blocking_send(Piece::Columns(columns)).is_ok())
+            }
+        }
+    }
+}
+
+/// Begins a file for the rows of a COPY TO.
+async fn new_file(session: &Session, name: &str) -> QueryResult<file::NewFile> {
+    let (folder, name) = (file::folder(session)?, name.to_string());
+    session.blocking(move || file::NewFile::create(&folder, &name)).await
+}
+
+/// Writes the rows of a query; how many there were.
+async fn write_parquet(
+    session: &Session,
+    file: file::NewFile,
+    mut stream: SendableRecordBatchStream,
+    options: &Options,
+    progress: &Arc<CopyProgress>,
+) -> QueryResult<u64> {
+    let schema = stream.schema();
+    let mut target = parquet::Target::new(file, &schema, options.compression)?;
+    let (mut rows, mut stop) = (0, session.stop());
+    while let Some(batch) = stop.guard(async { Ok(stream.next().await) }).await? {
+        let batch = batch?;
+        rows += batch.num_rows() as u64;
+        let written = session.blocking(move || {
+            let bytes = target.write(batch)?;
+            Ok((target, bytes))
+        });
+        let bytes;
+        (target, bytes) = written.await?;
+        progress.moved(bytes.saturating_sub(progress.bytes()));
+        progress.reached(rows);
+    }
+    stop.check()?;
+    session.blocking(move || target.finish()).await?;
+    Ok(rows)
 }
 
 fn find_table(session: &Session, parts: &[String]) -> QueryResult<Arc<TableSchema>> {
@@ -150,6 +308,37 @@ fn find_table(session: &Session, parts: &[String]) -> QueryResult<Arc<TableSchem
 }
 
 impl CopyIn {
+    fn new(
+        session: &Session,
+        schema: Arc<TableSchema>,
+        columns: &[String],
+        options: &Options,
+        progress: CopyProgress,
+    ) -> QueryResult<CopyIn> {
+        let targets = insert::targets(&schema, columns)?;
+        let zone = session.settings().zone().to_string();
+        let relation = catalog::table_number(schema.id);
+        let progress = Arc::new(CopyProgress { inward: true, relation, ..progress });
+        session.query_now()?.copies(&progress);
+        Ok(CopyIn {
+            reader: match options.format {
+                Format::Text => Reader::Text(text::Reader::default()),
+                Format::Csv => Reader::Csv(csv::Reader::default()),
+                Format::Binary => Reader::Binary(binary::Reader::default()),
+                Format::Parquet => Reader::Columns,
+            },
+            sink: Sink::new(schema, targets, &zone)?,
+            options: options.clone(),
+            input: Vec::new(),
+            next: 0,
+            pending: None,
+            stop: session.stop(),
+            progress,
+            live: None,
+            idle: None,
+        })
+    }
+
     /// Reads rows until the input at hand or the batch's room ends.
     fn step(&mut self) -> QueryResult<Step> {
         while !self.sink.is_full() {
@@ -158,6 +347,7 @@ impl CopyIn {
                 Reader::Text(reader) => reader.row(rest, &self.options, &mut self.sink),
                 Reader::Csv(reader) => reader.row(rest, &self.options, &mut self.sink),
                 Reader::Binary(reader) => reader.row(rest, &mut self.sink),
+                Reader::Columns => return Ok(Step::Hungry),
             };
             match row? {
                 Some(taken) => self.next += taken,
@@ -178,6 +368,7 @@ impl CopyIn {
             Reader::Text(reader) => reader.end(rest, &self.options, &mut self.sink),
             Reader::Csv(reader) => reader.end(rest, &self.options, &mut self.sink),
             Reader::Binary(reader) => reader.end(rest, &self.sink),
+            Reader::Columns => Ok(()),
         }
     }
 
@@ -231,18 +422,7 @@ impl Session {
     pub async fn copy_done(&self) -> QueryResult<String> {
         let mut copy = self.take_copy()?;
         copy.goes_on();
-        let done = async {
-            while matches!(copy.step()?, Step::Full) {
-                self.flush_copy(&mut copy).await?;
-            }
-            copy.last_row()?;
-            self.flush_copy(&mut copy).await?;
-            match copy.pending.take() {
-                Some(pending) => pending.await,
-                None => Ok(()),
-            }
-        };
-        match done.await {
+        match self.finish_copy(&mut copy).await {
             Ok(()) => Ok(format!("COPY {}", copy.sink.rows_in_all())),
             Err(error) => {
                 copy.failed(&error);
@@ -250,6 +430,31 @@ impl Session {
                 Err(error)
             }
         }
+    }
+
+    /// Takes in what is left when all bytes have come, and waits until all is written.
+    async fn finish_copy(&self, copy: &mut CopyIn) -> QueryResult<()> {
+        while matches!(copy.step()?, Step::Full) {
+            self.flush_copy(copy).await?;
+        }
+        copy.last_row()?;
+        self.flush_copy(copy).await?;
+        match copy.pending.take() {
+            Some(pending) => pending.await,
+            None => Ok(()),
+        }
+    }
+
+    /// Takes in rows that come as columns.
+    async fn feed_columns(&self, copy: &mut CopyIn, columns: &[ArrayRef]) -> QueryResult<()> {
+        copy.stop.check()?;
+        let (columns, mut from) = (copy.sink.assign(columns)?, 0);
+        while let Some(next) = copy.sink.rows(&columns, from)? {
+            from = next;
+            self.flush_copy(copy).await?;
+        }
+        copy.progress.reached(copy.sink.rows_in_all());
+        Ok(())
     }
 
     /// Ends a COPY FROM STDIN that the client gave up; gives the error that says so.
@@ -280,6 +485,8 @@ impl Session {
             self.flush_copy(copy).await?;
         }
         copy.trim();
+        copy.progress.moved(bytes.len() as u64);
+        copy.progress.reached(copy.sink.rows_in_all());
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use datafusion::physical_planner::DefaultPhysicalPlanner;
 use tsdb::Db;
 
 use crate::activity::Activity;
-use crate::admission::Admission;
+use crate::admission::{Admission, QueueFigures};
 use crate::error::{QueryError, QueryResult};
 use crate::jobs::{self, Jobs};
 use crate::memory::{Pools, QueryPool, Share};
@@ -41,6 +41,8 @@ pub struct QueryOptions {
     pub heavy_max: usize,
     /// Heavy statements that may wait for their turn; more are refused (53300). Default 100.
     pub waiting_max: usize,
+    /// The one folder whose files COPY reads and writes for superusers. Default: none, and it does not.
+    pub copy_folder: Option<PathBuf>,
     /// Worker threads of each of the two runtimes, of small and of heavy statements. Default: cores.
     pub threads: usize,
     /// What SHOW server_version says after "15.0": e.g. Millrace version.
@@ -57,6 +59,7 @@ impl Default for QueryOptions {
             query_bytes_max: 0,
             heavy_max: 0,
             waiting_max: 100,
+            copy_folder: None,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             version: env!("CARGO_PKG_VERSION").to_string(),
         }
@@ -299,6 +302,11 @@ impl Engine {
     /// Heavy statements that run and that wait.
     pub fn heavy_queries(&self) -> (usize, usize) {
         self.admission.counts()
+    }
+
+    /// The queue of heavy statements in numbers.
+    pub fn queue(&self) -> QueueFigures {
+        self.admission.figures()
     }
 
     /// Counts a statement as running until the guard is dropped.

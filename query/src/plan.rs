@@ -9,6 +9,7 @@ pub(crate) mod bound;
 mod context;
 pub(crate) mod extension;
 pub(crate) mod names;
+pub(crate) mod origins;
 pub(crate) mod times;
 pub(crate) mod weight;
 
@@ -74,13 +75,15 @@ pub(crate) struct PlanContext {
     /// Whether several statements must see the same rows: then nothing newer may be shown.
     steady: bool,
     /// Cursors of the block, for the catalogue.
-    pub(crate) cursors: Vec<CursorInfo>,
+    pub(crate) cursors: Vec<Arc<CursorInfo>>,
     /// The connection that asks.
     pub(crate) client: Option<Arc<Client>>,
     /// The run of the statement, whose memory its operators take.
     query: Option<Arc<Query>>,
     /// Views in use, and what is hidden to find out what depends on it.
     pub(crate) scope: Arc<Scope>,
+    /// Columns of the result whose objects are wanted as numbers, not as names.
+    pub(crate) numbered: Arc<[bool]>,
     /// Made if something wants to change them.
     table_options: Option<Box<datafusion::config::TableOptions>>,
 }
@@ -153,6 +156,7 @@ impl PlanContext {
             client: None,
             query: None,
             scope: Arc::default(),
+            numbered: Arc::default(),
             table_options: None,
         }
     }
@@ -168,7 +172,7 @@ impl PlanContext {
     }
 
     /// In a block with cursors.
-    pub(crate) fn with_cursors(self, cursors: Vec<CursorInfo>) -> PlanContext {
+    pub(crate) fn with_cursors(self, cursors: Vec<Arc<CursorInfo>>) -> PlanContext {
         PlanContext { cursors, ..self }
     }
 
@@ -397,6 +401,12 @@ impl PlanContext {
         let image = Arc::new(Image::new(self)?);
         *slot = Some(image.clone());
         Ok(image)
+    }
+
+    /// Channels that the session listens to.
+    pub(crate) fn listening(&self) -> Vec<String> {
+        let client = self.client.as_ref();
+        client.map(|client| self.engine.channels().of(&client.inbox)).unwrap_or_default()
     }
 
     /// `now()` of the statement, µs since 1970.

@@ -4,6 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::timezone::Tz;
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, StringViewArray};
+use arrow::datatypes::{
+    DataType, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, TimeUnit,
+    TimestampMicrosecondType, TimestampNanosecondType,
+};
 use tsdb::Command;
 use tsdb::types::{
     CellState, ColumnBuilder, ColumnId, ColumnType, Key, SeriesRef, TableId, TableSchema,
@@ -13,7 +18,7 @@ use tsdb::types::{
 use super::cells::{self, Scalar};
 use super::shown;
 use crate::error::{QueryError, QueryResult};
-use crate::insert::{Target, null_in};
+use crate::insert::{Target, assign, null_in};
 use crate::table::Source;
 
 /// Rows of a batch.
@@ -27,6 +32,7 @@ pub(super) struct Sink {
     targets: Vec<Target>,
     slots: Vec<Slot>,
     tz: Tz,
+    zone: String,
     /// Whether times without an offset are in UTC.
     utc: bool,
     micros: bool,
@@ -59,6 +65,62 @@ struct Batch {
     key_of_row: Vec<u32>,
     times: Vec<i64>,
     columns: Vec<(ColumnId, ColumnBuilder)>,
+}
+
+/// Values of a column that [`Sink::assign`] has made.
+enum Values<'a> {
+    Bool(&'a BooleanArray),
+    Int16(&'a [i16]),
+    Int32(&'a [i32]),
+    Int64(&'a [i64]),
+    Float32(&'a [f32]),
+    Float64(&'a [f64]),
+    Text(&'a StringViewArray),
+    Bytes(&'a BinaryArray),
+    Micros(&'a [i64]),
+    Nanos(&'a [i64]),
+}
+
+impl<'a> Values<'a> {
+    fn of(array: &'a ArrayRef, kind: ColumnType) -> Values<'a> {
+        match kind {
+            ColumnType::Bool => Values::Bool(array.as_boolean()),
+            ColumnType::Int16 => Values::Int16(array.as_primitive::<Int16Type>().values()),
+            ColumnType::Int32 => Values::Int32(array.as_primitive::<Int32Type>().values()),
+            ColumnType::Int64 => Values::Int64(array.as_primitive::<Int64Type>().values()),
+            ColumnType::Float32 => Values::Float32(array.as_primitive::<Float32Type>().values()),
+            ColumnType::Float64 => Values::Float64(array.as_primitive::<Float64Type>().values()),
+            ColumnType::Text => Values::Text(array.as_string_view()),
+            ColumnType::Bytes => Values::Bytes(array.as_binary::<i32>()),
+            ColumnType::Timestamp => match array.data_type() {
+                DataType::Timestamp(TimeUnit::Nanosecond, _) => {
+                    Values::Nanos(array.as_primitive::<TimestampNanosecondType>().values())
+                }
+                _ => Values::Micros(array.as_primitive::<TimestampMicrosecondType>().values()),
+            },
+        }
+    }
+
+    fn at(&self, row: usize) -> QueryResult<ValueRef<'a>> {
+        Ok(match self {
+            Values::Bool(array) => ValueRef::Bool(array.value(row)),
+            Values::Int16(values) => ValueRef::Int(values[row].into()),
+            Values::Int32(values) => ValueRef::Int(values[row].into()),
+            Values::Int64(values) | Values::Nanos(values) => ValueRef::Int(values[row]),
+            Values::Float32(values) => ValueRef::Float(values[row].into()),
+            Values::Float64(values) => ValueRef::Float(values[row]),
+            Values::Text(array) => {
+                let text = array.value(row).as_bytes();
+                cells::check_text(text)?;
+                ValueRef::Bytes(text)
+            }
+            Values::Bytes(array) => ValueRef::Bytes(array.value(row)),
+            Values::Micros(values) => match values[row].checked_mul(1_000) {
+                Some(ns) => ValueRef::Int(ns),
+                None => return Err(QueryError::new("22008", "timestamp out of range")),
+            },
+        })
+    }
 }
 
 /// A batch on its way out.
@@ -102,6 +164,7 @@ impl Sink {
             targets,
             slots,
             tz,
+            zone: zone.to_string(),
             time: None,
             key: ids.into_iter().map(|id| (id, Vec::new())).collect(),
             key_bytes: Vec::new(),
@@ -211,6 +274,62 @@ impl Sink {
             }
         };
         done.map_err(|error| self.at_column(error, at))
+    }
+
+    /// Columns of rows as those of the targets.
+    ///
+    /// # Errors
+    /// What is wrong with a value, with its row.
+    pub(super) fn assign(&mut self, columns: &[ArrayRef]) -> QueryResult<Vec<ArrayRef>> {
+        let mut out = Vec::with_capacity(columns.len());
+        for (at, (array, target)) in columns.iter().zip(&self.targets).enumerate() {
+            match assign(array, target, &self.zone) {
+                Ok(array) => out.push(array),
+                Err(error) => {
+                    // The first row that has it.
+                    let failing =
+                        |row: &usize| assign(&array.slice(*row, 1), target, &self.zone).is_err();
+                    let row = (0..array.len()).find(failing).unwrap_or(0);
+                    self.line += row as u64 + 1;
+                    return Err(self.at_column(error, at));
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    /// Takes rows from one on, which come as columns that [`Sink::assign`] has made; the row to go on
+    /// with where the batch is full before.
+    pub(super) fn rows(&mut self, columns: &[ArrayRef], from: usize) -> QueryResult<Option<usize>> {
+        let count = columns.first().map_or(0, |array| array.len());
+        let values = columns.iter().zip(&self.targets);
+        let values: Vec<Values<'_>> =
+            values.map(|(array, target)| Values::of(array, target.kind)).collect();
+        for row in from..count {
+            if self.is_full() {
+                return Ok(Some(row));
+            }
+            self.line += 1;
+            for (at, (array, values)) in columns.iter().zip(&values).enumerate() {
+                let Some(slot) = self.slots.get(at).copied() else {
+                    return Err(QueryError::internal("a row of too many columns"));
+                };
+                let done = match (array.is_null(row), values.at(row)) {
+                    (true, _) => self.null(at, slot),
+                    (false, Ok(value)) => match (slot, value) {
+                        (Slot::Time, ValueRef::Int(ns)) => {
+                            self.put_time(ns);
+                            Ok(())
+                        }
+                        (_, value) => self.put(slot, value),
+                    },
+                    (false, Err(error)) => Err(error),
+                };
+                done.map_err(|error| self.at_column(error, at))?;
+            }
+            self.end_row(columns.len())?;
+        }
+        Ok(self.is_full().then_some(count))
     }
 
     fn put_time(&mut self, ns: i64) {

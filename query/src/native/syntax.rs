@@ -23,9 +23,10 @@ use super::order::Order;
 use super::rows::{NativeRows, TimeOrder};
 use super::spec::{AggregateSpec, Function, GroupBy, Measure, is_number};
 use super::where_clause::{Selection, comparison};
-use crate::names::folded;
+use crate::names::{Names, folded};
 use crate::plan::PlanContext;
 use crate::plan::names::SCHEMA;
+use crate::plan::origins::{self, Origin};
 use crate::table::{Extra, SeriesTable, Source};
 use crate::{catalog, functions};
 
@@ -52,6 +53,32 @@ impl Native {
             Native::Rows(rows) => &rows.schema,
             Native::Newest(newest) => newest.schema(),
         }
+    }
+
+    /// What the columns of the answer are.
+    fn origins(&self) -> Vec<Option<Origin>> {
+        match self {
+            Native::Aggregate(native) => {
+                let (spec, groups) = (&native.spec, &native.spec.groups);
+                let origin = |at: &usize| match groups.get(*at)? {
+                    GroupBy::Key(id, kind) => {
+                        origins::of_source(&spec.provider, Source::Key(*id, *kind))
+                    }
+                    GroupBy::Field(id, kind) => {
+                        origins::of_source(&spec.provider, Source::Field(*id, *kind))
+                    }
+                    GroupBy::Bucket(_) => None,
+                };
+                native.output.iter().map(origin).collect()
+            }
+            Native::Rows(rows) => rows.origins(),
+            Native::Newest(newest) => newest.origins(),
+        }
+    }
+
+    /// Columns of the answer as its reader is told of them.
+    pub(crate) fn described(&self, names: &Names) -> SchemaRef {
+        origins::mark(&names.rename(self.schema()), &self.origins())
     }
 }
 

@@ -7,6 +7,7 @@ use arrow::datatypes::DataType;
 use datafusion::logical_expr::LogicalPlan;
 
 use super::PlanContext;
+use super::origins::{self, Origin};
 use crate::settings::Settings;
 use crate::statement::Statement;
 
@@ -17,7 +18,10 @@ pub(crate) struct Bound {
     given: Vec<Option<DataType>>,
     /// Revision of the views, if it uses any.
     views: Option<u64>,
+    numbered: Arc<[bool]>,
     pub(crate) plan: LogicalPlan,
+    /// What the columns of its result are.
+    pub(crate) origins: Vec<Option<Origin>>,
     /// Types of all parameters.
     pub(crate) params: Vec<DataType>,
 }
@@ -34,6 +38,8 @@ impl Bound {
             settings: context.settings.clone(),
             given: given.to_vec(),
             views: context.scope.used(),
+            numbered: context.numbered.clone(),
+            origins: origins::of_plan(&plan),
             plan,
             params,
         }
@@ -45,6 +51,7 @@ impl Bound {
         self.schema_version == context.snapshot.schema_version()
             && Arc::ptr_eq(&self.settings, &context.settings)
             && self.given == given
+            && self.numbered == context.numbered
             && self.views.is_none_or(|used| {
                 let now = context.engine.views().of(&context.snapshot);
                 now.is_ok_and(|now| now.revision == used)

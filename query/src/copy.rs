@@ -194,10 +194,8 @@ async fn read_file(
         let (file, length) = file::open(&folder, &shown)?;
         let source = match parquet {
             // Its decoder meets what the disk holds.
-            true => {
-                std::panic::catch_unwind(|| parquet::Source::open(file).map(FileSource::Parquet))
-                    .unwrap_or_else(|_| Err(parquet::panicked()))?
-            }
+            true => std::panic::catch_unwind(|| FileSource::of_parquet(file))
+                .unwrap_or_else(|_| Err(parquet::panicked()))?,
             false => FileSource::Bytes(file, shown),
         };
         Ok((source, length))
@@ -235,10 +233,14 @@ async fn read_file(
 /// A file, open.
 enum FileSource {
     Bytes(std::fs::File, String),
-    Parquet(parquet::Source),
+    Parquet(Box<parquet::Source>),
 }
 
 impl FileSource {
+    fn of_parquet(file: std::fs::File) -> QueryResult<FileSource> {
+        Ok(FileSource::Parquet(Box::new(parquet::Source::open(file)?)))
+    }
+
     /// Hands over all pieces until nobody takes them. Blocks.
     fn read(self, columns: &[String], give: &mpsc::Sender<Piece>) -> QueryResult<()> {
         match self {

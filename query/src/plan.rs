@@ -340,6 +340,11 @@ impl PlanContext {
         }
     }
 
+    /// Settings of DataFusion, for functions that are called without a plan.
+    pub(crate) fn config_options(&self) -> Arc<ConfigOptions> {
+        self.config.options().clone()
+    }
+
     /// Folds what is constant in an expression over a schema.
     pub(crate) fn simplify(&self, expr: Expr, schema: &DFSchemaRef) -> Result<Expr> {
         let context = SimplifyContext::builder()

@@ -17,6 +17,7 @@ use tsdb::types::TimeRange;
 use tsdb::{Literal, Table};
 
 use super::answer::{Having, NativeAggregate};
+use super::constants::NativeConstants;
 use super::literal::{Reader, call, is_utc, plain_args};
 use super::newest::NativeNewest;
 use super::order::Order;
@@ -43,6 +44,8 @@ pub(crate) enum Native {
     Rows(NativeRows),
     /// The newest row of each group of series.
     Newest(NativeNewest),
+    /// Constants without FROM.
+    Constants(NativeConstants),
 }
 
 impl Native {
@@ -52,6 +55,7 @@ impl Native {
             Native::Aggregate(native) => &native.schema,
             Native::Rows(rows) => &rows.schema,
             Native::Newest(newest) => newest.schema(),
+            Native::Constants(constants) => &constants.schema,
         }
     }
 
@@ -73,6 +77,7 @@ impl Native {
             }
             Native::Rows(rows) => rows.origins(),
             Native::Newest(newest) => newest.origins(),
+            Native::Constants(_) => Vec::new(),
         }
     }
 
@@ -119,6 +124,9 @@ pub(crate) fn recognise(
     let ast::Statement::Query(query) = ast else { return None };
     if context.quality() {
         return None;
+    }
+    if let Some(constants) = NativeConstants::of(query, context) {
+        return Some(Native::Constants(constants));
     }
     let (select, order_by, limit) = parts(query)?;
     let (from, distinct, selection, list, group_by, having) = clauses(select)?;

@@ -64,6 +64,10 @@ impl Session {
             Some(Native::Rows(rows)) => self.native_rows(rows, schema, ending).await,
             Some(Native::Aggregate(native)) => self.native_aggregate(native, schema).await,
             Some(Native::Newest(newest)) => self.native_newest(newest, schema).await,
+            Some(Native::Constants(constants)) => {
+                let batch = constants.batch(&schema)?;
+                Ok((schema.clone(), run::ready(schema, vec![batch])))
+            }
             None => self.start_in(context, Tree::of(statement), params, names, ending).await,
         }?;
         Ok((schema, limit_rows(stream, rows_max)))

@@ -31,6 +31,7 @@ mod statement;
 mod sugar;
 mod table;
 mod view;
+mod window_join;
 
 use std::fmt;
 use std::sync::Arc;

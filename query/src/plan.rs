@@ -44,7 +44,7 @@ use crate::error::{QueryError, QueryResult};
 use crate::session::CursorInfo;
 use crate::settings::Settings;
 use crate::view::{Hidden, Scope};
-use crate::{asof, gapfill, native, table};
+use crate::{asof, gapfill, native, table, window_join};
 
 /// Rows below which a statement runs on one core: starting a second costs more.
 const ROWS_PARALLEL_MIN: usize = 100_000;
@@ -311,6 +311,7 @@ impl PlanContext {
         let base = self.engine.base();
         self.is_small.store(!reads_tables(&plan)?, Ordering::Relaxed);
         let plan = base.analyzer().execute_and_check(plan, self.config.options(), |_, _| {})?;
+        let plan = window_join::rewrite(plan, self)?;
         let plan = asof::rewrite(plan, self)?;
         let plan = gapfill::rewrite(plan, self)?;
         let plan = match self.may_use_last_cache() {

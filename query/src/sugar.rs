@@ -10,6 +10,7 @@ mod calls;
 mod joins;
 mod pivot;
 mod sample;
+mod windows;
 
 use std::ops::ControlFlow;
 
@@ -55,10 +56,10 @@ impl VisitorMut for Rewriter<'_> {
             query.body.as_ref(),
             SetExpr::Select(select) if query.order_by.is_none() && is_marked(select, SAMPLE)
         );
-        if !order {
-            return ControlFlow::Continue(());
-        }
-        go_on(sample::ordered(query, self.context))
+        go_on(match order {
+            true => sample::ordered(query, self.context),
+            false => windows::of_query(query, &self.with, self.context),
+        })
     }
 
     fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<QueryError> {
@@ -74,6 +75,7 @@ impl VisitorMut for Rewriter<'_> {
             if is_marked(select, LATEST) {
                 sample::latest(select)?;
             }
+            windows::of_select(select, &[], &self.with, self.context)?;
             joins::rewrite(select)
         })())
     }

@@ -68,7 +68,7 @@ fn quoted(name: &str) -> Ident {
 }
 
 /// Names of the columns of a table of a FROM.
-fn columns(
+pub(super) fn columns(
     table: &TableFactor,
     with: &[Option<With>],
     context: &PlanContext,

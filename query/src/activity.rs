@@ -13,8 +13,8 @@ mod slow;
 mod work;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Instant;
 
 use chrono::Utc;
@@ -23,9 +23,12 @@ use tokio::sync::watch;
 
 use crate::Identity;
 use crate::admission::Priority;
+use crate::copy::CopyProgress;
 use crate::error::{QueryError, QueryResult};
 use crate::memory::Share;
+use crate::notify::{Asked, Inbox};
 use crate::run::Stop;
+use crate::session::CursorInfo;
 
 pub(crate) use redact::shown;
 pub(crate) use slow::{Slow, SlowQuery};
@@ -64,6 +67,11 @@ pub(crate) struct Client {
     /// True once somebody wants the connection to end.
     ended: watch::Sender<bool>,
     seen: Mutex<Seen>,
+    cursors: Mutex<Vec<Weak<CursorInfo>>>,
+    /// Notifications that wait for the client.
+    pub(crate) inbox: Arc<Inbox>,
+    /// What functions of its transaction have notified.
+    pub(crate) asked: Asked,
 }
 
 /// What is seen of a connection from outside.
@@ -104,6 +112,18 @@ impl Client {
         let mut ended = self.ended.subscribe();
         // The sender is this client's own.
         let _ = ended.wait_for(|ended| *ended).await;
+    }
+
+    /// A cursor is open, until all have let go of it.
+    pub(crate) fn show_cursor(&self, cursor: &Arc<CursorInfo>) {
+        let mut cursors = self.cursors.lock();
+        cursors.retain(|cursor| cursor.strong_count() > 0);
+        cursors.push(Arc::downgrade(cursor));
+    }
+
+    /// The cursors that are open.
+    pub(crate) fn cursors(&self) -> Vec<Arc<CursorInfo>> {
+        self.cursors.lock().iter().filter_map(Weak::upgrade).collect()
     }
 
     pub(crate) fn seen(&self) -> Seen {
@@ -163,6 +183,7 @@ pub(crate) struct Query {
     expected: AtomicU64,
     work: Mutex<Work>,
     error: Mutex<Option<&'static str>>,
+    copy: OnceLock<Arc<CopyProgress>>,
 }
 
 impl Query {
@@ -233,6 +254,16 @@ impl Query {
         self.reader_us.fetch_add(since.elapsed().as_micros() as u64, Ordering::Relaxed);
     }
 
+    /// It is a COPY.
+    pub(crate) fn copies(&self, progress: &Arc<CopyProgress>) {
+        self.copy.get_or_init(|| Arc::clone(progress));
+    }
+
+    /// How far it is, if it is a COPY.
+    pub(crate) fn copy(&self) -> Option<&Arc<CopyProgress>> {
+        self.copy.get()
+    }
+
     /// It has failed.
     pub(crate) fn fail(&self, code: &'static str) {
         self.error.lock().get_or_insert(code);
@@ -292,6 +323,9 @@ impl Activity {
             cancel: watch::Sender::new(false),
             ended: watch::Sender::new(false),
             seen: Mutex::default(),
+            cursors: Mutex::default(),
+            inbox: Arc::default(),
+            asked: Asked::default(),
         });
         self.sessions.lock().insert(id, Arc::clone(&client));
         client
@@ -329,6 +363,7 @@ impl Activity {
             expected: AtomicU64::new(0),
             work: Mutex::default(),
             error: Mutex::new(None),
+            copy: OnceLock::new(),
         });
         self.queries.lock().insert(query.id, Arc::clone(&query));
         let activity = Arc::clone(self);

@@ -68,6 +68,25 @@ impl Class {
     }
 }
 
+/// The queue in numbers, since the start of the process where it says so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueFigures {
+    /// Heavy statements that may run at a time.
+    pub places: u64,
+    /// Those that have a place.
+    pub running: u64,
+    /// Those that wait.
+    pub waiting: u64,
+    /// Times that one had to wait, since the start.
+    pub queued: u64,
+    /// µs that they have waited, since the start; those that wait still are in it.
+    pub waited_us: u64,
+    /// Refused since too many waited, since the start.
+    pub refused: u64,
+    /// Ended since they waited too long, since the start.
+    pub timed_out: u64,
+}
+
 /// The places and the queue before them.
 pub(crate) struct Admission {
     running_max: usize,
@@ -82,7 +101,12 @@ struct State {
     long: usize,
     low: usize,
     waiting: Vec<Waiter>,
+    /// Waiters so far.
     next: u64,
+    /// Those of the past.
+    waited: Duration,
+    refused: u64,
+    timed_out: u64,
 }
 
 struct Waiter {
@@ -119,12 +143,25 @@ impl Admission {
         (state.running, state.waiting.len())
     }
 
+    /// The queue in numbers.
+    pub(crate) fn figures(&self) -> QueueFigures {
+        let state = self.state.lock();
+        let waits: Duration = state.waiting.iter().map(|waiter| waiter.since.elapsed()).sum();
+        QueueFigures {
+            places: self.running_max as u64,
+            running: state.running as u64,
+            waiting: state.waiting.len() as u64,
+            queued: state.next,
+            waited_us: (state.waited + waits).as_micros() as u64,
+            refused: state.refused,
+            timed_out: state.timed_out,
+        }
+    }
+
     /// A place, if one is free and nobody comes first.
     pub(crate) fn try_enter(self: &Arc<Self>, class: Class) -> Option<Slot> {
-        match self.join(class, 0) {
-            Ok(Place::Taken(slot)) => Some(slot),
-            _ => None,
-        }
+        let mut state = self.state.lock();
+        self.take(&mut state, class)
     }
 
     /// Waits for a place, on a runtime that knows of time. Dropping the future leaves the queue.
@@ -159,12 +196,11 @@ impl Admission {
 
     fn join(self: &Arc<Self>, class: Class, waiting_max: usize) -> QueryResult<Place> {
         let mut state = self.state.lock();
-        // Who comes does not overtake those that could run, too.
-        if self.has_room(&state, class) && !self.is_behind(&state, class) {
-            state.count(class);
-            return Ok(Place::Taken(self.slot(class)));
+        if let Some(slot) = self.take(&mut state, class) {
+            return Ok(Place::Taken(slot));
         }
         if state.waiting.len() >= waiting_max {
+            state.refused += 1;
             let message = format!(
                 "too many heavy statements: {} run and {} wait",
                 state.running,
@@ -177,8 +213,18 @@ impl Admission {
         let number = state.next;
         state.next += 1;
         let (told, place) = oneshot::channel();
-        state.waiting.push(Waiter { number, class, since: Instant::now(), told });
+        let since = Instant::now();
+        state.waiting.push(Waiter { number, class, since, told });
         Ok(Place::Waits(Wait { admission: Arc::clone(self), number, place }))
+    }
+
+    /// A place that is free. Who comes does not overtake those that could run, too.
+    fn take(self: &Arc<Self>, state: &mut State, class: Class) -> Option<Slot> {
+        if !self.has_room(state, class) || self.is_behind(state, class) {
+            return None;
+        }
+        state.count(class);
+        Some(self.slot(class))
     }
 
     fn slot(self: &Arc<Self>, class: Class) -> Slot {
@@ -222,6 +268,7 @@ impl Admission {
                 .map(|(at, _)| at);
             let Some(at) = best else { return };
             let waiter = state.waiting.swap_remove(at);
+            state.waited += waiter.since.elapsed();
             let class = waiter.class;
             state.count(class);
             if let Err(mut slot) = waiter.told.send(self.slot(class)) {
@@ -233,6 +280,7 @@ impl Admission {
     }
 
     fn waited_too_long(&self, most: Duration) -> QueryError {
+        self.state.lock().timed_out += 1;
         let (running, waiting) = self.counts();
         let message = format!(
             "canceling statement due to queue timeout: no place for a heavy statement within {} s",
@@ -274,7 +322,11 @@ impl Wait {
 impl Drop for Wait {
     fn drop(&mut self) {
         let mut state = self.admission.state.lock();
-        state.waiting.retain(|waiter| waiter.number != self.number);
+        let at = state.waiting.iter().position(|waiter| waiter.number == self.number);
+        if let Some(at) = at {
+            let waiter = state.waiting.remove(at);
+            state.waited += waiter.since.elapsed();
+        }
         // Somebody behind may have waited for this one alone.
         self.admission.grant(&mut state);
     }

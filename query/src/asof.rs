@@ -17,6 +17,7 @@ use datafusion::common::{DFSchema, DFSchemaRef, Result};
 use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
 use datafusion::physical_plan::ExecutionPlan;
 
+pub(crate) use exec::{Reader, Side, order};
 pub(crate) use rewrite::rewrite;
 
 /// Which rows of the right side match.

@@ -29,9 +29,14 @@ use datafusion::common::Result;
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use parking_lot::Mutex;
+use tsdb::types::TableId;
 
 pub(crate) use image::Image;
+#[cfg(test)]
+pub(crate) use pg::builtins::{BUILTINS, Builtin};
 pub(crate) use pg::kinds::oid_of_field as type_number;
+#[cfg(test)]
+pub(crate) use pg::kinds::sql_name;
 pub(crate) use rewrite::rewrite;
 use rows::Rows;
 
@@ -180,12 +185,34 @@ pub(crate) fn table(schema: Option<&str>, name: &str) -> Option<Arc<dyn TablePro
     Some(Arc::new(SystemTable { known }))
 }
 
+/// Number of a system table, and how many columns it has.
+pub(crate) fn system_number(provider: &dyn TableProvider) -> Option<(i64, usize)> {
+    let table = provider.downcast_ref::<SystemTable>()?;
+    let known = table.known;
+    (known.schema != FUNCTIONS).then_some((known.oid, known.columns.len()))
+}
+
+/// `pg_class.oid` of a table.
+pub(crate) fn table_number(table: TableId) -> i64 {
+    pg::table_oid(table)
+}
+
+/// `pg_class.oid` of a relational table.
+pub(crate) fn relation_number(table: u32) -> i64 {
+    pg::object_oid(table)
+}
+
+/// `pg_class.oid` of a view.
+pub(crate) fn view_number(view: u32) -> i64 {
+    pg::view_oid(view)
+}
+
 /// Schema of functions that are read as tables. No user can name it.
 const FUNCTIONS: &str = "\u{1}functions";
 
 /// Functions that are read as tables.
 static CALLED: LazyLock<Vec<Known>> = LazyLock::new(|| {
-    pg::called().into_iter().map(|(of, fixed)| Known::new(of, None, fixed)).collect()
+    pg::called().into_iter().map(|(of, fill, fixed)| Known::new(of, fill, fixed)).collect()
 });
 
 struct SystemTable {

@@ -8,12 +8,19 @@
 //! each batch commits by itself: an error keeps the batches before it and nothing of its own. In
 //! a block all rows wait for COMMIT like those of INSERT. Rows that are Arrow columns already come
 //! by `copy_batch`, whatever the format of the COPY.
+//!
+//! Files of the server (`file`) are read piece by piece, one ahead, on a thread of their own, and go the
+//! same way; Parquet (`parquet`) comes as columns. Written, text formats are made by the door as for
+//! STDOUT.
 
 mod binary;
 pub(crate) mod cells;
 mod columns;
 mod csv;
+mod file;
 mod options;
+mod parquet;
+mod progress;
 mod sink;
 mod target;
 mod text;
@@ -21,21 +28,28 @@ mod text;
 use std::sync::Arc;
 use std::time::Instant;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, ArrayRef, RecordBatch};
+use futures::StreamExt;
 use futures::future::BoxFuture;
+use tokio::sync::mpsc;
 use tsdb::types::{OWNED_TABLE_PREFIX, TableSchema};
+
+use datafusion::execution::SendableRecordBatchStream;
 
 use crate::activity::Live;
 use crate::error::{QueryError, QueryResult, place};
 use crate::insert;
 use crate::names::Names;
+use crate::relational::def::TableDef;
 use crate::relational::{self, CopyRows};
 use crate::run::Stop;
 use crate::session::{Session, Tree, limit_rows};
 use crate::statement::copy::{Copy, What};
-use crate::{Outcome, plan, view};
+use crate::{Outcome, catalog, plan, view};
 
-pub use options::{Format, Header, Options};
+pub use file::CopyFile;
+pub use options::{Compression, Format, Header, Options};
+pub use progress::CopyProgress;
 use sink::{Full, SeriesSink};
 use target::Sink;
 
@@ -59,6 +73,7 @@ pub(crate) struct CopyIn {
     /// The batch before, on its way to the disk.
     pending: Option<BoxFuture<'static, QueryResult<()>>>,
     stop: Stop,
+    progress: Arc<CopyProgress>,
     /// Keeps it among the statements that run.
     pub(crate) live: Option<Live>,
     /// Since when the client has sent nothing.
@@ -70,6 +85,8 @@ enum Reader {
     Text(text::Reader),
     Csv(csv::Reader),
     Binary(binary::Reader),
+    /// Rows come as columns.
+    Columns,
 }
 
 /// How far the input at hand was read.
@@ -82,9 +99,17 @@ enum Step {
 
 /// Starts a COPY in either direction. `source`: the text that it stands in.
 pub(crate) async fn run(session: &Session, copy: &Copy, source: &str) -> QueryResult<Outcome> {
-    match &copy.what {
-        What::In { table, columns } => start_in(session, table, columns, &copy.options),
-        What::Out(query) => {
+    match (&copy.what, &copy.file) {
+        (What::In { table, columns }, None) => start_in(session, table, columns, &copy.options),
+        (What::In { table, columns }, Some(name)) => {
+            let rows = read_file(session, table, columns, &copy.options, name).await?;
+            Ok(Outcome::Done { tag: format!("COPY {rows}") })
+        }
+        (What::Out { query, table }, file) => {
+            let file = match file {
+                Some(name) => Some(new_file(session, name).await?),
+                None => None,
+            };
             let tree = Tree::of(query);
             let names = match query.kind() {
                 crate::statement::Kind::Query(ast) => Names::of(ast),
@@ -98,9 +123,39 @@ pub(crate) async fn run(session: &Session, copy: &Copy, source: &str) -> QueryRe
             });
             let (schema, stream) = started?;
             let stream = limit_rows(stream, session.settings().max_result_rows());
-            Ok(Outcome::CopyOut { schema, stream, options: copy.options.clone() })
+            let progress = Arc::new(CopyProgress {
+                file: file.is_some(),
+                relation: number_of(session, table.as_deref())?,
+                ..CopyProgress::default()
+            });
+            session.query_now()?.copies(&progress);
+            let options = copy.options.clone();
+            match (options.format, file) {
+                (Format::Parquet, Some(file)) => {
+                    let rows = write_parquet(session, file, stream, &options, &progress).await?;
+                    Ok(Outcome::Done { tag: format!("COPY {rows}") })
+                }
+                (_, file) => {
+                    let runtime = session.engine().runtime()?.clone();
+                    let file = file.map(|file| CopyFile::new(file, runtime));
+                    Ok(Outcome::CopyOut { schema, stream, options, file, progress })
+                }
+            }
         }
     }
+}
+
+/// `pg_class.oid` of the table or view of a name; 0 where there is none.
+fn number_of(session: &Session, name: Option<&[String]>) -> QueryResult<i64> {
+    let Some(name) = name.and_then(<[String]>::last) else { return Ok(0) };
+    if let Some(table) = session.engine().db().snapshot().table(name) {
+        return Ok(catalog::table_number(table.schema().id));
+    }
+    if let Some(def) = relational::find(session, name)? {
+        return Ok(catalog::relation_number(def.number));
+    }
+    let views = session.views()?;
+    Ok(views.find(name).map_or(0, |view| catalog::view_number(view.number)))
 }
 
 fn start_in(
@@ -109,8 +164,24 @@ fn start_in(
     columns: &[String],
     options: &Options,
 ) -> QueryResult<Outcome> {
-    if let Some(outcome) = start_relation(session, table, columns, options)? {
-        return Ok(outcome);
+    let target = target(session, table)?;
+    let copy = CopyIn::new(session, target, columns, options, CopyProgress::default())?;
+    let outcome = Outcome::CopyIn { format: options.format, columns: copy.sink.columns() };
+    session.keep_copy(copy);
+    Ok(outcome)
+}
+
+/// A table that rows are copied into.
+enum Target {
+    Series(Arc<TableSchema>),
+    Relation(Arc<TableDef>),
+}
+
+/// The table of a name, if the session may write to it.
+fn target(session: &Session, table: &[String]) -> QueryResult<Target> {
+    if let Some(def) = find_relation(session, table)? {
+        relational::check_rights(session, &def, "COPY FROM")?;
+        return Ok(Target::Relation(def));
     }
     let schema = find_table(session, table)?;
     let identity = session.identity();
@@ -118,21 +189,11 @@ fn start_in(
         return Err(QueryError::denied(format!("writing to table {}", schema.name)));
     }
     session.check_writable("COPY FROM")?;
-    let targets = insert::targets(&schema, columns)?;
-    let outcome = Outcome::CopyIn { format: options.format, columns: targets.len() };
-    let zone = session.settings().zone().to_string();
-    let sink = Sink::Series(Box::new(SeriesSink::new(schema, targets, &zone)?));
-    keep(session, options, sink);
-    Ok(outcome)
+    Ok(Target::Series(schema))
 }
 
-/// Starts a COPY into a relational table, if the name is one's.
-fn start_relation(
-    session: &Session,
-    table: &[String],
-    columns: &[String],
-    options: &Options,
-) -> QueryResult<Option<Outcome>> {
+/// The relational table of a name.
+fn find_relation(session: &Session, table: &[String]) -> QueryResult<Option<Arc<TableDef>>> {
     let name = match table {
         [name] => name,
         [schema, name] if schema == plan::names::SCHEMA => name,
@@ -143,30 +204,124 @@ fn start_relation(
         }
         _ => return Ok(None),
     };
-    let Some(def) = relational::find(session, name)? else { return Ok(None) };
-    relational::check_rights(session, &def, "COPY FROM")?;
-    let rows = CopyRows::new(def, columns, session.settings().zone())?;
-    let outcome = Outcome::CopyIn { format: options.format, columns: rows.columns() };
-    keep(session, options, Sink::relation(rows));
-    Ok(Some(outcome))
+    relational::find(session, name)
 }
 
-fn keep(session: &Session, options: &Options, sink: Sink) {
-    session.keep_copy(CopyIn {
-        reader: match options.format {
-            Format::Text => Reader::Text(text::Reader::default()),
-            Format::Csv => Reader::Csv(csv::Reader::default()),
-            Format::Binary => Reader::Binary(binary::Reader::default()),
-        },
-        sink,
-        options: options.clone(),
-        input: Vec::new(),
-        next: 0,
-        pending: None,
-        stop: session.stop(),
-        live: None,
-        idle: None,
+/// What the thread that reads a file hands over.
+enum Piece {
+    Bytes(Vec<u8>),
+    Columns(Vec<ArrayRef>),
+}
+
+/// Pieces of a file that wait to be taken in.
+const PIECES_AHEAD: usize = 1;
+
+/// COPY FROM a file; how many rows there were.
+async fn read_file(
+    session: &Session,
+    table: &[String],
+    columns: &[String],
+    options: &Options,
+    name: &str,
+) -> QueryResult<u64> {
+    let folder = file::folder(session)?;
+    let target = target(session, table)?;
+    let (parquet, shown) = (options.format == Format::Parquet, name.to_string());
+    let opened = session.blocking(move || {
+        let (file, length) = file::open(&folder, &shown)?;
+        let source = match parquet {
+            // Its decoder meets what the disk holds.
+            true => std::panic::catch_unwind(|| FileSource::of_parquet(file))
+                .unwrap_or_else(|_| Err(parquet::panicked()))?,
+            false => FileSource::Bytes(file, shown),
+        };
+        Ok((source, length))
     });
+    let (source, bytes_total) = session.stop().guard(opened).await?;
+    let columns = match &source {
+        FileSource::Parquet(source) if columns.is_empty() => source.names(),
+        _ => columns.to_vec(),
+    };
+    let progress = CopyProgress { file: true, bytes_total, ..CopyProgress::default() };
+    let mut copy = CopyIn::new(session, target, &columns, options, progress)?;
+    let (give, mut pieces) = mpsc::channel(PIECES_AHEAD);
+    let reading = session.engine().runtime()?.spawn_blocking(move || source.read(&columns, &give));
+    let done = async {
+        while let Some(piece) = copy.stop.clone().guard(async { Ok(pieces.recv().await) }).await? {
+            match piece {
+                Piece::Bytes(bytes) => session.feed(&mut copy, &bytes).await?,
+                Piece::Columns(columns) => session.feed_columns(&mut copy, &columns).await?,
+            }
+            // Others want their turn.
+            tokio::task::yield_now().await;
+        }
+        match reading.await {
+            Ok(read) => read?,
+            Err(_) if parquet => return Err(copy.sink.at_line(parquet::panicked())),
+            Err(error) => return Err(QueryError::internal(format!("reading a file: {error}"))),
+        }
+        copy.progress.moved(bytes_total.saturating_sub(copy.progress.bytes()));
+        session.finish_copy(&mut copy).await
+    };
+    done.await
+}
+
+/// A file, open.
+enum FileSource {
+    Bytes(std::fs::File, String),
+    Parquet(Box<parquet::Source>),
+}
+
+impl FileSource {
+    fn of_parquet(file: std::fs::File) -> QueryResult<FileSource> {
+        Ok(FileSource::Parquet(Box::new(parquet::Source::open(file)?)))
+    }
+
+    /// Hands over all pieces until nobody takes them. Blocks.
+    fn read(self, columns: &[String], give: &mpsc::Sender<Piece>) -> QueryResult<()> {
+        match self {
+            FileSource::Bytes(file, name) => {
+                file::read(file, &name, |bytes| give.blocking_send(Piece::Bytes(bytes)).is_ok())
+            }
+            FileSource::Parquet(source) => {
+                source.read(columns, |columns| give.blocking_send(Piece::Columns(columns)).is_ok())
+            }
+        }
+    }
+}
+
+/// Begins a file for the rows of a COPY TO.
+async fn new_file(session: &Session, name: &str) -> QueryResult<file::NewFile> {
+    let (folder, name) = (file::folder(session)?, name.to_string());
+    session.blocking(move || file::NewFile::create(&folder, &name)).await
+}
+
+/// Writes the rows of a query; how many there were.
+async fn write_parquet(
+    session: &Session,
+    file: file::NewFile,
+    mut stream: SendableRecordBatchStream,
+    options: &Options,
+    progress: &Arc<CopyProgress>,
+) -> QueryResult<u64> {
+    let schema = stream.schema();
+    let mut target = parquet::Target::new(file, &schema, options.compression)?;
+    let (mut rows, mut stop) = (0, session.stop());
+    while let Some(batch) = stop.guard(async { Ok(stream.next().await) }).await? {
+        let batch = batch?;
+        rows += batch.num_rows() as u64;
+        let written = session.blocking(move || {
+            let bytes = target.write(batch)?;
+            Ok((target, bytes))
+        });
+        let bytes;
+        (target, bytes) = written.await?;
+        progress.moved(bytes.saturating_sub(progress.bytes()));
+        progress.reached(rows);
+    }
+    stop.check()?;
+    session.blocking(move || target.finish()).await?;
+    Ok(rows)
 }
 
 fn find_table(session: &Session, parts: &[String]) -> QueryResult<Arc<TableSchema>> {
@@ -191,6 +346,46 @@ fn find_table(session: &Session, parts: &[String]) -> QueryResult<Arc<TableSchem
 }
 
 impl CopyIn {
+    fn new(
+        session: &Session,
+        target: Target,
+        columns: &[String],
+        options: &Options,
+        progress: CopyProgress,
+    ) -> QueryResult<CopyIn> {
+        let zone = session.settings().zone().to_string();
+        let (sink, relation) = match target {
+            Target::Series(schema) => {
+                let targets = insert::targets(&schema, columns)?;
+                let relation = catalog::table_number(schema.id);
+                (Sink::Series(Box::new(SeriesSink::new(schema, targets, &zone)?)), relation)
+            }
+            Target::Relation(def) => {
+                let relation = catalog::relation_number(def.number);
+                (Sink::relation(CopyRows::new(def, columns, &zone)?), relation)
+            }
+        };
+        let progress = Arc::new(CopyProgress { inward: true, relation, ..progress });
+        session.query_now()?.copies(&progress);
+        Ok(CopyIn {
+            reader: match options.format {
+                Format::Text => Reader::Text(text::Reader::default()),
+                Format::Csv => Reader::Csv(csv::Reader::default()),
+                Format::Binary => Reader::Binary(binary::Reader::default()),
+                Format::Parquet => Reader::Columns,
+            },
+            sink,
+            options: options.clone(),
+            input: Vec::new(),
+            next: 0,
+            pending: None,
+            stop: session.stop(),
+            progress,
+            live: None,
+            idle: None,
+        })
+    }
+
     /// Reads rows until the input at hand or the batch's room ends.
     fn step(&mut self) -> QueryResult<Step> {
         while !self.sink.is_full() {
@@ -199,6 +394,7 @@ impl CopyIn {
                 Reader::Text(reader) => reader.row(rest, &self.options, &mut self.sink),
                 Reader::Csv(reader) => reader.row(rest, &self.options, &mut self.sink),
                 Reader::Binary(reader) => reader.row(rest, &mut self.sink),
+                Reader::Columns => return Ok(Step::Hungry),
             };
             match row? {
                 Some(taken) => self.next += taken,
@@ -219,6 +415,7 @@ impl CopyIn {
             Reader::Text(reader) => reader.end(rest, &self.options, &mut self.sink),
             Reader::Csv(reader) => reader.end(rest, &self.options, &mut self.sink),
             Reader::Binary(reader) => reader.end(rest, &self.sink),
+            Reader::Columns => Ok(()),
         }
     }
 
@@ -273,7 +470,7 @@ impl Session {
     pub async fn copy_batch(&self, batch: &RecordBatch) -> QueryResult<()> {
         let mut copy = self.take_copy()?;
         copy.goes_on();
-        if let Err(error) = self.feed_columns(&mut copy, batch).await {
+        if let Err(error) = self.feed_columns(&mut copy, batch.columns()).await {
             copy.failed(&error);
             self.fail();
             return Err(error);
@@ -290,18 +487,7 @@ impl Session {
     pub async fn copy_done(&self) -> QueryResult<String> {
         let mut copy = self.take_copy()?;
         copy.goes_on();
-        let done = async {
-            while matches!(copy.step()?, Step::Full) {
-                self.flush_copy(&mut copy).await?;
-            }
-            copy.last_row()?;
-            self.flush_copy(&mut copy).await?;
-            if let Some(pending) = copy.pending.take() {
-                pending.await?;
-            }
-            copy.sink.finish(self).await
-        };
-        match done.await {
+        match self.finish_copy(&mut copy).await {
             Ok(count) => Ok(format!("COPY {count}")),
             Err(error) => {
                 copy.failed(&error);
@@ -309,6 +495,43 @@ impl Session {
                 Err(error)
             }
         }
+    }
+
+    /// Takes in what is left when all bytes have come, and waits until all is written; how many
+    /// rows there were.
+    async fn finish_copy(&self, copy: &mut CopyIn) -> QueryResult<u64> {
+        while matches!(copy.step()?, Step::Full) {
+            self.flush_copy(copy).await?;
+        }
+        copy.last_row()?;
+        self.flush_copy(copy).await?;
+        if let Some(pending) = copy.pending.take() {
+            pending.await?;
+        }
+        copy.sink.finish(self).await
+    }
+
+    /// Takes in rows that come as columns.
+    async fn feed_columns(&self, copy: &mut CopyIn, columns: &[ArrayRef]) -> QueryResult<()> {
+        let (rows, mut from) = (columns.first().map_or(0, |column| column.len()), 0);
+        while from < rows {
+            copy.stop.check()?;
+            let count = PIECE_ROWS.min(rows - from);
+            let piece: Vec<ArrayRef> =
+                columns.iter().map(|column| column.slice(from, count)).collect();
+            let columns = copy.sink.assign(&piece)?;
+            let mut row = 0;
+            while row < count {
+                row = copy.sink.rows(&columns, row, count)?;
+                if copy.sink.is_full() {
+                    self.flush_copy(copy).await?;
+                }
+            }
+            from += count;
+            copy.progress.reached(copy.sink.rows_in_all());
+            tokio::task::yield_now().await;
+        }
+        Ok(())
     }
 
     /// Ends a COPY FROM STDIN that the client gave up; gives the error that says so.
@@ -339,25 +562,8 @@ impl Session {
             self.flush_copy(copy).await?;
         }
         copy.trim();
-        Ok(())
-    }
-
-    async fn feed_columns(&self, copy: &mut CopyIn, batch: &RecordBatch) -> QueryResult<()> {
-        let mut from = 0;
-        while from < batch.num_rows() {
-            copy.stop.check()?;
-            let piece = batch.slice(from, PIECE_ROWS.min(batch.num_rows() - from));
-            let columns = copy.sink.assign(&piece)?;
-            let mut row = 0;
-            while row < piece.num_rows() {
-                row = copy.sink.rows(&columns, row, piece.num_rows())?;
-                if copy.sink.is_full() {
-                    self.flush_copy(copy).await?;
-                }
-            }
-            from += piece.num_rows();
-            tokio::task::yield_now().await;
-        }
+        copy.progress.moved(bytes.len() as u64);
+        copy.progress.reached(copy.sink.rows_in_all());
         Ok(())
     }
 

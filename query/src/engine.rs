@@ -13,7 +13,7 @@ use datafusion::physical_planner::DefaultPhysicalPlanner;
 use tsdb::Db;
 
 use crate::activity::Activity;
-use crate::admission::Admission;
+use crate::admission::{Admission, QueueFigures};
 use crate::error::{QueryError, QueryResult};
 use crate::jobs::{self, Jobs};
 use crate::memory::{Pools, QueryPool, Share};
@@ -51,6 +51,8 @@ pub struct QueryOptions {
     pub prom_lookback: Duration,
     /// How long a query of PromQL may take; zero: no limit. Default 2 min.
     pub prom_timeout: Duration,
+    /// The one folder whose files COPY reads and writes for superusers. Default: none, and it does not.
+    pub copy_folder: Option<PathBuf>,
     /// Worker threads of each of the two runtimes, of small and of heavy statements. Default: cores.
     pub threads: usize,
     /// What SHOW server_version says after "15.0": e.g. Millrace version.
@@ -71,6 +73,7 @@ impl Default for QueryOptions {
             prom_samples_max: 50_000_000,
             prom_lookback: Duration::from_secs(300),
             prom_timeout: Duration::from_secs(120),
+            copy_folder: None,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             version: env!("CARGO_PKG_VERSION").to_string(),
         }
@@ -321,6 +324,11 @@ impl Engine {
     /// Heavy statements that run and that wait.
     pub fn heavy_queries(&self) -> (usize, usize) {
         self.admission.counts()
+    }
+
+    /// The queue of heavy statements in numbers.
+    pub fn queue(&self) -> QueueFigures {
+        self.admission.figures()
     }
 
     /// Counts a statement as running until the guard is dropped.

@@ -1,8 +1,10 @@
 //! Work in the background: continuous aggregates are refreshed as often as they ask for.
 //!
 //! The runner looks every second for jobs that are due and runs one after the other. What it
-//! remembers of runs is for `sys.jobs` and `sys.job_history` and ends with the process; what is to
-//! be done says the database.
+//! remembers of runs is for `sys.jobs` and `sys.job_history`; those that have stored something or
+//! have failed outlive the process (`history`). What is to be done says the database.
+
+pub(crate) mod history;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Weak};
@@ -86,7 +88,19 @@ impl Jobs {
         running.begin();
         let result = refresh::refresh(engine, view, now, &turn).await;
         running.end(&result);
+        self.keep(engine, view).await;
         result
+    }
+
+    /// Keeps the newest run, if it has done anything. That it cannot be kept is no failure of its own.
+    async fn keep(&self, engine: &Arc<Engine>, view: u32) {
+        let Some(run) = self.of(view).runs.pop_back() else { return };
+        if run.error.is_none() && run.refreshed.ranges == 0 {
+            return;
+        }
+        if let Err(error) = history::keep(engine, view, &run).await {
+            tracing::warn!(view, %error, "a run of a job is not kept");
+        }
     }
 
     fn note(&self, view: u32, change: impl FnOnce(&mut Job)) {

@@ -35,6 +35,7 @@ mod statement;
 mod sugar;
 mod table;
 mod view;
+mod window_join;
 
 use std::fmt;
 use std::sync::Arc;
@@ -42,7 +43,11 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::execution::SendableRecordBatchStream;
 
-pub use copy::{Format as CopyFormat, Header as CopyHeader, Options as CopyOptions};
+pub use admission::QueueFigures;
+pub use copy::{
+    Compression as CopyCompression, CopyFile, CopyProgress, Format as CopyFormat,
+    Header as CopyHeader, Options as CopyOptions,
+};
 pub use engine::{Engine, QueryOptions};
 pub use error::{QueryError, QueryResult};
 pub use memory::Pools;
@@ -54,6 +59,10 @@ pub use statement::{Effect, OfPrepared, Statement};
 /// Key of a field's metadata that names the Postgres type where the Arrow type does not say it:
 /// `name`, `oid`, `char`, `regclass`, `int2vector`, `_oid` …
 pub const PG_TYPE: &str = "pg_type";
+
+/// Key of a result field's metadata that tells which column of which table or view it is:
+/// `pg_class.oid`, a point, `pg_attribute.attnum`.
+pub const PG_ORIGIN: &str = "pg_origin";
 
 /// Who asks.
 #[derive(Clone, Debug)]
@@ -213,7 +222,7 @@ pub enum Outcome {
         /// Columns of each row.
         columns: usize,
     },
-    /// Rows of COPY TO STDOUT, as a stream like that of `Rows`.
+    /// Rows of COPY TO, as a stream like that of `Rows`.
     CopyOut {
         /// Columns.
         schema: SchemaRef,
@@ -221,6 +230,10 @@ pub enum Outcome {
         stream: SendableRecordBatchStream,
         /// How rows are to be written.
         options: CopyOptions,
+        /// Where to; `None`: to the client.
+        file: Option<CopyFile>,
+        /// To be told what was written.
+        progress: Arc<CopyProgress>,
     },
     /// An empty statement.
     Empty,

@@ -10,6 +10,7 @@
 //! it, `millrace.use_zones = off` keeps zone statistics out of the answers; tests compare the ways.
 
 mod answer;
+mod constants;
 mod exec;
 mod explain;
 mod literal;

@@ -44,6 +44,50 @@ pub(crate) enum Action {
     },
 }
 
+/// `22023` for what is no channel or payload.
+pub(crate) fn check_words(channel: &str, payload: &str) -> QueryResult<()> {
+    let refused = match (channel.len(), payload.len()) {
+        (0, _) => "channel name cannot be empty",
+        (CHANNEL_BYTES_MAX.., _) if channel.len() > CHANNEL_BYTES_MAX => "channel name too long",
+        (_, PAYLOAD_BYTES_MAX..) => "payload string too long",
+        _ => return Ok(()),
+    };
+    Err(QueryError::new("22023", refused))
+}
+
+/// What calls of `pg_notify` have asked for: it waits for the end of their transaction.
+#[derive(Debug, Default)]
+pub(crate) struct Asked(Mutex<Vec<Action>>);
+
+impl Asked {
+    /// Adds one.
+    ///
+    /// # Errors
+    /// `22023` as for NOTIFY, `54000` where a statement asks for too much.
+    pub(crate) fn notify(&self, channel: &str, payload: &str) -> QueryResult<()> {
+        check_words(channel, payload)?;
+        let mut asked = self.0.lock();
+        if asked.len() >= ACTIONS_MAX {
+            return Err(too_many());
+        }
+        let (channel, payload) = (channel.to_string(), payload.to_string());
+        asked.push(Action::Notify { channel, payload });
+        Ok(())
+    }
+
+    /// Takes all.
+    pub(crate) fn take(&self) -> Vec<Action> {
+        std::mem::take(&mut *self.0.lock())
+    }
+}
+
+/// LISTEN, UNLISTEN and NOTIFY of one transaction: they wait for its COMMIT.
+pub(crate) const ACTIONS_MAX: usize = 10_000;
+
+pub(crate) fn too_many() -> QueryError {
+    QueryError::new("54000", format!("a transaction may notify {ACTIONS_MAX} times"))
+}
+
 /// What waits for one session.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
@@ -102,6 +146,16 @@ impl Channels {
             }
         }
         Ok(())
+    }
+
+    /// The channels that a session listens to, in order.
+    pub(crate) fn of(&self, inbox: &Arc<Inbox>) -> Vec<String> {
+        let channels = self.0.lock();
+        let is_mine = |other: &Weak<Inbox>| std::ptr::eq(other.as_ptr(), Arc::as_ptr(inbox));
+        let mine = channels.iter().filter(|(_, list)| list.iter().any(is_mine));
+        let mut names: Vec<String> = mine.map(|(name, _)| name.clone()).collect();
+        names.sort();
+        names
     }
 
     /// Does what a transaction has asked for.

@@ -9,6 +9,7 @@ pub(crate) mod bound;
 mod context;
 pub(crate) mod extension;
 pub(crate) mod names;
+pub(crate) mod origins;
 pub(crate) mod times;
 pub(crate) mod weight;
 
@@ -47,7 +48,7 @@ use crate::relational::{Pending, View};
 use crate::session::CursorInfo;
 use crate::settings::Settings;
 use crate::view::{Hidden, Scope};
-use crate::{asof, gapfill, native, table};
+use crate::{asof, gapfill, native, table, window_join};
 
 /// Rows below which a statement runs on one core: starting a second costs more.
 const ROWS_PARALLEL_MIN: usize = 100_000;
@@ -83,13 +84,15 @@ pub(crate) struct PlanContext {
     /// Whether several statements must see the same rows: then nothing newer may be shown.
     steady: bool,
     /// Cursors of the block, for the catalogue.
-    pub(crate) cursors: Vec<CursorInfo>,
+    pub(crate) cursors: Vec<Arc<CursorInfo>>,
     /// The connection that asks.
     pub(crate) client: Option<Arc<Client>>,
     /// The run of the statement, whose memory its operators take.
     query: Option<Arc<Query>>,
     /// Views in use, and what is hidden to find out what depends on it.
     pub(crate) scope: Arc<Scope>,
+    /// Columns of the result whose objects are wanted as numbers, not as names.
+    pub(crate) numbered: Arc<[bool]>,
     /// Made if something wants to change them.
     table_options: Option<Box<datafusion::config::TableOptions>>,
 }
@@ -165,6 +168,7 @@ impl PlanContext {
             client: None,
             query: None,
             scope: Arc::default(),
+            numbered: Arc::default(),
             table_options: None,
         }
     }
@@ -246,7 +250,7 @@ impl PlanContext {
     }
 
     /// In a block with cursors.
-    pub(crate) fn with_cursors(self, cursors: Vec<CursorInfo>) -> PlanContext {
+    pub(crate) fn with_cursors(self, cursors: Vec<Arc<CursorInfo>>) -> PlanContext {
         PlanContext { cursors, ..self }
     }
 
@@ -387,6 +391,7 @@ impl PlanContext {
         let base = self.engine.base();
         self.is_small.store(!reads_tables(&plan)?, Ordering::Relaxed);
         let plan = base.analyzer().execute_and_check(plan, self.config.options(), |_, _| {})?;
+        let plan = window_join::rewrite(plan, self)?;
         let plan = asof::rewrite(plan, self)?;
         let plan = gapfill::rewrite(plan, self)?;
         let plan = match self.may_use_last_cache() {
@@ -414,6 +419,11 @@ impl PlanContext {
             true => self.small.options(),
             false => self.config.options(),
         }
+    }
+
+    /// Settings of DataFusion, for functions that are called without a plan.
+    pub(crate) fn config_options(&self) -> Arc<ConfigOptions> {
+        self.config.options().clone()
     }
 
     /// Folds what is constant in an expression over a schema.
@@ -477,6 +487,12 @@ impl PlanContext {
         let image = Arc::new(Image::new(self)?);
         *slot = Some(image.clone());
         Ok(image)
+    }
+
+    /// Channels that the session listens to.
+    pub(crate) fn listening(&self) -> Vec<String> {
+        let client = self.client.as_ref();
+        client.map(|client| self.engine.channels().of(&client.inbox)).unwrap_or_default()
     }
 
     /// `now()` of the statement, µs since 1970.

@@ -17,7 +17,7 @@ mod insert;
 mod key;
 pub(crate) mod kind;
 mod point;
-mod provider;
+pub(crate) mod provider;
 mod rebuild;
 mod returning;
 mod row;

@@ -21,6 +21,7 @@ use tsdb::types::{ColumnType, MergeMode, TableSchema};
 use crate::error::{QueryError, QueryResult};
 use crate::insert::{Target, assign, targets_of};
 use crate::names::{self, folded};
+use crate::plan::origins::{self, Origin};
 use crate::session::Session;
 use crate::table::{Source, arrow_type};
 use crate::{Outcome, run};
@@ -43,6 +44,7 @@ enum Item {
 #[derive(Debug)]
 pub(crate) struct Returning {
     items: Vec<(String, Item)>,
+    origins: Vec<Option<Origin>>,
     selected: Vec<SelectItem>,
     targets: Vec<Target>,
     zone: String,
@@ -67,7 +69,8 @@ impl Returning {
     ) -> QueryResult<Returning> {
         let zone = session.settings().zone().to_string();
         let targets = targets.to_vec();
-        let mut out = Returning { items: Vec::new(), selected: Vec::new(), targets, zone };
+        let (items, origins, selected) = (Vec::new(), Vec::new(), Vec::new());
+        let mut out = Returning { items, origins, selected, targets, zone };
         for item in list {
             match item {
                 SelectItem::Wildcard(options) if plain(options) && !joined => {
@@ -106,6 +109,7 @@ impl Returning {
         name: String,
     ) -> QueryResult<()> {
         let column = column_of(expr, called);
+        self.origins.push(column.as_deref().and_then(|column| Origin::of_column(table, column)));
         let target = column.as_ref().and_then(|c| self.targets.iter().position(|t| t.name == *c));
         if let Some(target) = target {
             self.items.push((name, Item::Given(target)));
@@ -169,7 +173,7 @@ impl Returning {
             Ok(Field::new(name, kind, true))
         };
         let fields = self.items.iter().map(field).collect::<QueryResult<Vec<_>>>()?;
-        Ok(Arc::new(Schema::new(fields)))
+        Ok(origins::mark(&Arc::new(Schema::new(fields)), &self.origins))
     }
 
     /// Rows to return: `given` are the values for the targets, `selected` what was selected.

@@ -27,7 +27,7 @@ use crate::copy::{self, CopyIn};
 use crate::engine::Engine;
 use crate::error::{QueryError, QueryResult, place};
 use crate::names::Names;
-use crate::notify::{Action, Inbox, Notification};
+use crate::notify::{Action, Notification};
 use crate::plan::{self, PlanContext};
 use crate::relational::def::Relations;
 use crate::run::Stop;
@@ -38,6 +38,7 @@ use crate::view::Views;
 use crate::{Description, Identity, Outcome, change, ddl, insert, relational};
 
 pub(crate) use cursor::CursorInfo;
+use cursor::Cursors;
 use known::Known;
 pub(crate) use live::limit_rows;
 pub(crate) use query::{AbortOnDrop, Change, Tree, has_params};
@@ -53,8 +54,6 @@ pub struct Session {
     client: Arc<Client>,
     /// Statements that came lately, with the plans that are kept with them.
     known: Mutex<Known>,
-    /// Notifications that wait for the client.
-    inbox: Arc<Inbox>,
     /// Never used again; temporary tables are known by it.
     number: u64,
     /// Whether it has made a temporary table.
@@ -69,8 +68,12 @@ struct State {
     config: (SessionConfig, SessionConfig),
     zone: String,
     transaction: Option<Transaction>,
+    /// Cursors that have outlived their blocks.
+    held: Cursors,
     /// The statement that runs, or ran last.
     query: Option<Arc<Query>>,
+    /// Columns of its result whose objects are wanted as numbers.
+    numbered: Arc<[bool]>,
     /// A COPY FROM STDIN under way.
     copy: Option<CopyIn>,
 }
@@ -104,12 +107,13 @@ impl Session {
                 config,
                 zone,
                 transaction: None,
+                held: Cursors::default(),
                 query: None,
+                numbered: Arc::default(),
                 copy: None,
             }),
             client,
             known: Mutex::default(),
-            inbox: Arc::default(),
             number,
             temporary: AtomicBool::new(false),
             left_out: Arc::default(),
@@ -207,8 +211,25 @@ impl Session {
         statement: &Statement,
         params: &[ScalarValue],
     ) -> QueryResult<Outcome> {
+        self.execute_numbered(statement, params, &[]).await
+    }
+
+    /// As [`Session::execute`]; columns of `regclass` and its kin that `numbered` marks by their
+    /// place come as numbers, not as names.
+    ///
+    /// # Errors
+    /// As [`Session::execute`].
+    pub async fn execute_numbered(
+        &self,
+        statement: &Statement,
+        params: &[ScalarValue],
+        numbered: &[bool],
+    ) -> QueryResult<Outcome> {
+        let numbered = if numbered.contains(&true) { numbered.into() } else { Arc::default() };
+        self.state.lock().numbered = numbered;
         let live = self.enter(statement)?;
         let done = self.run(statement, params).await;
+        self.state.lock().numbered = Arc::default();
         if done.is_err() {
             self.fail();
         }
@@ -258,6 +279,7 @@ impl Session {
                 if self.temporary.load(Ordering::Relaxed) {
                     relational::drop_of_session(&self.engine, self.number).await?;
                 }
+                self.close_cursors()?;
                 done("DISCARD ALL")
             }
             Kind::Begin { read_only } => self.begin(*read_only),
@@ -311,12 +333,12 @@ impl Session {
 
     /// Resolves when a notification waits. May be dropped and called again.
     pub async fn notified(&self) {
-        self.inbox.come().await;
+        self.client.inbox.come().await;
     }
 
     /// Takes the notifications that wait; to be asked between transactions.
     pub fn take_notifications(&self) -> Vec<Notification> {
-        self.inbox.take()
+        self.client.inbox.take()
     }
 
     /// Does it now, or when the open block commits.
@@ -329,7 +351,7 @@ impl Session {
         let actions = vec![action.clone()];
         let waits = self.later(&actions)?;
         if !waits {
-            self.engine.channels().check(&self.inbox, &actions)?;
+            self.engine.channels().check(&self.client.inbox, &actions)?;
             self.apply_actions(actions);
         }
         Ok(Outcome::Done { tag: tag.to_string() })
@@ -337,7 +359,7 @@ impl Session {
 
     fn apply_actions(&self, actions: Vec<Action>) {
         if !actions.is_empty() {
-            self.engine.channels().apply(self.client.process(), &self.inbox, actions);
+            self.engine.channels().apply(self.client.process(), &self.client.inbox, actions);
         }
     }
 
@@ -432,7 +454,9 @@ impl Session {
         let query = state.query.clone();
         let block = state.transaction.as_ref().map(|b| (b.written(), b.is_implicit()));
         let pending = state.transaction.as_ref().map(|b| b.pending.clone()).unwrap_or_default();
-        let cursors = state.transaction.as_ref().map(|b| b.cursors.shown()).unwrap_or_default();
+        let of_block = state.transaction.as_ref().map(|b| &b.cursors);
+        let cursors = of_block.into_iter().chain([&state.held]).flat_map(Cursors::shown).collect();
+        let numbered = state.numbered.clone();
         let context = PlanContext::new(
             self.engine.clone(),
             snapshot,
@@ -441,11 +465,12 @@ impl Session {
             state.config.clone(),
             text,
         );
-        let context = context
+        let mut context = context
             .with_cursors(cursors)
             .with_pending(pending)
             .of_session(self.number)
             .of_run(self.client.clone(), query);
+        context.numbered = numbered;
         match block {
             Some((written, false)) => context.in_block(written),
             Some((written, true)) => context.after_writes(written),

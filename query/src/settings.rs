@@ -97,6 +97,12 @@ static DEFS: &[Def] = &[
     def("max_identifier_length", "255", Rule::Fixed, "Bytes of a name."),
     def("max_index_keys", "32", Rule::Fixed, "Columns of a key that drivers may expect."),
     def(
+        "millrace.cursor_memory",
+        "16MB",
+        Rule::Bytes,
+        "Rows that a cursor keeps in memory, for SCROLL and WITH HOLD; further ones go to a file.",
+    ),
+    def(
         "millrace.gapfill_rows_max",
         "1000000",
         Rule::Int(1, 1_000_000_000),
@@ -486,6 +492,12 @@ impl Settings {
     pub(crate) fn query_memory(&self) -> Option<usize> {
         let bytes = parse_bytes(self.get("millrace.query_memory")?)?;
         usize::try_from(bytes).ok().filter(|bytes| *bytes > 0)
+    }
+
+    /// Bytes of rows that a cursor keeps in memory.
+    pub(crate) fn cursor_memory(&self) -> usize {
+        let bytes = self.get("millrace.cursor_memory").and_then(parse_bytes).unwrap_or(16 << 20);
+        usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 
     /// Place in the queue of heavy statements.

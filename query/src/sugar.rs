@@ -2,18 +2,21 @@
 //!
 //! - `SAMPLE BY` and `LATEST ON`, which come as markers (`statement/clauses.rs`);
 //! - ASOF JOIN and WINDOW JOIN, as left joins with a marked condition;
+//! - PIVOT and UNPIVOT, as derived tables;
 //! - named arguments of `time_bucket` and `time_bucket_gapfill`; `approx_percentile(x, p)`;
 //!   `mode() WITHIN GROUP (ORDER BY x)`.
 
 mod calls;
 mod joins;
+mod pivot;
 mod sample;
+mod windows;
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     self, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Query,
-    Select, SetExpr, TableFactor, VisitMut, VisitorMut,
+    Select, SetExpr, TableFactor, VisitMut, VisitorMut, With,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -25,7 +28,7 @@ use crate::statement::clauses::{LATEST, SAMPLE};
 
 /// Rewrites a statement before it is bound.
 pub(crate) fn rewrite(statement: &mut ast::Statement, context: &PlanContext) -> QueryResult<()> {
-    match statement.visit(&mut Rewriter { context }) {
+    match statement.visit(&mut Rewriter { context, with: Vec::new() }) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }
@@ -33,6 +36,8 @@ pub(crate) fn rewrite(statement: &mut ast::Statement, context: &PlanContext) -> 
 
 struct Rewriter<'a> {
     context: &'a PlanContext,
+    /// What the queries that are open name with WITH, from the outside in.
+    with: Vec<Option<With>>,
 }
 
 fn go_on(done: QueryResult<()>) -> ControlFlow<QueryError> {
@@ -46,14 +51,20 @@ impl VisitorMut for Rewriter<'_> {
     type Break = QueryError;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<QueryError> {
+        self.with.push(query.with.clone());
         let order = matches!(
             query.body.as_ref(),
             SetExpr::Select(select) if query.order_by.is_none() && is_marked(select, SAMPLE)
         );
-        if !order {
-            return ControlFlow::Continue(());
-        }
-        go_on(sample::ordered(query, self.context))
+        go_on(match order {
+            true => sample::ordered(query, self.context),
+            false => windows::of_query(query, &self.with, self.context),
+        })
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<QueryError> {
+        self.with.pop();
+        ControlFlow::Continue(())
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<QueryError> {
@@ -64,19 +75,13 @@ impl VisitorMut for Rewriter<'_> {
             if is_marked(select, LATEST) {
                 sample::latest(select)?;
             }
+            windows::of_select(select, &[], &self.with, self.context)?;
             joins::rewrite(select)
         })())
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<QueryError> {
-        let refused = match factor {
-            TableFactor::Pivot { .. } => QueryError::unsupported("PIVOT")
-                .with_hint("Use an aggregate with FILTER (WHERE …) for each column."),
-            TableFactor::Unpivot { .. } => QueryError::unsupported("UNPIVOT")
-                .with_hint("Use UNION ALL of one SELECT for each column."),
-            _ => return ControlFlow::Continue(()),
-        };
-        ControlFlow::Break(refused)
+        go_on(pivot::rewrite(factor, &self.with, self.context))
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<QueryError> {

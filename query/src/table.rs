@@ -160,6 +160,12 @@ impl SeriesTable {
         fields
     }
 
+    /// Number of a key or field among the columns, as pg_attribute counts them: the time is 1.
+    pub(crate) fn number_of(&self, id: ColumnId) -> Option<i64> {
+        let at = self.table.columns.iter().position(|column| column.id == id)?;
+        Some(at as i64 + 2)
+    }
+
     /// The source of a column by its name.
     pub(crate) fn source(&self, name: &str) -> Option<Source> {
         self.schema.index_of(name).ok().map(|i| self.sources[i])

@@ -25,7 +25,7 @@ use tsdb::Snapshot;
 use tsdb::types::{ColumnId, TableId, TableSchema};
 
 use crate::error::{QueryError, QueryResult};
-use crate::plan::PlanContext;
+use crate::plan::{PlanContext, origins};
 use crate::relational::def::TableDef;
 use crate::{catalog, names, sugar};
 
@@ -332,6 +332,14 @@ impl PlanContext {
         };
         self.scope.open.lock().pop();
         let plan = bound.map_err(|error| inside(error, name))?;
+        let plan = match self.scope.plain {
+            true => plan,
+            // So that its columns are known as the view's.
+            false => {
+                let alias = origins::alias_of_view(view.number);
+                LogicalPlanBuilder::from(plan).alias(alias)?.build()?
+            }
+        };
         let schema = Arc::new(plan.schema().as_arrow().clone());
         Ok(Some(Arc::new(ViewSource { schema, plan })))
     }

@@ -473,7 +473,7 @@ SELECT '5'::regclass, 1::oid, relkind, relacl FROM pg_class
 --| 5 | 1 | r | ∅
 --| 5 | 1 | r | ∅
 --| 5 | 1 | r | ∅
---| … 228 rows
+--| … 229 rows
 
 --: case asyncpg (4)
 SELECT indkey, indoption FROM pg_index

@@ -53,7 +53,7 @@ AND (c.relkind IS NULL OR c.relkind = 'c') AND (et.typcategory IS NULL OR et.typ
 --| 1010 | 1010 | _tid | 11 | 10 | -1 | f | b | A | f | t | , | 0 | - | 27 | 0 | array_in | array_out | array_recv | array_send | - | - | - | i | x | f | 0 | -1 | 0 | 0 | ∅ | ∅ | ∅ | ∅ | ∅ | ∅
 --| 1011 | 1011 | _xid | 11 | 10 | -1 | f | b | A | f | t | , | 0 | - | 28 | 0 | array_in | array_out | array_recv | array_send | - | - | - | i | x | f | 0 | -1 | 0 | 0 | ∅ | ∅ | ∅ | ∅ | ∅ | ∅
 --| 1012 | 1012 | _cid | 11 | 10 | -1 | f | b | A | f | t | , | 0 | - | 29 | 0 | array_in | array_out | array_recv | array_send | - | - | - | i | x | f | 0 | -1 | 0 | 0 | ∅ | ∅ | ∅ | ∅ | ∅ | ∅
---| … 95 rows
+--| … 98 rows
 
 --: case schemas
 SELECT n.oid,n.*,d.description FROM pg_catalog.pg_namespace n

@@ -53,14 +53,14 @@ SELECT
 --| press
 --| sys.backups
 --| sys.continuous_aggregates
+--| sys.cursors
 --| sys.job_history
 --| sys.jobs
 --| sys.keys
 --| sys.log
 --| sys.memory
 --| sys.partitions
---| sys.parts
---| … 18 rows
+--| … 19 rows
 
 --: case tables of a schema
 SELECT quote_ident(table_name) AS "table"

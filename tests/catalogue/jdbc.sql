@@ -15,7 +15,7 @@ SELECT NULL AS TABLE_CAT, n.nspname AS TABLE_SCHEM, c.relname AS TABLE_NAME,  CA
 --| ∅ | pg_catalog | pg_authid | SYSTEM TABLE | ∅ |  |  |  |  |
 --| ∅ | pg_catalog | pg_cast | SYSTEM TABLE | ∅ |  |  |  |  |
 --| ∅ | pg_catalog | pg_class | SYSTEM TABLE | ∅ |  |  |  |  |
---| … 228 rows
+--| … 229 rows
 
 --: case getTables TABLE VIEW
 SELECT NULL AS TABLE_CAT, n.nspname AS TABLE_SCHEM, c.relname AS TABLE_NAME,  CASE n.nspname ~ '^pg_' OR n.nspname = 'information_schema'  WHEN true THEN CASE  WHEN n.nspname = 'pg_catalog' OR n.nspname = 'information_schema' THEN CASE c.relkind   WHEN 'r' THEN 'SYSTEM TABLE'   WHEN 'v' THEN 'SYSTEM VIEW'   WHEN 'i' THEN 'SYSTEM INDEX'   ELSE NULL   END  WHEN n.nspname = 'pg_toast' THEN CASE c.relkind   WHEN 'r' THEN 'SYSTEM TOAST TABLE'   WHEN 'i' THEN 'SYSTEM TOAST INDEX'   ELSE NULL   END  ELSE CASE c.relkind   WHEN 'r' THEN 'TEMPORARY TABLE'   WHEN 'p' THEN 'TEMPORARY TABLE'   WHEN 'i' THEN 'TEMPORARY INDEX'   WHEN 'S' THEN 'TEMPORARY SEQUENCE'   WHEN 'v' THEN 'TEMPORARY VIEW'   ELSE NULL   END  END  WHEN false THEN CASE c.relkind  WHEN 'r' THEN 'TABLE'  WHEN 'p' THEN 'PARTITIONED TABLE'  WHEN 'i' THEN 'INDEX'  WHEN 'P' then 'PARTITIONED INDEX'  WHEN 'S' THEN 'SEQUENCE'  WHEN 'v' THEN 'VIEW'  WHEN 'c' THEN 'TYPE'  WHEN 'f' THEN 'FOREIGN TABLE'  WHEN 'm' THEN 'MATERIALIZED VIEW'  ELSE NULL  END  ELSE NULL  END  AS TABLE_TYPE, d.description AS REMARKS,  '' as TYPE_CAT, '' as TYPE_SCHEM, '' as TYPE_NAME, '' AS SELF_REFERENCING_COL_NAME, '' AS REF_GENERATION  FROM pg_catalog.pg_namespace n, pg_catalog.pg_class c  LEFT JOIN pg_catalog.pg_description d ON (c.oid = d.objoid AND d.objsubid = 0  and d.classoid = 'pg_class'::regclass)  WHERE c.relnamespace = n.oid  AND n.nspname LIKE 'public' AND c.relname LIKE 'press' AND (false  OR ( c.relkind = 'r' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' )  OR ( c.relkind = 'v' AND n.nspname <> 'pg_catalog' AND n.nspname <> 'information_schema' ) )  ORDER BY TABLE_TYPE,TABLE_SCHEM,TABLE_NAME
@@ -48,7 +48,7 @@ SELECT * FROM (SELECT n.nspname,c.relname,a.attname,a.atttypid,a.attnotnull OR (
 --| information_schema | _pg_foreign_servers | foreign_server_catalog | 19 | f | -1 | 64 | -1 | 3 | ∅ | ∅ | ∅ | ∅ | 0 | b
 --| information_schema | _pg_foreign_servers | foreign_server_name | 19 | f | -1 | 64 | -1 | 4 | ∅ | ∅ | ∅ | ∅ | 0 | b
 --| information_schema | _pg_foreign_servers | foreign_data_wrapper_catalog | 19 | f | -1 | 64 | -1 | 5 | ∅ | ∅ | ∅ | ∅ | 0 | b
---| … 2193 rows
+--| … 2204 rows
 
 --: case getColumns all (2)
 SELECT n.nspname = ANY(current_schemas(true)), n.nspname, t.typname FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON t.typnamespace = n.oid WHERE t.oid = $1
@@ -93,7 +93,7 @@ SELECT t.typname,t.oid FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n 
 --| _float8 | 1022
 --| _inet | 1041
 --| _int2 | 1005
---| … 95 rows
+--| … 98 rows
 
 --: case getTypeInfo (2)
 SELECT typinput='pg_catalog.array_in'::regproc as is_array, typtype, typname, pg_type.oid   FROM pg_catalog.pg_type   LEFT JOIN (select ns.oid as nspoid, ns.nspname, r.r           from pg_namespace as ns           join ( select s.r, (current_schemas(false))[s.r] as nspname                    from generate_series(1, array_upper(current_schemas(false), 1)) as s(r) ) as r          using ( nspname )        ) as sp     ON sp.nspoid = typnamespace  ORDER BY sp.r, pg_type.oid DESC
@@ -101,6 +101,8 @@ SELECT typinput='pg_catalog.array_in'::regproc as is_array, typtype, typname, pg
 --| f | c | Mixed Case | {Mixed Case row}
 --| f | c | press | {press row}
 --| f | c | hot | {hot row}
+--| f | p | anycompatiblearray | 5078
+--| f | p | anycompatible | 5077
 --| f | b | xid8 | 5069
 --| t | b | _regcollation | 4192
 --| f | b | regcollation | 4191
@@ -108,9 +110,7 @@ SELECT typinput='pg_catalog.array_in'::regproc as is_array, typtype, typname, pg
 --| f | b | regrole | 4096
 --| t | b | _regnamespace | 4090
 --| f | b | regnamespace | 4089
---| f | p | event_trigger | 3838
---| t | b | _regdictionary | 3770
---| … 98 rows
+--| … 101 rows
 
 --: case getSchemas
 SELECT nspname AS TABLE_SCHEM, NULL AS TABLE_CATALOG FROM pg_catalog.pg_namespace  WHERE nspname <> 'pg_toast' AND (nspname !~ '^pg_temp_'  OR nspname = (pg_catalog.current_schemas(true))[1]) AND (nspname !~ '^pg_toast_temp_'  OR nspname = replace((pg_catalog.current_schemas(true))[1], 'pg_temp_', 'pg_toast_temp_'))  ORDER BY TABLE_SCHEM

@@ -200,14 +200,14 @@ order by TABLE_SCHEMA, TABLE_NAME
 --| public | press | BASE TABLE
 --| sys | backups | VIEW
 --| sys | continuous_aggregates | VIEW
+--| sys | cursors | VIEW
 --| sys | job_history | VIEW
 --| sys | jobs | VIEW
 --| sys | keys | VIEW
 --| sys | log | VIEW
 --| sys | memory | VIEW
 --| sys | partitions | VIEW
---| sys | parts | VIEW
---| … 18 rows
+--| … 19 rows
 
 --: case Power BI columns
 select COLUMN_NAME, ORDINAL_POSITION, IS_NULLABLE, case when (data_type like '%unsigned%') then DATA_TYPE || ' unsigned' else DATA_TYPE end as DATA_TYPE from INFORMATION_SCHEMA.columns where TABLE_SCHEMA = 'public' and TABLE_NAME = 'press' order by TABLE_SCHEMA, TABLE_NAME, ORDINAL_POSITION

@@ -1244,6 +1244,7 @@ WHERE p.proname OPERATOR(pg_catalog.~) '^(lower)$' COLLATE pg_catalog.default
   AND pg_catalog.pg_function_is_visible(p.oid)
 ORDER BY 1, 2, 4
 --: columns name Schema | name Name | text Result data type | text Argument data types | text Type
+--| pg_catalog | lower | text | text | func
 
 --: case \da
 SELECT n.nspname as "Schema",
@@ -1291,19 +1292,19 @@ WHERE p.prokind = 'a'
   AND pg_catalog.pg_function_is_visible(p.oid)
 ORDER BY 1, 2, 4
 --: columns name Schema | name Name | text Result data type | text Argument data types | text Description
---| public | approx_percentile | double precision | value double precision, share double precision | ∅
---| public | delta | double precision | value double precision, "time" timestamp with time zone | ∅
---| public | derivative | double precision | value double precision, "time" timestamp with time zone | ∅
---| public | first | anyelement | value anyelement, "time" timestamp with time zone | ∅
---| public | histogram | bigint[] | value double precision, min double precision, max double precision, buckets bigint | ∅
---| public | increase | double precision | value double precision, "time" timestamp with time zone | ∅
---| public | integral | double precision | value double precision, "time" timestamp with time zone, method text DEFAULT 'linear' | ∅
---| public | irate | double precision | value double precision, "time" timestamp with time zone | ∅
---| public | last | anyelement | value anyelement, "time" timestamp with time zone | ∅
---| public | mode | anyelement | value anyelement | ∅
---| public | rate | double precision | value double precision, "time" timestamp with time zone | ∅
---| public | slope | double precision | value double precision, "time" timestamp with time zone | ∅
---| … 14 rows
+--| pg_catalog | array_agg | anyarray | anyarray | ∅
+--| pg_catalog | array_agg | anyarray | anynonarray | ∅
+--| pg_catalog | avg | double precision | bigint | ∅
+--| pg_catalog | avg | double precision | double precision | ∅
+--| pg_catalog | avg | double precision | integer | ∅
+--| pg_catalog | avg | numeric | numeric | ∅
+--| pg_catalog | avg | double precision | real | ∅
+--| pg_catalog | avg | double precision | smallint | ∅
+--| pg_catalog | bit_and | bigint | bigint | ∅
+--| pg_catalog | bit_and | integer | integer | ∅
+--| pg_catalog | bit_and | smallint | smallint | ∅
+--| pg_catalog | bit_or | bigint | bigint | ∅
+--| … 124 rows
 
 --: case \db
 SELECT spcname AS "Name",

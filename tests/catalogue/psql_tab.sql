@@ -176,19 +176,19 @@ UNION ALL
 SELECT NULL::pg_catalog.text, n.nspname FROM pg_catalog.pg_namespace n WHERE n.nspname LIKE '%' AND n.nspname NOT LIKE E'pg\\_%'
 LIMIT 1000
 --: columns name proname | text text
+--| abs | ∅
+--| abs | ∅
+--| abs | ∅
+--| abs | ∅
+--| abs | ∅
+--| abs | ∅
 --| aclitemin | ∅
 --| aclitemout | ∅
+--| acos | ∅
+--| acosh | ∅
 --| any_in | ∅
 --| any_out | ∅
---| anyarray_in | ∅
---| anyarray_out | ∅
---| anyarray_recv | ∅
---| anyarray_send | ∅
---| anyelement_in | ∅
---| anyelement_out | ∅
---| approx_percentile | ∅
---| array_in | ∅
---| … 249 rows
+--| … 747 rows
 
 --: case \dT <TAB>
 SELECT t.typname, NULL::pg_catalog.text FROM pg_catalog.pg_type t WHERE (t.typrelid = 0  OR (SELECT c.relkind = 'c'     FROM pg_catalog.pg_class c WHERE c.oid = t.typrelid)) AND t.typname !~ '^_' AND (t.typname) LIKE '%' AND pg_catalog.pg_type_is_visible(t.oid)
@@ -199,16 +199,16 @@ LIMIT 1000
 --| aclitem | ∅
 --| any | ∅
 --| anyarray | ∅
+--| anycompatible | ∅
+--| anycompatiblearray | ∅
 --| anyelement | ∅
+--| anynonarray | ∅
 --| bool | ∅
 --| bpchar | ∅
 --| bytea | ∅
 --| char | ∅
 --| cid | ∅
---| cstring | ∅
---| date | ∅
---| event_trigger | ∅
---| … 55 rows
+--| … 58 rows
 
 --: case \c <TAB>
 SELECT datname FROM pg_catalog.pg_database  WHERE datname LIKE '%'
@@ -222,19 +222,19 @@ UNION ALL
 SELECT NULL::pg_catalog.text, n.nspname FROM pg_catalog.pg_namespace n WHERE n.nspname LIKE '%' AND n.nspname NOT LIKE E'pg\\_%'
 LIMIT 1000
 --: columns name proname | text text
+--| abs | ∅
+--| abs | ∅
+--| abs | ∅
+--| abs | ∅
+--| abs | ∅
+--| abs | ∅
 --| aclitemin | ∅
 --| aclitemout | ∅
+--| acos | ∅
+--| acosh | ∅
 --| any_in | ∅
 --| any_out | ∅
---| anyarray_in | ∅
---| anyarray_out | ∅
---| anyarray_recv | ∅
---| anyarray_send | ∅
---| anyelement_in | ∅
---| anyelement_out | ∅
---| approx_percentile | ∅
---| array_in | ∅
---| … 249 rows
+--| … 747 rows
 
 --: case \dx <TAB>
 SELECT extname    FROM pg_catalog.pg_extension   WHERE extname LIKE '%'

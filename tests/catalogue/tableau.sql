@@ -19,14 +19,14 @@ select relname, nspname, relkind from pg_catalog.pg_class c, pg_catalog.pg_names
 --| press | public | r
 --| backups | sys | v
 --| continuous_aggregates | sys | v
+--| cursors | sys | v
 --| job_history | sys | v
 --| jobs | sys | v
 --| keys | sys | v
 --| log | sys | v
 --| memory | sys | v
 --| partitions | sys | v
---| parts | sys | v
---| … 18 rows
+--| … 19 rows
 
 --: case ODBC columns
 select n.nspname, c.relname, a.attname, a.atttypid, t.typname, a.attnum, a.attlen, a.atttypmod, a.attnotnull, c.relhasrules, c.relkind, c.oid, pg_get_expr(d.adbin, d.adrelid), case t.typtype when 'd' then t.typbasetype else 0 end, t.typtypmod, 0, attidentity, c.relhassubclass from (((pg_catalog.pg_class c inner join pg_catalog.pg_namespace n on n.oid = c.relnamespace and c.relname = E'press' and n.nspname = E'public') inner join pg_catalog.pg_attribute a on (not a.attisdropped) and a.attnum > 0 and a.attrelid = c.oid) inner join pg_catalog.pg_type t on t.oid = a.atttypid) left outer join pg_attrdef d on a.atthasdef and d.adrelid = a.attrelid and d.adnum = a.attnum order by n.nspname, c.relname, attnum

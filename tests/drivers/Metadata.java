@@ -94,6 +94,18 @@ public class Metadata {
         run(c, "schema", () -> { System.out.println(c.getSchema() + " " + c.getCatalog() + " " + c.getTransactionIsolation() + " " + c.isReadOnly() + " " + c.isValid(1)); c.setSchema("public"); return null; });
         run(c, "copy", () -> { try { System.out.println(new org.postgresql.copy.CopyManager((org.postgresql.core.BaseConnection) c).copyOut("COPY press TO STDOUT", new java.io.StringWriter())); } catch (java.io.IOException e) { System.out.println(e); } return null; });
         run(c, "array", () -> { PreparedStatement s = c.prepareStatement("SELECT count(*) FROM press WHERE device = ANY (?)"); s.setArray(1, c.createArrayOf("text", new Object[]{"p1", "p2"})); return s.executeQuery(); });
+        run(c, "origins", () -> {
+            ResultSet rs = c.createStatement().executeQuery("SELECT p.device AS d, 1 AS one FROM press p");
+            org.postgresql.PGResultSetMetaData of = (org.postgresql.PGResultSetMetaData) rs.getMetaData();
+            String told = rs.getMetaData().getTableName(1) + of.getBaseTableName(1) + of.getBaseColumnName(1) + rs.getMetaData().getTableName(2);
+            if (!told.equals("presspressdevice")) throw new AssertionError(told);
+            return rs;
+        });
+        run(c, "scroll", () -> {
+            ResultSet rs = c.createStatement(ResultSet.TYPE_SCROLL_INSENSITIVE, ResultSet.CONCUR_READ_ONLY).executeQuery("SELECT device FROM press");
+            if (!rs.last() || !rs.previous() || !rs.absolute(1)) throw new AssertionError("scrolling");
+            return rs;
+        });
         c.close();
         int many = Integer.MAX_VALUE;
         check("getTables", 100, many, "|public|press|TABLE|Presses of hall one|", "|public|hot|VIEW|");

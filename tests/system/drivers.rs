@@ -27,7 +27,12 @@ fn script(name: &str) -> PathBuf {
 fn run(mut command: Command, server: &TestServer) {
     let pg = server.server.pg;
     command.args([pg.ip().to_string(), pg.port().to_string(), "admin".into()]);
-    let output = command.arg(&server.server.password).output().unwrap();
+    command.arg(&server.server.password);
+    ends_fine(command);
+}
+
+fn ends_fine(mut command: Command) {
+    let output = command.output().unwrap();
     let (out, errors) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{out}\n{errors}");
@@ -91,6 +96,19 @@ fn adbc_and_pyarrow() {
 fn adbc_and_pyarrow_over_tls() {
     let Some(python) = adbc() else { return };
     flight(&python, &filled(TestServer::with(&["--tls", "allow"])), "t");
+}
+
+#[test]
+fn pyarrow_and_pandas_share_files_with_copy() {
+    let Some(python) = python_with("psycopg, pandas, pyarrow") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    let server = TestServer::with(&["--copy-folder", path]);
+    let mut command = Command::new(python);
+    let pg = server.server.pg;
+    command.arg(script("parquet_copy.py")).args([pg.ip().to_string(), pg.port().to_string()]);
+    command.args(["admin", &server.server.password, path]);
+    ends_fine(command);
 }
 
 #[test]

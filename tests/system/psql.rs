@@ -191,3 +191,66 @@ fn relational_tables_are_described() {
     plain("COMMENT ON TABLE parts IS 'what is kept'");
     check(&plain("\\dt+ parts"), &["what is kept"]);
 }
+
+#[test]
+fn the_life_of_a_continuous_aggregate() {
+    if !psql_found() {
+        return;
+    }
+    let mut server = TestServer::start();
+    let ask = |server: &TestServer, command: &str| psql(server, "sslmode=prefer", command);
+    let rows = |server: &TestServer, command: &str| {
+        let copy = format!("COPY ({command}) TO STDOUT WITH (FORMAT csv)");
+        ask(server, &copy).trim_end().to_string()
+    };
+    ask(
+        &server,
+        "CREATE TABLE m (time timestamptz NOT NULL, device text NOT NULL, x double precision, \
+         PRIMARY KEY (device, time))",
+    );
+    ask(
+        &server,
+        "INSERT INTO m SELECT '2026-01-01'::timestamptz + value * interval '1 minute', \
+         'd' || value % 3, value FROM generate_series(0, 599)",
+    );
+    let create = "CREATE MATERIALIZED VIEW hours WITH (continuous, refresh_every = 'none') AS \
+                  SELECT time_bucket('1 hour', time) AS hour, device, count(*) AS n, avg(x) AS mean \
+                  FROM m GROUP BY hour, device";
+    check(&ask(&server, create), &["CREATE MATERIALIZED VIEW"]);
+    check(&ask(&server, "\\d+ hours"), &["Materialized view", "hour", "time_bucket"]);
+    check(&ask(&server, "\\dm"), &["hours", "materialized view"]);
+    let plain = "SELECT time_bucket('1 hour', time) AS hour, device, count(*) AS n, avg(x) AS mean \
+                 FROM m GROUP BY hour, device ORDER BY hour, device";
+    let stored = "SELECT * FROM hours ORDER BY hour, device";
+    assert_eq!(rows(&server, stored), rows(&server, plain));
+    check(&ask(&server, "REFRESH MATERIALIZED VIEW hours"), &["REFRESH MATERIALIZED VIEW"]);
+    assert_eq!(rows(&server, stored), rows(&server, plain));
+    // Late rows, changes and deletes count at once, whether they are stored or not.
+    ask(&server, "INSERT INTO m VALUES ('2026-01-01 02:30:30+00', 'd9', 1000)");
+    ask(&server, "UPDATE m SET x = -1 WHERE device = 'd0' AND time < '2026-01-01 01:00:00+00'");
+    ask(&server, "DELETE FROM m WHERE device = 'd1' AND time >= '2026-01-01 09:00:00+00'");
+    assert_eq!(rows(&server, stored), rows(&server, plain));
+    let changed = "SELECT changed_ranges > 0 FROM sys.continuous_aggregates WHERE name = 'hours'";
+    assert_eq!(rows(&server, changed), "t");
+    ask(&server, "REFRESH MATERIALIZED VIEW hours");
+    assert_eq!(rows(&server, changed), "f");
+    server.server.terminate(std::time::Duration::from_secs(60)).expect("an orderly stop");
+    server.restart();
+    assert_eq!(rows(&server, stored), rows(&server, plain));
+    let history = "SELECT job, name, result, rows > 0 FROM sys.job_history ORDER BY start";
+    assert_eq!(rows(&server, history), "refresh,hours,success,t\nrefresh,hours,success,t");
+    // It is refreshed by itself from now on.
+    ask(&server, "ALTER MATERIALIZED VIEW hours SET (refresh_every = '1 second')");
+    ask(&server, "INSERT INTO m VALUES ('2026-01-01 05:30:30+00', 'd9', 1)");
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(120);
+    while rows(&server, "SELECT count(*) FROM sys.job_history WHERE rows > 0") != "3" {
+        assert!(std::time::Instant::now() < until, "nothing is refreshed");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    assert_eq!(rows(&server, stored), rows(&server, plain));
+    let refused = psql_output(&server, "sslmode=prefer", "DROP TABLE m");
+    check(&String::from_utf8_lossy(&refused.stderr), &["hours", "depend"]);
+    check(&ask(&server, "DROP MATERIALIZED VIEW hours"), &["DROP MATERIALIZED VIEW"]);
+    assert_eq!(rows(&server, "SELECT count(*) FROM sys.job_history"), "0");
+    check(&ask(&server, "DROP TABLE m"), &["DROP TABLE"]);
+}

@@ -101,6 +101,56 @@ with psycopg.connect(sys.argv[1], autocommit=True) as connection:
 print("fine")
 "#;
 
+const ORIGINS: &str = r#"
+import sys
+import psycopg
+
+with psycopg.connect(sys.argv[1], autocommit=True) as connection:
+    connection.execute("CREATE VIEW warm AS SELECT site, temperature FROM weather")
+    number = lambda name: connection.execute("SELECT %s::regclass::oid", (name,)).fetchone()[0]
+    place = lambda table, column: connection.execute(
+        "SELECT attnum FROM pg_attribute WHERE attrelid = %s AND attname = %s", (table, column)
+    ).fetchone()[0]
+    weather, warm = number("weather"), number("warm")
+    for binary in (0, 1):
+        for sql, expected in [
+            (
+                "SELECT temperature AS t, w.site, 1 FROM weather AS w",
+                [(weather, place(weather, "temperature")), (weather, place(weather, "site")), (0, 0)],
+            ),
+            ("SELECT * FROM warm", [(warm, 1), (warm, 2)]),
+            ("SELECT site, max(n) FROM weather GROUP BY site", [(weather, place(weather, "site")), (0, 0)]),
+        ]:
+            result = connection.pgconn.exec_params(sql.encode(), [], result_format=binary)
+            told = [(result.ftable(at), result.ftablecol(at)) for at in range(result.nfields)]
+            assert told == expected, (sql, told, expected)
+    result = connection.pgconn.exec_params(
+        b"SELECT 'weather'::regclass, 'text'::regtype, attrelid::regclass FROM pg_attribute "
+        b"WHERE attrelid = 'weather'::regclass LIMIT 1", [], result_format=1
+    )
+    told = [(result.ftype(at), int.from_bytes(result.get_value(0, at), "big")) for at in range(3)]
+    assert told == [(2205, weather), (2206, 25), (2205, weather)], told
+
+    listener = psycopg.connect(sys.argv[1], autocommit=True)
+    listener.execute("LISTEN hall")
+    connection.execute("SELECT pg_notify('hall', site) FROM weather")
+    heard = sorted(n.payload for n in listener.notifies(timeout=60, stop_after=2))
+    assert heard == ["hall", "roof"], heard
+    listener.close()
+
+with psycopg.connect(sys.argv[1]) as connection:
+    with connection.cursor(name="rows", scrollable=True, withhold=True) as cursor:
+        cursor.execute("SELECT n FROM weather ORDER BY n")
+        assert cursor.fetchall() == [(3,), (4,)]
+        connection.commit()
+        cursor.scroll(0, mode="absolute")
+        assert cursor.fetchone() == (3,)
+        cursor.scroll(1)
+        cursor.scroll(-1)
+        assert cursor.fetchone() == (4,)
+print("fine")
+"#;
+
 /// A Python that has psycopg: the one named by a variable, the one that `.ci/run` makes, or any.
 pub fn python() -> Option<PathBuf> {
     let named = std::env::var_os("MILLRACE_TEST_PYTHON").map(PathBuf::from);
@@ -126,6 +176,20 @@ fn psycopg() {
          weather,site=hall temperature=-1.25,n=4i 1704067200000000000",
     );
     run(&python, &server, SCRIPT);
+}
+
+#[test]
+fn psycopg_origins_numbers_and_scrolling() {
+    let Some(python) = python() else {
+        println!("skipped: psycopg not found");
+        return;
+    };
+    let server = TestServer::start();
+    server.write(
+        "weather,site=roof temperature=21.5,n=3i 1704067200000000000\n\
+         weather,site=hall temperature=-1.25,n=4i 1704067200000000000",
+    );
+    run(&python, &server, ORIGINS);
 }
 
 #[test]

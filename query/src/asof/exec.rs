@@ -42,8 +42,8 @@ pub(super) struct AsOfExec {
     properties: Arc<PlanProperties>,
 }
 
-/// Keys and time, the last columns of a side.
-fn order(side: &Arc<dyn ExecutionPlan>, keys: usize) -> Result<LexOrdering> {
+/// The order of keys and time, the last columns of a side.
+pub(crate) fn order(side: &Arc<dyn ExecutionPlan>, keys: usize) -> Result<LexOrdering> {
     let schema = side.schema();
     let count = schema.fields().len();
     let sorts = (count.saturating_sub(keys + 1)..count).map(|at| {
@@ -51,7 +51,7 @@ fn order(side: &Arc<dyn ExecutionPlan>, keys: usize) -> Result<LexOrdering> {
         PhysicalSortExpr::new(Arc::new(column), ORDER)
     });
     LexOrdering::new(sorts)
-        .ok_or_else(|| QueryError::internal("an ASOF JOIN without times").into_datafusion())
+        .ok_or_else(|| QueryError::internal("a join in time without times").into_datafusion())
 }
 
 impl AsOfExec {
@@ -124,14 +124,10 @@ impl ExecutionPlan for AsOfExec {
     }
 
     fn execute(&self, _: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let schema = self.sides[0].schema();
-        let first = schema.fields().len() - (self.keys + 1);
-        let kinds = (first..first + self.keys)
-            .map(|at| SortField::new_with_options(schema.field(at).data_type().clone(), ORDER));
         let merge = Merge {
             left: self.sides[0].execute(0, context.clone())?,
             right: self.sides[1].execute(0, context.clone())?,
-            reader: Reader { keys: RowConverter::new(kinds.collect())?, count: self.keys },
+            reader: Reader::new(&self.sides[0].schema(), self.keys)?,
             matching: self.matching,
             schema: self.schema.clone(),
             held: Vec::new(),
@@ -149,32 +145,46 @@ impl ExecutionPlan for AsOfExec {
 }
 
 /// A batch with its keys and times at hand.
-struct Side {
-    batch: RecordBatch,
+pub(crate) struct Side {
+    pub(crate) batch: RecordBatch,
     keys: Option<Rows>,
     /// Rows with a NULL among their keys match nothing.
     nulls: Vec<ArrayRef>,
-    ticks: Int64Array,
+    pub(crate) ticks: Int64Array,
 }
 
 impl Side {
-    fn key(&self, row: usize) -> Option<Row<'_>> {
+    pub(crate) fn key(&self, row: usize) -> Option<Row<'_>> {
         self.keys.as_ref().map(|keys| keys.row(row))
     }
 
     /// Whether a row can match at all.
-    fn is_known(&self, row: usize) -> bool {
+    pub(crate) fn is_known(&self, row: usize) -> bool {
         self.ticks.is_valid(row) && self.nulls.iter().all(|key| key.is_valid(row))
     }
 }
 
-struct Reader {
+/// Finds keys and times in the last columns of batches.
+pub(crate) struct Reader {
     keys: RowConverter,
     count: usize,
 }
 
 impl Reader {
-    fn read(&self, batch: RecordBatch) -> Result<Side> {
+    /// For sides like the one of that schema, which end in so many keys and a time.
+    pub(crate) fn new(schema: &SchemaRef, keys: usize) -> Result<Reader> {
+        let first = schema.fields().len().saturating_sub(keys + 1);
+        let kinds = (first..first + keys)
+            .map(|at| SortField::new_with_options(schema.field(at).data_type().clone(), ORDER));
+        Ok(Reader { keys: RowConverter::new(kinds.collect())?, count: keys })
+    }
+
+    /// Keys and the time.
+    pub(crate) fn helpers(&self) -> usize {
+        self.count + 1
+    }
+
+    pub(crate) fn read(&self, batch: RecordBatch) -> Result<Side> {
         let first = batch.num_columns() - (self.count + 1);
         let keys: Vec<ArrayRef> = batch.columns()[first..first + self.count].to_vec();
         let ticks = cast(batch.column(first + self.count), &DataType::Int64)?;

@@ -11,6 +11,7 @@ use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::ScalarUDF;
 
 use super::Image;
+use super::pg::builtins;
 use super::pg::kinds::{self, FUNCTIONS};
 use super::pg::{self, objects};
 use crate::error::QueryError;
@@ -329,7 +330,12 @@ fn of_objects(name: &str, context: &PlanContext) -> Option<Arc<ScalarUDF>> {
         "pg_get_function_result" => by_number(name, context, None, |_, oid| {
             let own = FUNCTIONS.iter().find(|f| f.oid == oid).map(|f| f.result.to_string());
             let io = || kinds::IO.iter().find(|f| f.0 == oid).map(|f| kinds::sql_name(f.2));
-            own.or_else(io)
+            let builtin = || {
+                let found = builtins::by_oid(oid)?;
+                let set = if found.set { "SETOF " } else { "" };
+                Some(format!("{set}{}", kinds::sql_name(found.result)))
+            };
+            own.or_else(builtin).or_else(io)
         }),
         "pg_get_function_arguments" | "pg_get_function_identity_arguments" => {
             by_number(name, context, None, |_, oid| {
@@ -339,7 +345,8 @@ fn of_objects(name: &str, context: &PlanContext) -> Option<Arc<ScalarUDF>> {
                     let names: Vec<String> = types.iter().copied().map(kinds::sql_name).collect();
                     Some(names.join(", "))
                 };
-                own.or_else(io)
+                let builtin = || builtins::by_oid(oid).map(|found| found.text.to_string());
+                own.or_else(builtin).or_else(io)
             })
         }
         "pg_relation_size" | "pg_table_size" | "pg_total_relation_size" | "pg_indexes_size" => {

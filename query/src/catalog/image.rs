@@ -29,7 +29,9 @@ pub(crate) struct Image {
     pub(crate) roles: Vec<RoleInfo>,
     pub(crate) stats: DbStats,
     pub(crate) pools: Vec<PoolUsage>,
-    pub(crate) cursors: Vec<CursorInfo>,
+    /// Channels that the session listens to.
+    pub(crate) listening: Vec<String>,
+    pub(crate) cursors: Vec<Arc<CursorInfo>>,
     pub(crate) settings: Arc<crate::settings::Settings>,
     pub(crate) activity: Arc<Activity>,
     pub(crate) caches: Arc<Caches>,
@@ -67,6 +69,7 @@ impl Image {
             roles: context.engine.directory().roles()?,
             pools: context.engine.pools().usage(&stats),
             stats,
+            listening: context.listening(),
             cursors: context.cursors.clone(),
             settings: context.settings.clone(),
             activity: context.engine.activity().clone(),

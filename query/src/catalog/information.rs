@@ -2,6 +2,7 @@
 //!
 //! It shows what the user may see, and every user may read everything.
 
+use super::pg::builtins::BUILTINS;
 use super::pg::kinds::{self, FUNCTIONS};
 use super::pg::{objects, relational};
 use super::rows::{Form, Rows, V};
@@ -324,6 +325,19 @@ fn routines(_: &Image, rows: &mut Rows) -> QueryResult<()> {
             f.name.into(),
             "FUNCTION".into(),
             f.result.into(),
+        ]);
+    }
+    for f in BUILTINS.iter() {
+        form.push([
+            DATABASE.into(),
+            "pg_catalog".into(),
+            format!("{}_{}", f.name, f.oid).into(),
+            DATABASE.into(),
+            "pg_catalog".into(),
+            f.name.into(),
+            // As in Postgres, aggregates and window functions are of no kind.
+            if f.kind == "f" { "FUNCTION".into() } else { V::Null },
+            kinds::sql_name(f.result).into(),
         ]);
     }
     Ok(())

@@ -5,7 +5,7 @@ use super::rows::{Rows, V};
 use super::sys::micros;
 use super::{Def, Image, T};
 use crate::error::QueryResult;
-use crate::jobs::Run;
+use crate::jobs::{Run, history};
 use crate::view::Materialized;
 use crate::view::materialized::{State, state, store_name};
 
@@ -22,7 +22,7 @@ pub(super) const HISTORY: Def = Def {
         ("ranges", T::Int8),
         ("rows", T::Int8),
     ],
-    fill: history,
+    fill: job_history,
 };
 
 pub(super) const AGGREGATES: Def = Def {
@@ -88,15 +88,20 @@ pub(super) fn refreshes(image: &Image, rows: &mut Rows) {
     }
 }
 
-fn history(image: &Image, rows: &mut Rows) -> QueryResult<()> {
+fn job_history(image: &Image, rows: &mut Rows) -> QueryResult<()> {
     for view in image.views.list.iter().filter(|view| view.materialized.is_some()) {
-        for run in &image.jobs.of(view.number).runs {
+        let runs = image.jobs.of(view.number).runs;
+        let since = runs.front().map_or(i64::MAX, |run| run.started);
+        // Of earlier processes, and those that this one has no room for.
+        let earlier = history::of(&image.snapshot, view.number)?;
+        let earlier = earlier.into_iter().filter(|run| run.started < since);
+        for run in earlier.chain(runs) {
             rows.push([
                 REFRESH.into(),
                 view.name.as_str().into(),
                 micros(run.started),
                 run.seconds.map_or(V::Null, V::Float),
-                result(run).into(),
+                result(&run).into(),
                 run.error.as_deref().map_or(V::Null, V::from),
                 run.refreshed.ranges.into(),
                 run.refreshed.rows.into(),

@@ -6,6 +6,7 @@
 //! sequence of one, 16390 + 8 n, a table's row type + 1. What Millrace does not have (triggers, inheritance …) is an empty table.
 
 mod activity;
+pub(super) mod builtins;
 mod called;
 mod classes;
 pub(super) mod kinds;
@@ -123,6 +124,7 @@ pub(super) fn fill(name: &str) -> Option<Fill> {
         "pg_views" => classes::views,
         "pg_matviews" => classes::materialized_views,
         "pg_stat_activity" => activity::fill,
+        "pg_stat_progress_copy" => activity::copies,
         "pg_indexes" => classes::index_definitions,
         "pg_description" => classes::descriptions,
         "pg_type" => types::row_types,

@@ -2,9 +2,11 @@
 //!
 //! Everybody sees that something runs; what it is, only its user and superusers.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::rows::{Rows, V};
 use super::{Def, Image, T};
-use crate::activity::{Phase, Query, SlowQuery};
+use crate::activity::{Phase, Query, SlowQuery, shown};
 use crate::error::QueryResult;
 
 pub(super) const DEFS: &[Def] = &[
@@ -56,6 +58,24 @@ pub(super) const DEFS: &[Def] = &[
         ],
         fill: slow,
     },
+    Def {
+        schema: "sys",
+        name: "cursors",
+        columns: &[
+            ("session", T::Int8),
+            ("pid", T::Int4),
+            ("role", T::Text),
+            ("name", T::Text),
+            ("scrolls", T::Bool),
+            ("held", T::Bool),
+            ("created", T::Time),
+            ("rows_kept", T::Int8),
+            ("memory_bytes", T::Int8),
+            ("spilled_bytes", T::Int8),
+            ("text", T::Text),
+        ],
+        fill: cursors,
+    },
 ];
 
 /// Whether statements of that user are for whoever asks.
@@ -101,6 +121,29 @@ fn queries(image: &Image, rows: &mut Rows) -> QueryResult<()> {
             read.spilled_bytes.into(),
             if seen { query.text.to_string().into() } else { V::Null },
         ]);
+    }
+    Ok(())
+}
+
+fn cursors(image: &Image, rows: &mut Rows) -> QueryResult<()> {
+    let number = |of: &AtomicU64| of.load(Ordering::Relaxed);
+    for client in image.activity.clients() {
+        let seen = may_see(image, &client.identity.user);
+        for cursor in client.cursors() {
+            rows.push([
+                client.id.into(),
+                client.process().into(),
+                client.identity.user.as_str().into(),
+                cursor.name.as_str().into(),
+                cursor.scrolls.into(),
+                cursor.held.into(),
+                V::Int(cursor.created_us),
+                number(&cursor.rows).into(),
+                number(&cursor.memory_bytes).into(),
+                number(&cursor.spilled_bytes).into(),
+                if seen { shown(&cursor.text).into() } else { V::Null },
+            ]);
+        }
     }
     Ok(())
 }

@@ -91,7 +91,8 @@ pub(crate) fn show(plan: LogicalPlan, context: &PlanContext) -> QueryResult<Logi
         let column = Expr::from((qualifier.as_ref(), &field));
         let again = |expr: Expr| expr.alias_qualified(qualifier.clone(), field.name());
         let known = field.metadata().get(crate::PG_TYPE);
-        let expr = if let Some(register) = register_of(&field) {
+        let numbered = context.numbered.get(at).copied().unwrap_or(false);
+        let expr = if let Some(register) = register_of(&field).filter(|_| !numbered) {
             Some(again(call(&format!("__{}", register.name()), column.clone(), context)?))
         } else if *field.data_type() == DataType::UInt64 && !context.changes {
             // row_number() and its kin.

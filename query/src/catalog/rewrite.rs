@@ -119,6 +119,10 @@ impl VisitorMut for Rewriter<'_> {
                     *expr = Expr::InList { expr: inner.clone(), list, negated: *negated };
                 }
             }
+            Expr::Function(function) if is_called(function, "pg_listening_channels") => {
+                let channels = call("__listening_channels", None);
+                *expr = call("unnest", Some(channels));
+            }
             Expr::Function(function) if is_array_of_nothing(function) => {
                 *expr = call("__no_texts", None);
             }
@@ -419,6 +423,16 @@ fn null_text() -> Expr {
 fn is_array(function: &Function) -> bool {
     let array = function.name.0.last().and_then(|p| p.as_ident()).map(folded);
     matches!(function.args, FunctionArguments::Subquery(_)) && array.as_deref() == Some("array")
+}
+
+/// Whether it is a call of that function without arguments.
+fn is_called(function: &Function, name: &str) -> bool {
+    let called = function.name.0.last().and_then(|p| p.as_ident()).map(folded);
+    let none = match &function.args {
+        FunctionArguments::List(list) => list.args.is_empty(),
+        _ => false,
+    };
+    none && called.as_deref() == Some(name)
 }
 
 /// `ARRAY(SELECT …)` of a query that never has rows, such as of options of TOAST tables.

@@ -1,7 +1,7 @@
 //! Rows of a COPY that come as Arrow columns.
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, RecordBatch, StringViewArray,
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, StringViewArray,
 };
 use arrow::buffer::{NullBuffer, ScalarBuffer};
 use arrow::compute::cast;
@@ -11,7 +11,7 @@ use arrow::datatypes::{
 };
 use tsdb::types::{ColumnType, ValueRef};
 
-use super::sink::Sink;
+use super::sink::SeriesSink;
 use crate::error::{QueryError, QueryResult};
 use crate::insert::{self, Target};
 
@@ -95,7 +95,7 @@ impl Column {
 }
 
 /// The values of a dictionary or of runs in its place.
-fn plain(array: &ArrayRef) -> QueryResult<ArrayRef> {
+pub(super) fn plain(array: &ArrayRef) -> QueryResult<ArrayRef> {
     match array.data_type() {
         DataType::Dictionary(_, value) => Ok(cast(array, value)?),
         DataType::RunEndEncoded(_, value) => Ok(cast(array, value.data_type())?),
@@ -103,16 +103,24 @@ fn plain(array: &ArrayRef) -> QueryResult<ArrayRef> {
     }
 }
 
-impl Sink {
-    /// The columns of a batch as the targets take them.
-    pub(super) fn assign(&self, batch: &RecordBatch) -> QueryResult<Vec<Column>> {
-        if batch.num_columns() != self.columns() {
-            let (given, wanted) = (batch.num_columns(), self.columns());
-            let message = format!("{given} columns were given, the COPY has {wanted}");
-            return Err(QueryError::new("22P04", message));
+impl SeriesSink {
+    /// The columns of rows as the targets take them.
+    pub(super) fn assign(&mut self, columns: &[ArrayRef]) -> QueryResult<Vec<Column>> {
+        let mut assigned = Vec::with_capacity(columns.len());
+        for (at, array) in columns.iter().enumerate() {
+            let new = |array: &ArrayRef| Column::new(array, &self.targets()[at], self.zone());
+            match new(array) {
+                Ok(column) => assigned.push(column),
+                Err(error) => {
+                    // The first row that has it.
+                    let failing = |row: &usize| new(&array.slice(*row, 1)).is_err();
+                    let row = (0..array.len()).find(failing).unwrap_or(0);
+                    self.next_line(row as u64 + 1);
+                    return Err(self.at_column(error, at));
+                }
+            }
         }
-        let pairs = self.targets().iter().zip(batch.columns());
-        pairs.map(|(target, array)| Column::new(array, target, self.zone())).collect()
+        Ok(assigned)
     }
 
     /// Takes rows from number `from` up to `until`, or until the batch under way is full; the

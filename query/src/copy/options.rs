@@ -11,6 +11,20 @@ pub enum Format {
     Csv,
     /// Postgres' binary form.
     Binary,
+    /// Parquet, in files of the server alone.
+    Parquet,
+}
+
+/// How columns of Parquet are packed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// Small.
+    #[default]
+    Zstd,
+    /// Quick.
+    Snappy,
+    /// Not at all.
+    None,
 }
 
 /// What the first line is.
@@ -39,6 +53,8 @@ pub struct Options {
     pub quote: u8,
     /// Before a quote in a quoted value of CSV.
     pub escape: u8,
+    /// How columns of Parquet are packed.
+    pub compression: Compression,
 }
 
 impl Options {
@@ -50,6 +66,7 @@ impl Options {
             header: Header::No,
             quote: b'"',
             escape: b'"',
+            compression: Compression::default(),
         }
     }
 
@@ -59,6 +76,10 @@ impl Options {
 
     pub(crate) fn binary() -> Options {
         Options { format: Format::Binary, ..Options::text() }
+    }
+
+    pub(crate) fn parquet() -> Options {
+        Options { format: Format::Parquet, ..Options::text() }
     }
 
     /// Sets what is given; `None` leaves the default of the format.
@@ -71,8 +92,8 @@ impl Options {
     ) -> QueryResult<()> {
         let given = [("DELIMITER", &delimiter), ("NULL", &null)];
         for (name, _) in given.iter().filter(|(_, value)| value.is_some()) {
-            if self.format == Format::Binary {
-                let message = format!("cannot specify {name} in BINARY mode");
+            if let Some(mode) = self.is_of_columns() {
+                let message = format!("cannot specify {name} in {mode} mode");
                 return Err(QueryError::new("42601", message));
             }
         }
@@ -98,14 +119,26 @@ impl Options {
         Ok(())
     }
 
+    /// The name of a format that is no text.
+    fn is_of_columns(&self) -> Option<&'static str> {
+        match self.format {
+            Format::Text | Format::Csv => None,
+            Format::Binary => Some("BINARY"),
+            Format::Parquet => Some("PARQUET"),
+        }
+    }
+
     /// Whether a row can be told from its separators.
     pub(crate) fn check(&self) -> QueryResult<()> {
         let wrong = |message: &str| Err(QueryError::new("22023", message));
         let is_line = |byte: u8| matches!(byte, b'\n' | b'\r');
-        if self.format == Format::Binary {
+        if let Some(mode) = self.is_of_columns() {
             return match self.header {
                 Header::No => Ok(()),
-                _ => Err(QueryError::new("42601", "cannot specify HEADER in BINARY mode")),
+                _ => {
+                    let message = format!("cannot specify HEADER in {mode} mode");
+                    Err(QueryError::new("42601", message))
+                }
             };
         }
         if is_line(self.delimiter) || is_line(self.quote) || is_line(self.escape) {

@@ -1,6 +1,13 @@
 //! Where the rows of a COPY go: a time-series table batch by batch, a relational one as a whole.
 
-use super::shown;
+use std::fmt::Write;
+
+use arrow::array::{Array, ArrayRef};
+use arrow::datatypes::DataType;
+use arrow::error::ArrowError;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+
+use super::{columns, shown};
 use super::sink::{Full, SeriesSink};
 use crate::error::{QueryError, QueryResult};
 use crate::relational::CopyRows;
@@ -18,7 +25,59 @@ pub(super) struct Relation {
     line: u64,
 }
 
+/// Rows that come as columns, made ready for the table.
+pub(super) enum Columns {
+    Series(Vec<columns::Column>),
+    Relation(Vec<ArrayRef>),
+}
+
 impl Sink {
+    /// The columns of rows as the table takes them.
+    ///
+    /// # Errors
+    /// `22P04` for another number of columns; what is wrong with a value, with its row.
+    pub(super) fn assign(&mut self, given: &[ArrayRef]) -> QueryResult<Columns> {
+        if given.len() != self.columns() {
+            let (given, wanted) = (given.len(), self.columns());
+            let message = format!("{given} columns were given, the COPY has {wanted}");
+            return Err(QueryError::new("22P04", message));
+        }
+        Ok(match self {
+            Sink::Series(sink) => Columns::Series(sink.assign(given)?),
+            Sink::Relation(_) => {
+                Columns::Relation(given.iter().map(columns::plain).collect::<QueryResult<_>>()?)
+            }
+        })
+    }
+
+    /// Takes rows from number `from` up to `until`, or until the batch under way is full; the
+    /// number of the next.
+    ///
+    /// # Errors
+    /// What is wrong with a value, with its row.
+    pub(super) fn rows(
+        &mut self,
+        columns: &Columns,
+        from: usize,
+        until: usize,
+    ) -> QueryResult<usize> {
+        match (self, columns) {
+            (Sink::Series(sink), Columns::Series(columns)) => sink.rows(columns, from, until),
+            (Sink::Relation(relation), Columns::Relation(columns)) => {
+                relation.rows(columns, from, until)
+            }
+            _ => Err(QueryError::internal("columns of another kind of table")),
+        }
+    }
+
+    /// Rows since the COPY began.
+    pub(super) fn rows_in_all(&self) -> u64 {
+        match self {
+            Sink::Series(sink) => sink.rows_in_all(),
+            Sink::Relation(relation) => relation.rows.count(),
+        }
+    }
+
     pub(super) fn relation(rows: CopyRows) -> Sink {
         Sink::Relation(Box::new(Relation { rows, line: 0 }))
     }
@@ -133,6 +192,35 @@ impl Sink {
 }
 
 impl Relation {
+    /// Takes rows that come as columns, by way of their texts, which every type here reads.
+    fn rows(&mut self, columns: &[ArrayRef], from: usize, until: usize) -> QueryResult<usize> {
+        let options = FormatOptions::default().with_display_error(false);
+        let shown = columns.iter().map(|array| ArrayFormatter::try_new(array.as_ref(), &options));
+        let shown = shown.collect::<std::result::Result<Vec<_>, ArrowError>>()?;
+        let mut text = String::new();
+        for row in from..until {
+            self.line += 1;
+            for (at, (array, formatter)) in columns.iter().zip(&shown).enumerate() {
+                text.clear();
+                let cell = if array.is_null(row) {
+                    None
+                } else if matches!(array.data_type(), DataType::Binary | DataType::LargeBinary) {
+                    text.push_str("\\x");
+                    write!(text, "{}", formatter.value(row)).map_err(unreadable)?;
+                    Some(text.as_bytes())
+                } else {
+                    write!(text, "{}", formatter.value(row)).map_err(unreadable)?;
+                    Some(text.as_bytes())
+                };
+                let done = self.rows.text(at, cell);
+                done.map_err(|error| self.at_cell(error, at, cell))?;
+            }
+            let done = self.rows.end_row();
+            done.map_err(|error| self.at_line(error))?;
+        }
+        Ok(until)
+    }
+
     fn at_line(&self, error: QueryError) -> QueryError {
         self.placed(error, format!("COPY {}, line {}", self.rows.def.name, self.line))
     }
@@ -152,4 +240,8 @@ impl Relation {
             None => error.with_detail(place),
         }
     }
+}
+
+fn unreadable(_: std::fmt::Error) -> QueryError {
+    QueryError::new("22P04", "a value that cannot be read")
 }

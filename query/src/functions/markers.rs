@@ -1,5 +1,6 @@
 //! Functions that planning takes out again: `time_bucket_gapfill`, `locf`, `interpolate`,
-//! `fill_value` (see `gapfill.rs`) and the match of an ASOF JOIN (see `asof.rs`).
+//! `fill_value` (see `gapfill.rs`), the match of an ASOF JOIN (see `asof.rs`) and the span of a
+//! WINDOW JOIN (see `window_join.rs`).
 //!
 //! They have types, so that names and types resolve as for any function, and no values: one that
 //! is left in a plan stands where it has no meaning.
@@ -25,11 +26,13 @@ pub(crate) enum Mark {
     Value,
     /// `__asof(left time, comparison, right time, tolerance)`.
     AsOf,
+    /// `__window_join(from, from before, to, to before, prevailing, left time, right time)`.
+    WindowJoin,
 }
 
 impl Mark {
-    pub(crate) const ALL: [Mark; 5] =
-        [Mark::Bucket, Mark::Locf, Mark::Interpolate, Mark::Value, Mark::AsOf];
+    pub(crate) const ALL: [Mark; 6] =
+        [Mark::Bucket, Mark::Locf, Mark::Interpolate, Mark::Value, Mark::AsOf, Mark::WindowJoin];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -38,6 +41,7 @@ impl Mark {
             Mark::Interpolate => "interpolate",
             Mark::Value => "fill_value",
             Mark::AsOf => "__asof",
+            Mark::WindowJoin => "__window_join",
         }
     }
 
@@ -54,6 +58,9 @@ impl Mark {
             Mark::Interpolate => "interpolate(aggregate [, (time, value) [, (time, value)]])",
             Mark::Value => "fill_value(aggregate, constant)",
             Mark::AsOf => "ASOF JOIN … MATCH_CONDITION (left.time >= right.time) ON …",
+            Mark::WindowJoin => {
+                "WINDOW JOIN … ON … RANGE BETWEEN 1 minute PRECEDING AND CURRENT ROW"
+            }
         }
     }
 
@@ -61,6 +68,7 @@ impl Mark {
         match self {
             Mark::Bucket => "it stands in GROUP BY, alone or beside keys",
             Mark::AsOf => "both sides are times of the two tables",
+            Mark::WindowJoin => "the SELECT list has aggregates of the right table",
             _ => {
                 "it stands in the SELECT list of a query grouped by time_bucket_gapfill, \
                   around aggregates"
@@ -147,6 +155,22 @@ impl ScalarUDFImpl for Marker {
                     _ => self.no_function(types),
                 }
             }
+            (Mark::WindowJoin, [from, before, to, after, prevailing, left, right]) => {
+                let truths = [before, after, prevailing];
+                let interval =
+                    |kind: &DataType| matches!(kind, DataType::Interval(_)) || textual(kind);
+                let fits = interval(from)
+                    && interval(to)
+                    && truths.into_iter().all(|kind| *kind == DataType::Boolean);
+                match (time_type(Some(left)), time_type(Some(right))) {
+                    (Some(left), Some(right)) if fits => {
+                        let truth = DataType::Boolean;
+                        let (b, a, p) = (truth.clone(), truth.clone(), truth);
+                        Ok(vec![INTERVAL, b, INTERVAL, a, p, left, right])
+                    }
+                    _ => self.no_function(types),
+                }
+            }
             _ => self.no_function(types),
         }
     }
@@ -156,7 +180,7 @@ impl ScalarUDFImpl for Marker {
             Mark::Bucket => 1,
             Mark::Locf | Mark::Value => 0,
             Mark::Interpolate => return Ok(DataType::Float64),
-            Mark::AsOf => return Ok(DataType::Boolean),
+            Mark::AsOf | Mark::WindowJoin => return Ok(DataType::Boolean),
         };
         match types.get(at) {
             Some(kind) => Ok(kind.clone()),

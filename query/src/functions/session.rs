@@ -76,6 +76,11 @@ pub(crate) fn of_session(name: &str, context: &PlanContext) -> Option<Arc<Scalar
         "pg_backend_pid" => fixed(ScalarValue::Int32(context.client.as_ref().map(|c| c.process()))),
         "pg_cancel_backend" => Some(stop(name, context, false)),
         "pg_terminate_backend" => Some(stop(name, context, true)),
+        "pg_notify" => notify(name, context),
+        "__listening_channels" => {
+            let channels = context.listening();
+            fixed(texts(&channels.iter().map(String::as_str).collect::<Vec<_>>()))
+        }
         "pg_is_in_recovery" => fixed(ScalarValue::Boolean(Some(false))),
         "txid_current" => {
             fixed(ScalarValue::Int64(i64::try_from(context.snapshot.position()).ok()))
@@ -104,6 +109,26 @@ fn stop(name: &str, context: &PlanContext, whole: bool) -> Arc<ScalarUDF> {
         let stopped = activity.stop(&by, process, whole).map_err(QueryError::into_datafusion)?;
         Ok(ScalarValue::Boolean(Some(stopped)))
     })
+}
+
+/// `pg_notify(channel, payload)`: told when its transaction commits.
+fn notify(name: &str, context: &PlanContext) -> Option<Arc<ScalarUDF>> {
+    let client = context.client.clone()?;
+    Some(Lookup::acting(name, DataType::Utf8View, "void", move |args| {
+        let words = match args {
+            [channel, payload] => [channel, payload].map(|word| word.cast_to(&DataType::Utf8View)),
+            _ => {
+                let message = "function pg_notify takes a channel and a payload";
+                return Err(QueryError::new("42883", message).into_datafusion());
+            }
+        };
+        let [channel, payload] = words;
+        let (channel, payload) = (channel?, payload?);
+        let word = |value| as_text(value).unwrap_or_default();
+        let asked = client.asked.notify(word(&channel), word(&payload));
+        asked.map_err(QueryError::into_datafusion)?;
+        Ok(text(""))
+    }))
 }
 
 /// A `text[]` of these.

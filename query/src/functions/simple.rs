@@ -105,6 +105,16 @@ impl Lookup {
         Lookup::of(name, returns, None, Volatility::Volatile, Arc::new(find))
     }
 
+    /// As [`Lookup::volatile`], with values that are shown as another type.
+    pub(crate) fn acting(
+        name: &str,
+        returns: DataType,
+        shown: &'static str,
+        find: impl Fn(&[ScalarValue]) -> Result<ScalarValue> + Send + Sync + 'static,
+    ) -> Arc<ScalarUDF> {
+        Lookup::of(name, returns, Some(shown), Volatility::Volatile, Arc::new(find))
+    }
+
     /// Values that are shown as another type.
     pub(crate) fn shown(
         name: &str,

@@ -329,7 +329,7 @@ fn method(
             Some(value) => Method::Value(literal(value, "the value of gaps")?),
             None => return Err(failed(QueryError::internal("fill_value without a value"))),
         },
-        Mark::Bucket | Mark::AsOf => {
+        Mark::Bucket | Mark::AsOf | Mark::WindowJoin => {
             let message = format!("{} where it has no meaning", mark.name());
             return Err(failed(QueryError::new("42803", message)));
         }

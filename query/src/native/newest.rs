@@ -15,6 +15,7 @@ use super::syntax::{Scope, ordered_by};
 use super::where_clause::Selection;
 use crate::error::QueryResult;
 use crate::plan::PlanContext;
+use crate::plan::origins::{self, Origin};
 use crate::table::{LastRows, Source};
 
 /// Series whose newest rows one thread has before another would have taken over.
@@ -88,9 +89,27 @@ impl NativeNewest {
         &self.last.schema
     }
 
+    /// What the columns of the answer are.
+    pub(super) fn origins(&self) -> Vec<Option<Origin>> {
+        let provider = &self.last.provider;
+        let origin = |at: &usize| origins::of_source(provider, provider.sources[*at]);
+        self.last.projection.iter().map(origin).collect()
+    }
+
     /// Whether the answer is there before another thread would have taken over.
     pub(crate) fn is_small(&self) -> bool {
         self.last.series.cardinality() <= SERIES_AT_ONCE
+    }
+
+    /// Series whose newest rows are read.
+    pub(crate) fn series(&self) -> u64 {
+        self.last.series.cardinality()
+    }
+
+    /// The reading in one line.
+    pub(crate) fn described(&self) -> String {
+        let table = &self.last.table.schema().name;
+        format!("NewestRows: table={table}, series={}", self.series())
     }
 
     /// Reads and sorts all.

@@ -15,6 +15,7 @@ use super::syntax::Scope;
 use super::where_clause::Selection;
 use crate::error::{QueryError, QueryResult};
 use crate::plan::PlanContext;
+use crate::plan::origins::{self, Origin};
 use crate::table::{BATCH_ROWS, SeriesScanExec, SeriesTable, Source};
 
 /// Rows of an ordered answer that are gathered here; more are left to the operators that spill.
@@ -74,6 +75,12 @@ impl NativeRows {
             schema,
             task: context.task(),
         })
+    }
+
+    /// What the columns of the answer are.
+    pub(super) fn origins(&self) -> Vec<Option<Origin>> {
+        let origin = |at: &usize| origins::of_source(&self.provider, self.provider.sources[*at]);
+        self.projection.iter().map(origin).collect()
     }
 
     /// What operators see while they run.

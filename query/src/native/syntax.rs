@@ -17,16 +17,18 @@ use tsdb::types::TimeRange;
 use tsdb::{Literal, Table};
 
 use super::answer::{Having, NativeAggregate};
+use super::constants::NativeConstants;
 use super::literal::{Reader, call, is_utc, plain_args};
 use super::newest::NativeNewest;
 use super::order::Order;
 use super::rows::{NativeRows, TimeOrder};
 use super::spec::{AggregateSpec, Function, GroupBy, Measure, is_number};
 use super::where_clause::{Selection, comparison};
-use crate::names::folded;
+use crate::names::{Names, folded};
 use crate::plan::PlanContext;
 use crate::plan::names::SCHEMA;
 use crate::relational::{self, PointRows};
+use crate::plan::origins::{self, Origin};
 use crate::table::{Extra, SeriesTable, Source};
 use crate::{catalog, functions};
 
@@ -45,6 +47,8 @@ pub(crate) enum Native {
     Newest(NativeNewest),
     /// The row of one key of a relational table.
     Point(PointRows),
+    /// Constants without FROM.
+    Constants(NativeConstants),
 }
 
 impl Native {
@@ -55,7 +59,36 @@ impl Native {
             Native::Rows(rows) => &rows.schema,
             Native::Newest(newest) => newest.schema(),
             Native::Point(point) => &point.schema,
+            Native::Constants(constants) => &constants.schema,
         }
+    }
+
+    /// What the columns of the answer are.
+    fn origins(&self) -> Vec<Option<Origin>> {
+        match self {
+            Native::Aggregate(native) => {
+                let (spec, groups) = (&native.spec, &native.spec.groups);
+                let origin = |at: &usize| match groups.get(*at)? {
+                    GroupBy::Key(id, kind) => {
+                        origins::of_source(&spec.provider, Source::Key(*id, *kind))
+                    }
+                    GroupBy::Field(id, kind) => {
+                        origins::of_source(&spec.provider, Source::Field(*id, *kind))
+                    }
+                    GroupBy::Bucket(_) => None,
+                };
+                native.output.iter().map(origin).collect()
+            }
+            Native::Rows(rows) => rows.origins(),
+            Native::Newest(newest) => newest.origins(),
+            Native::Point(point) => point.origins(),
+            Native::Constants(_) => Vec::new(),
+        }
+    }
+
+    /// Columns of the answer as its reader is told of them.
+    pub(crate) fn described(&self, names: &Names) -> SchemaRef {
+        origins::mark(&names.rename(self.schema()), &self.origins())
     }
 }
 
@@ -96,6 +129,9 @@ pub(crate) fn recognise(
     let ast::Statement::Query(query) = ast else { return None };
     if context.quality() {
         return None;
+    }
+    if let Some(constants) = NativeConstants::of(query, context) {
+        return Some(Native::Constants(constants));
     }
     let (select, order_by, limit) = parts(query)?;
     let (from, distinct, selection, list, group_by, having) = clauses(select)?;

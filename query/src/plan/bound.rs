@@ -7,6 +7,7 @@ use arrow::datatypes::DataType;
 use datafusion::logical_expr::LogicalPlan;
 
 use super::PlanContext;
+use super::origins::{self, Origin};
 use crate::settings::Settings;
 use crate::statement::Statement;
 
@@ -19,7 +20,10 @@ pub(crate) struct Bound {
     views: Option<u64>,
     /// Revision of the relational tables.
     relations: u64,
+    numbered: Arc<[bool]>,
     pub(crate) plan: LogicalPlan,
+    /// What the columns of its result are.
+    pub(crate) origins: Vec<Option<Origin>>,
     /// Types of all parameters.
     pub(crate) params: Vec<DataType>,
 }
@@ -37,6 +41,8 @@ impl Bound {
             given: given.to_vec(),
             views: context.scope.used(),
             relations: context.relations().map_or(0, |relations| relations.revision),
+            numbered: context.numbered.clone(),
+            origins: origins::of_plan(&plan),
             plan,
             params,
         }
@@ -49,6 +55,7 @@ impl Bound {
             && Arc::ptr_eq(&self.settings, &context.settings)
             && self.given == given
             && context.relations().is_ok_and(|now| now.revision == self.relations)
+            && self.numbered == context.numbered
             && self.views.is_none_or(|used| {
                 let now = context.engine.views().of(&context.snapshot);
                 now.is_ok_and(|now| now.revision == used)

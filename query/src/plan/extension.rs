@@ -37,6 +37,7 @@ pub(crate) use operator;
 
 use crate::asof::AsOf;
 use crate::gapfill::GapFill;
+use crate::window_join::WindowJoin;
 
 /// DataFusion's planner, which asks here for nodes that are ours.
 pub(crate) fn planner() -> DefaultPhysicalPlanner {
@@ -60,6 +61,9 @@ impl ExtensionPlanner for Ours {
             return fill.operator(input.clone()).map(Some);
         }
         if let (Some(join), [left, right]) = (node.as_any().downcast_ref::<AsOf>(), inputs) {
+            return join.operator(left.clone(), right.clone()).map(Some);
+        }
+        if let (Some(join), [left, right]) = (node.as_any().downcast_ref::<WindowJoin>(), inputs) {
             return join.operator(left.clone(), right.clone()).map(Some);
         }
         Ok(None)

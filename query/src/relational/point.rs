@@ -22,6 +22,7 @@ use super::writer::row_key;
 use crate::error::QueryResult;
 use crate::names::folded;
 use crate::plan::PlanContext;
+use crate::plan::origins::{self, Origin};
 
 /// A statement that gives the row of one key.
 pub(crate) struct PointRows {
@@ -30,6 +31,14 @@ pub(crate) struct PointRows {
     pub(crate) schema: SchemaRef,
     key: Vec<u8>,
     view: View,
+}
+
+impl PointRows {
+    /// What the columns of the answer are.
+    pub(crate) fn origins(&self) -> Vec<Option<Origin>> {
+        let def = &self.provider.table.def;
+        self.projection.iter().map(|at| origins::of_relation(def, *at)).collect()
+    }
 }
 
 /// The statement as such a one.

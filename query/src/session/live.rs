@@ -45,6 +45,10 @@ impl Session {
         let live = self.engine.activity().start(&self.client, start);
         let mut state = self.state.lock();
         state.query = Some(Arc::clone(live.query()));
+        if state.transaction.is_none() {
+            // Of a statement that has failed.
+            self.client.asked.take();
+        }
         // A COPY that was never ended is forgotten with what it has not committed.
         let copy = state.copy.take();
         drop(state);
@@ -63,9 +67,9 @@ impl Session {
                 let stream = self.followed(live, stream);
                 Ok(Outcome::Rows { schema, stream, verb })
             }
-            Ok(Outcome::CopyOut { schema, stream, options }) => {
+            Ok(Outcome::CopyOut { schema, stream, options, file, progress }) => {
                 let stream = self.followed(live, stream);
-                Ok(Outcome::CopyOut { schema, stream, options })
+                Ok(Outcome::CopyOut { schema, stream, options, file, progress })
             }
             Ok(Outcome::CopyIn { format, columns }) => {
                 if let Some(copy) = &mut self.state.lock().copy {
@@ -73,7 +77,10 @@ impl Session {
                 }
                 Ok(Outcome::CopyIn { format, columns })
             }
-            Ok(other) => Ok(other),
+            Ok(other) => {
+                self.notifier()().inspect_err(|error| live.query().fail(error.code))?;
+                Ok(other)
+            }
             Err(error) => {
                 live.query().fail(error.code);
                 Err(error)
@@ -90,12 +97,30 @@ impl Session {
         self.client.set_block(block);
     }
 
+    /// Hands out what the functions of a statement have notified, unless a block waits for its COMMIT.
+    fn notifier(&self) -> impl FnOnce() -> QueryResult<()> + Send + 'static {
+        let (waits, client) = (self.in_any_block(), Arc::clone(&self.client));
+        let engine = Arc::clone(&self.engine);
+        move || {
+            if waits {
+                return Ok(());
+            }
+            let actions = client.asked.take();
+            if !actions.is_empty() {
+                engine.channels().check(&client.inbox, &actions)?;
+                engine.channels().apply(client.process(), &client.inbox, actions);
+            }
+            Ok(())
+        }
+    }
+
     fn followed(&self, live: Live, stream: SendableRecordBatchStream) -> SendableRecordBatchStream {
         Box::pin(Followed {
             schema: stream.schema(),
             stop: live.query().stop(),
             stream,
             failed: self.failure_flag(),
+            notify: Some(Box::new(self.notifier())),
             live: Some(live),
             idle: None,
         })
@@ -109,6 +134,8 @@ struct Followed {
     /// Rows that are there already would pass by without looking at it.
     stop: Stop,
     failed: Option<Arc<AtomicBool>>,
+    /// To be called at the end.
+    notify: Option<Box<dyn FnOnce() -> QueryResult<()> + Send>>,
     /// `None` at the end.
     live: Option<Live>,
     /// Since when the reader has asked for nothing.
@@ -130,7 +157,13 @@ impl Followed {
                 let code = error.code;
                 (Some(Err(error.into_datafusion())), Some(code))
             }
-            None => (None, None),
+            None => match self.notify.take().map_or(Ok(()), |notify| notify()) {
+                Ok(()) => (None, None),
+                Err(error) => {
+                    let code = error.code;
+                    (Some(Err(error.into_datafusion())), Some(code))
+                }
+            },
         };
         if let Some(code) = code {
             live.query().fail(code);

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
@@ -24,9 +24,9 @@ use crate::engine::Engine;
 use crate::error::{QueryError, QueryResult};
 use crate::names::{self, Names};
 use crate::native::{self, Native, NativeAggregate, NativeNewest, NativeRows};
-use crate::plan::PlanContext;
 use crate::plan::bound::{self, Bound};
 use crate::plan::weight::Weight;
+use crate::plan::{PlanContext, origins};
 use crate::relational::PointRows;
 use crate::run::{self, Ahead, Driver, Running, Source, Stop};
 use crate::statement::{Kind, Statement};
@@ -57,11 +57,20 @@ impl Session {
         let names = Names::of(ast);
         let context = self.reading(self.context(statement.text()));
         let rows_max = context.settings.max_result_rows();
-        let (schema, stream) = match recognise(statement, ast, params, &context) {
-            Some(Native::Rows(rows)) => self.native_rows(rows, &names, ending).await,
-            Some(Native::Aggregate(native)) => self.native_aggregate(native, &names).await,
-            Some(Native::Newest(newest)) => self.native_newest(newest, &names).await,
-            Some(Native::Point(point)) => self.native_point(&point, &names),
+        let native = recognise(statement, ast, params, &context);
+        let schema = native
+            .as_ref()
+            .map(|native| native.described(&names))
+            .unwrap_or_else(|| Schema::empty().into());
+        let (schema, stream) = match native {
+            Some(Native::Rows(rows)) => self.native_rows(rows, schema, ending).await,
+            Some(Native::Aggregate(native)) => self.native_aggregate(native, schema).await,
+            Some(Native::Newest(newest)) => self.native_newest(newest, schema).await,
+            Some(Native::Constants(constants)) => {
+                let batch = constants.batch(&schema)?;
+                Ok((schema.clone(), run::ready(schema, vec![batch])))
+            }
+            Some(Native::Point(point)) => self.native_point(&point, schema),
             None => self.start_in(context, Tree::of(statement), params, names, ending).await,
         }?;
         Ok((schema, limit_rows(stream, rows_max)))
@@ -76,9 +85,8 @@ impl Session {
     async fn native_aggregate(
         &self,
         native: NativeAggregate,
-        names: &Names,
+        schema: SchemaRef,
     ) -> QueryResult<(SchemaRef, SendableRecordBatchStream)> {
-        let schema = names.rename(&native.schema);
         let batch = self.answer(Arc::new(native)).await?;
         let batch = run::relabel(batch, &schema)?;
         let starts = (0..batch.num_rows()).step_by(table::BATCH_ROWS);
@@ -92,9 +100,8 @@ impl Session {
     fn native_point(
         &self,
         point: &PointRows,
-        names: &Names,
+        schema: SchemaRef,
     ) -> QueryResult<(SchemaRef, SendableRecordBatchStream)> {
-        let schema = names.rename(&point.schema);
         let _running = self.engine.enter();
         let batch = run::relabel(point.read()?, &schema)?;
         Ok((schema.clone(), run::ready(schema, vec![batch])))
@@ -104,13 +111,24 @@ impl Session {
     async fn native_newest(
         &self,
         newest: NativeNewest,
-        names: &Names,
+        schema: SchemaRef,
     ) -> QueryResult<(SchemaRef, SendableRecordBatchStream)> {
-        let schema = names.rename(newest.schema());
         let _running = self.engine.enter();
         let batch = match newest.is_small() {
             true => newest.read()?,
-            false => self.stop().guard(self.blocking(move || newest.read())).await?,
+            false => {
+                let query = self.query_now()?;
+                let mut stop = self.stop();
+                let slot = stop.guard(self.admit(&query, true)).await?;
+                query.expect(newest.series());
+                query.works(Work::Line(newest.described()));
+                let work = self.blocking(move || {
+                    let batch = newest.read();
+                    drop(slot);
+                    batch
+                });
+                stop.guard(work).await?
+            }
         };
         let batch = run::relabel(batch, &schema)?;
         Ok((schema.clone(), run::ready(schema, vec![batch])))
@@ -120,10 +138,9 @@ impl Session {
     async fn native_rows(
         &self,
         rows: NativeRows,
-        names: &Names,
+        schema: SchemaRef,
         ending: Ending,
     ) -> QueryResult<(SchemaRef, SendableRecordBatchStream)> {
-        let schema = names.rename(&rows.schema);
         let counted = self.engine.enter();
         if rows.is_small() {
             let batches = rows.read_at_once()?;
@@ -253,9 +270,9 @@ impl Session {
         self.engine.runtime()?.spawn(async move {
             let operators = stop.clone();
             let planned = async {
-                let plan = physical(&mut context, &tree, &params).await?;
+                let (plan, bound) = physical(&mut context, &tree, &params).await?;
                 let (slot, sure) = weigh(&context, plan.as_ref(), &query).await?;
-                let schema = names.rename(&plan.schema());
+                let schema = origins::mark(&names.rename(&plan.schema()), &bound.origins);
                 let source = Source::Plan(plan, context.task());
                 // What is small is there before its reader could be told that it comes.
                 match ahead && sure {
@@ -324,7 +341,7 @@ impl Session {
         let (told, answer) = tokio::sync::oneshot::channel();
         self.engine.runtime()?.spawn(async move {
             let work = async {
-                let plan = logical(&context, &tree, &params)?;
+                let (plan, _) = logical(&context, &tree, &params)?;
                 if let Kind::Delete(_) = tree.statement.kind()
                     && tree.returned.is_empty()
                     && let Some((table, series, times)) = table::whole_ranges(&plan, &context)?
@@ -387,7 +404,7 @@ impl Session {
             let started = Instant::now();
             let operators = stop.clone();
             let work = async {
-                let plan = physical(&mut context, &tree, &params).await?;
+                let (plan, _) = physical(&mut context, &tree, &params).await?;
                 if !analyze {
                     return explain::plan(plan.as_ref(), verbose);
                 }
@@ -431,7 +448,7 @@ impl Session {
         }
         let context = self.context(statement.text());
         let native = recognise(statement, ast, &[], &context)?;
-        Some(Names::of(ast).rename(native.schema()))
+        Some(native.described(&Names::of(ast)))
     }
 
     pub(crate) async fn describe_query(
@@ -446,7 +463,8 @@ impl Session {
         let work = async move {
             let bound = bind(&context, &tree, &given)?;
             let fields = context.result_schema(&bound.plan)?;
-            Ok(Description { params: bound.params.clone(), fields: Some(names.rename(&fields)) })
+            let fields = origins::mark(&names.rename(&fields), &bound.origins);
+            Ok(Description { params: bound.params.clone(), fields: Some(fields) })
         };
         match self.engine.runtime()?.spawn(work).await {
             Ok(described) => described,
@@ -627,13 +645,17 @@ async fn physical(
     context: &mut PlanContext,
     tree: &Tree,
     params: &[ScalarValue],
-) -> QueryResult<Arc<dyn ExecutionPlan>> {
-    let plan = logical(context, tree, params)?;
-    context.physical(&plan).await
+) -> QueryResult<(Arc<dyn ExecutionPlan>, Arc<Bound>)> {
+    let (plan, bound) = logical(context, tree, params)?;
+    Ok((context.physical(&plan).await?, bound))
 }
 
-/// From syntax to an optimised plan.
-fn logical(context: &PlanContext, tree: &Tree, params: &[ScalarValue]) -> QueryResult<LogicalPlan> {
+/// From syntax to an optimised plan, and what it was made of.
+fn logical(
+    context: &PlanContext,
+    tree: &Tree,
+    params: &[ScalarValue],
+) -> QueryResult<(LogicalPlan, Arc<Bound>)> {
     let given: Vec<Option<DataType>> = params.iter().map(|p| Some(p.data_type())).collect();
     let bound = bind(context, tree, &given)?;
     if bound.params.len() > params.len() {
@@ -645,7 +667,7 @@ fn logical(context: &PlanContext, tree: &Tree, params: &[ScalarValue]) -> QueryR
         return Err(QueryError::new("08P01", message));
     }
     context.refuse_own_writes(&bound.plan)?;
-    context.optimize(bound.plan.clone(), params)
+    Ok((context.optimize(bound.plan.clone(), params)?, bound))
 }
 
 /// Names and types of a statement, kept with it for the next run.

@@ -34,6 +34,7 @@ impl Session {
         let mut state = self.state.lock();
         let settings = state.settings.clone();
         let block = explicit(&mut state.transaction, "SAVEPOINT")?;
+        block.actions.extend(self.client.asked.take());
         if block.savepoints.len() >= SAVEPOINTS_MAX {
             let message = format!("a transaction may hold {SAVEPOINTS_MAX} savepoints");
             return Err(QueryError::new("54000", message));
@@ -72,6 +73,7 @@ impl Session {
         };
         block.commands.truncate(mark.commands);
         block.cursors.back_to(mark.cursors);
+        self.client.asked.take();
         block.actions.truncate(mark.actions);
         block.bytes = mark.bytes;
         block.pending = mark.pending.clone();

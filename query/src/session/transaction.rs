@@ -14,15 +14,12 @@ use super::savepoint::Savepoint;
 use crate::Outcome;
 use crate::engine::Engine;
 use crate::error::{QueryError, QueryResult};
-use crate::notify::Action;
+use crate::notify::{ACTIONS_MAX, Action, too_many};
 use crate::relational::{Pending, View};
 use crate::settings::Settings;
 
 /// Bytes of rows that a transaction may hold back: one record of the log must hold them.
 const BYTES_MAX: usize = 64 << 20;
-
-/// LISTEN, UNLISTEN and NOTIFY of one transaction: they wait for its COMMIT.
-const ACTIONS_MAX: usize = 10_000;
 
 /// Where a session stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,14 +129,20 @@ impl Session {
 
     pub(super) async fn commit(&self, and_chain: bool) -> QueryResult<Outcome> {
         let block = self.state.lock().transaction.take();
-        let Some(block) = block else { return Ok(Outcome::Done { tag: "COMMIT".into() }) };
+        let Some(mut block) = block else { return Ok(Outcome::Done { tag: "COMMIT".into() }) };
+        block.actions.extend(self.client.asked.take());
         if block.has_failed() {
             return self.undo(block, and_chain);
         }
         let read_only = block.read_only;
+        if let Err(error) = self.hold(&block.cursors).await {
+            self.undo(block, false)?;
+            return Err(error);
+        }
         self.restore_local(&block);
-        self.engine.channels().check(&self.inbox, &block.actions)?;
+        self.engine.channels().check(&self.client.inbox, &block.actions)?;
         self.commit_commands(block.commands, block.pending).await?;
+        self.state.lock().held.add(block.cursors.held());
         self.apply_actions(block.actions);
         if and_chain {
             self.begin(read_only)?;
@@ -198,6 +201,7 @@ impl Session {
 
     pub(super) fn rollback(&self, and_chain: bool) -> QueryResult<Outcome> {
         let block = self.state.lock().transaction.take();
+        self.client.asked.take();
         match block {
             Some(block) => self.undo(block, and_chain),
             None => Ok(Outcome::Done { tag: "ROLLBACK".into() }),
@@ -245,9 +249,9 @@ impl Session {
     pub(super) fn later(&self, actions: &[Action]) -> QueryResult<bool> {
         let mut state = self.state.lock();
         let Some(block) = &mut state.transaction else { return Ok(false) };
+        block.actions.extend(self.client.asked.take());
         if block.actions.len() + actions.len() > ACTIONS_MAX {
-            let message = format!("a transaction may notify {ACTIONS_MAX} times");
-            return Err(QueryError::new("54000", message));
+            return Err(too_many());
         }
         block.actions.extend_from_slice(actions);
         Ok(true)

@@ -1,7 +1,9 @@
-//! Clauses that the parser does not know: `SAMPLE BY …` and `LATEST ON …`, as QuestDB has them.
+//! Clauses that the parser does not know: `SAMPLE BY …`, `LATEST ON …` and `WINDOW JOIN …`, as
+//! QuestDB has them.
 //!
-//! They become a GROUP BY of one marker that carries what they say, in the places of their own
-//! tokens; `sugar.rs` makes ordinary SQL of it once names can be looked up.
+//! The first two become a GROUP BY of one marker that carries what they say, the third a LEFT JOIN
+//! whose condition has such a marker, all in the places of their own tokens; `sugar.rs` makes
+//! ordinary SQL of it once names can be looked up.
 
 use std::borrow::Cow;
 
@@ -15,13 +17,24 @@ use crate::error::{QueryError, QueryResult};
 pub(crate) const SAMPLE: &str = "__sample_by";
 /// Name of the marker of LATEST ON: (time, key …).
 pub(crate) const LATEST: &str = "__latest_on";
+/// Name of the marker of WINDOW JOIN: (from, before, to, before, prevailing).
+pub(crate) const WINDOW: &str = "__window_join";
+
+/// A WINDOW JOIN whose RANGE has not come yet.
+struct Open {
+    /// Parentheses that are open around it.
+    depth: usize,
+    /// Whether an ON has come.
+    on: bool,
+}
 
 /// The tokens of a statement with those clauses as markers.
 pub(super) fn replace<'a>(
     piece: &'a [TokenWithSpan],
     sql: &str,
 ) -> QueryResult<Cow<'a, [TokenWithSpan]>> {
-    let starts = |t: &TokenWithSpan| is_word(t, "SAMPLE") || is_word(t, "LATEST");
+    let starts =
+        |t: &TokenWithSpan| is_word(t, "SAMPLE") || is_word(t, "LATEST") || is_word(t, "WINDOW");
     if !piece.iter().any(starts) {
         return Ok(Cow::Borrowed(piece));
     }
@@ -29,9 +42,34 @@ pub(super) fn replace<'a>(
     let tokens: Vec<&TokenWithSpan> = piece.iter().filter(blank).collect();
     let mut out = Vec::with_capacity(tokens.len() + 8);
     let mut reader = Reader { tokens: &tokens, next: 0, sql };
+    let (mut depth, mut open) = (0usize, Vec::<Open>::new());
     while let Some(token) = tokens.get(reader.next) {
         let at = reader.next;
-        if reader.take_all(&["SAMPLE", "BY"]) {
+        match token.token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        let here = open.last().is_some_and(|open| open.depth == depth);
+        if reader.take_all(&["WINDOW", "JOIN"]) {
+            open.push(Open { depth, on: false });
+            let words = [(Keyword::LEFT, "LEFT"), (Keyword::JOIN, "JOIN")];
+            put(words.map(|(keyword, text)| word(keyword, text)), token, &mut out);
+        } else if here && reader.is_at("ON") && open.last().is_some_and(|open| !open.on) {
+            reader.next += 1;
+            if let Some(open) = open.last_mut() {
+                open.on = true;
+            }
+            put([word(Keyword::ON, "ON"), Token::LParen], token, &mut out);
+        } else if here && reader.take_all(&["RANGE", "BETWEEN"]) {
+            let call = window(&mut reader)?;
+            let before = match open.pop() {
+                Some(Open { on: true, .. }) => vec![Token::RParen, word(Keyword::AND, "AND")],
+                _ => vec![word(Keyword::ON, "ON")],
+            };
+            put(before, token, &mut out);
+            emit_call(WINDOW, call, token, &mut out);
+        } else if reader.take_all(&["SAMPLE", "BY"]) {
             let call = sample(&mut reader)?;
             emit(SAMPLE, call, token, &mut out);
         } else if let Some(call) = latest(&mut reader) {
@@ -40,6 +78,12 @@ pub(super) fn replace<'a>(
             reader.next = at + 1;
             out.push((*token).clone());
         }
+    }
+    if !open.is_empty() {
+        let error = QueryError::new("42601", "a WINDOW JOIN without its RANGE BETWEEN");
+        return Err(error.with_hint(
+            "WINDOW JOIN b ON a.key = b.key RANGE BETWEEN 1 minute PRECEDING AND CURRENT ROW",
+        ));
     }
     Ok(Cow::Owned(out))
 }
@@ -58,12 +102,22 @@ fn quoted(text: impl Into<String>) -> Token {
 
 /// `GROUP BY marker(arguments)` where the clause began.
 fn emit(name: &str, arguments: Vec<Vec<Token>>, at: &TokenWithSpan, out: &mut Vec<TokenWithSpan>) {
-    let mut tokens = vec![
-        word(Keyword::GROUP, "GROUP"),
-        word(Keyword::BY, "BY"),
-        word(Keyword::NoKeyword, name),
-        Token::LParen,
-    ];
+    put([word(Keyword::GROUP, "GROUP"), word(Keyword::BY, "BY")], at, out);
+    emit_call(name, arguments, at, out);
+}
+
+fn put(tokens: impl IntoIterator<Item = Token>, at: &TokenWithSpan, out: &mut Vec<TokenWithSpan>) {
+    out.extend(tokens.into_iter().map(|token| TokenWithSpan { token, span: at.span }));
+}
+
+/// `marker(arguments)`.
+fn emit_call(
+    name: &str,
+    arguments: Vec<Vec<Token>>,
+    at: &TokenWithSpan,
+    out: &mut Vec<TokenWithSpan>,
+) {
+    let mut tokens = vec![word(Keyword::NoKeyword, name), Token::LParen];
     for (i, argument) in arguments.into_iter().enumerate() {
         if i > 0 {
             tokens.push(Token::Comma);
@@ -71,7 +125,7 @@ fn emit(name: &str, arguments: Vec<Vec<Token>>, at: &TokenWithSpan, out: &mut Ve
         tokens.extend(argument);
     }
     tokens.push(Token::RParen);
-    out.extend(tokens.into_iter().map(|token| TokenWithSpan { token, span: at.span }));
+    put(tokens, at, out);
 }
 
 struct Reader<'a> {
@@ -295,5 +349,69 @@ fn name(reader: &mut Reader<'_>) -> Option<Vec<Token>> {
         }
         taken.push(Token::Period);
         reader.next += 1;
+    }
+}
+
+/// `bound AND bound [INCLUDE | EXCLUDE PREVAILING]`, behind RANGE BETWEEN.
+fn window(reader: &mut Reader<'_>) -> QueryResult<Vec<Vec<Token>>> {
+    let truth = |yes: bool| match yes {
+        true => vec![word(Keyword::TRUE, "TRUE")],
+        false => vec![word(Keyword::FALSE, "FALSE")],
+    };
+    let mut call = Vec::with_capacity(5);
+    for bound in 0..2 {
+        if bound == 1 && !reader.take("AND") {
+            return Err(reader.unexpected());
+        }
+        let (span, before) = window_bound(reader)?;
+        call.extend([vec![quoted(span)], truth(before)]);
+    }
+    let excluded = reader.take_all(&["EXCLUDE", "PREVAILING"]);
+    if !excluded {
+        reader.take_all(&["INCLUDE", "PREVAILING"]);
+    }
+    call.push(truth(!excluded));
+    Ok(call)
+}
+
+/// `1 minute PRECEDING`, `'1 minute' FOLLOWING`, `CURRENT ROW`: a span and whether it goes back.
+fn window_bound(reader: &mut Reader<'_>) -> QueryResult<(String, bool)> {
+    if reader.take_all(&["CURRENT", "ROW"]) {
+        return Ok(("0 seconds".into(), true));
+    }
+    if reader.is_at("UNBOUNDED") {
+        return Err(QueryError::unsupported("UNBOUNDED in the RANGE of a WINDOW JOIN")
+            .with_hint("Give a span, which the window fits into."));
+    }
+    reader.take("INTERVAL");
+    let span = match reader.peek() {
+        Some(Token::SingleQuotedString(_)) => reader.text()?,
+        Some(Token::Number(number, _)) => {
+            reader.next += 1;
+            let units = [
+                "microsecond",
+                "microseconds",
+                "millisecond",
+                "milliseconds",
+                "second",
+                "seconds",
+                "minute",
+                "minutes",
+                "hour",
+                "hours",
+                "day",
+                "days",
+            ];
+            match units.iter().find(|unit| reader.take(unit)) {
+                Some(unit) => format!("{number} {unit}"),
+                None => return Err(reader.unexpected()),
+            }
+        }
+        _ => return Err(reader.unexpected()),
+    };
+    let before = reader.take("PRECEDING");
+    match before || reader.take("FOLLOWING") {
+        true => Ok((span, before)),
+        false => Err(reader.unexpected()),
     }
 }

@@ -1,27 +1,29 @@
-//! The words of COPY: `COPY t FROM STDIN` and `COPY t | (query) TO STDOUT`, with options in
-//! parentheses or in the older form that psql's \copy still sends.
+//! The words of COPY: `COPY t FROM STDIN | 'file'` and `COPY t | (query) TO STDOUT | 'file'`, with
+//! options in parentheses or in the older form that psql's \copy still sends.
 
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::words::Words;
 use super::{Kind, Statement, prepared};
-use crate::copy::{Header, Options};
+use crate::copy::{Compression, Format, Header, Options};
 use crate::error::{QueryError, QueryResult};
 
 /// A COPY as it is written.
 #[derive(Debug)]
 pub(crate) struct Copy {
     pub(crate) what: What,
+    /// The file of the server; `None`: the client.
+    pub(crate) file: Option<String>,
     pub(crate) options: Options,
 }
 
 /// Which way the rows go.
 #[derive(Debug)]
 pub(crate) enum What {
-    /// From the client into columns of a table; no columns: all.
+    /// Into columns of a table; no columns: all.
     In { table: Vec<String>, columns: Vec<String> },
-    /// To the client: the rows of a query.
-    Out(Statement),
+    /// The rows of a query, or of the table or view that it is made for.
+    Out { query: Statement, table: Option<Vec<String>> },
 }
 
 /// Reads a COPY.
@@ -38,16 +40,14 @@ pub(super) fn parse(words: &mut Words<'_>, sql: &str) -> QueryResult<Kind> {
         _ => return Err(words.unexpected()),
     };
     words.next_token();
+    let mut file = None;
     if !words.take(if inward { "STDIN" } else { "STDOUT" }) {
-        let file = words.text().is_ok() || words.take("PROGRAM");
-        if !file {
-            return Err(words.unexpected());
+        if words.take("PROGRAM") {
+            words.skip_all();
+            return Ok(Kind::Unsupported(QueryError::unsupported("COPY with programs")));
         }
-        words.skip_all();
-        let error = QueryError::unsupported("COPY with files of the server");
-        return Ok(Kind::Unsupported(error.with_hint(
-            "COPY … FROM STDIN and TO STDOUT, or psql's \\copy, move files of the client.",
-        )));
+        let unexpected = words.unexpected();
+        file = Some(words.text().map_err(|_| unexpected)?);
     }
     words.take("WITH");
     match words.take_token(&Token::LParen) {
@@ -58,14 +58,16 @@ pub(super) fn parse(words: &mut Words<'_>, sql: &str) -> QueryResult<Kind> {
         words.skip_all();
         return Ok(Kind::Unsupported(QueryError::unsupported("COPY … WHERE")));
     }
-    let options = options.finish(inward)?;
+    let options = options.finish(inward, file.is_some())?;
     let what = match (source, inward) {
         (Source::Query(_), true) => return Err(QueryError::new("42601", "COPY FROM a query")),
-        (Source::Query(query), false) => What::Out(query),
+        (Source::Query(query), false) => What::Out { query, table: None },
         (Source::Table(table, columns), true) => What::In { table, columns },
-        (Source::Table(table, columns), false) => What::Out(select(&table, &columns)?),
+        (Source::Table(table, columns), false) => {
+            What::Out { query: select(&table, &columns)?, table: Some(table) }
+        }
     };
-    Ok(Kind::Copy(Box::new(Copy { what, options })))
+    Ok(Kind::Copy(Box::new(Copy { what, file, options })))
 }
 
 enum Source {
@@ -122,6 +124,7 @@ struct Written {
     header: Option<Header>,
     quote: Option<String>,
     escape: Option<String>,
+    compression: Option<String>,
 }
 
 impl Written {
@@ -131,6 +134,7 @@ impl Written {
             let name = words.name()?;
             match name.as_str() {
                 "format" => once(&mut self.format, &name, value(words)?)?,
+                "compression" => once(&mut self.compression, &name, value(words)?)?,
                 "delimiter" => once(&mut self.delimiter, &name, words.text()?)?,
                 "null" => once(&mut self.null, &name, words.text()?)?,
                 "quote" => once(&mut self.quote, &name, words.text()?)?,
@@ -184,11 +188,16 @@ impl Written {
         Ok(())
     }
 
-    fn finish(self, inward: bool) -> QueryResult<Options> {
+    fn finish(self, inward: bool, file: bool) -> QueryResult<Options> {
         let mut options = match self.format.as_deref() {
             None | Some("text") => Options::text(),
             Some("csv") => Options::csv(),
             Some("binary") => Options::binary(),
+            Some("parquet") if file => Options::parquet(),
+            Some("parquet") => {
+                let error = QueryError::unsupported("COPY in Parquet over the wire");
+                return Err(error.with_hint("Parquet goes with files of the server."));
+            }
             Some(other) => {
                 let message = format!("COPY format \"{other}\" not recognized");
                 return Err(QueryError::new("22023", message));
@@ -199,6 +208,22 @@ impl Written {
                 return Err(QueryError::new("22023", "HEADER MATCH goes with COPY FROM only"));
             }
             options.header = header;
+        }
+        if let Some(name) = self.compression {
+            if options.format != Format::Parquet || inward {
+                let message = "COPY compression goes with COPY TO in Parquet only";
+                return Err(QueryError::new("22023", message));
+            }
+            options.compression = match name.as_str() {
+                "zstd" => Compression::Zstd,
+                "snappy" => Compression::Snappy,
+                "none" => Compression::None,
+                _ => {
+                    let message = format!("COPY compression \"{name}\" not recognized");
+                    return Err(QueryError::new("22023", message)
+                        .with_hint("Known are zstd, snappy and none."));
+                }
+            };
         }
         options.set_bytes(self.delimiter, self.null, self.quote, self.escape)?;
         options.check()?;
@@ -273,7 +298,7 @@ impl Copy {
     /// The query whose rows go out.
     pub(crate) fn query(&self) -> Option<&Statement> {
         match &self.what {
-            What::Out(query) => Some(query),
+            What::Out { query, .. } => Some(query),
             What::In { .. } => None,
         }
     }

@@ -12,6 +12,7 @@ pub(crate) enum OfCursor {
     Declare {
         name: String,
         statement: Statement,
+        options: Options,
     },
     /// FETCH, or MOVE where `rows` is false.
     Fetch {
@@ -23,55 +24,67 @@ pub(crate) enum OfCursor {
     Close(Option<String>),
 }
 
-/// Where a FETCH goes. Counts are as they are written: zero and less do not go forward.
+/// What a DECLARE says of its cursor.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Options {
+    /// SCROLL.
+    pub(crate) scrolls: bool,
+    /// WITH HOLD.
+    pub(crate) held: bool,
+}
+
+/// Where a FETCH goes. Counts are as they are written: less than zero is the other way.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Way {
     /// The next so many rows.
     Forward(i64),
     /// All rows that are left.
     All,
-    /// The row of that number, counted from 1.
+    /// The rows before, so many, the nearest first.
+    Backward(i64),
+    /// The row of that number, counted from 1, or from -1 at the end.
     Absolute(i64),
     /// The row so many further on.
     Relative(i64),
-    /// Any other: back, or to an end that is only known when it is passed.
-    Back,
 }
 
-/// Reads `DECLARE name [ASENSITIVE | INSENSITIVE] [NO SCROLL] CURSOR [WITHOUT HOLD] FOR query`.
+/// Reads `DECLARE name [ASENSITIVE | INSENSITIVE] [[NO] SCROLL] CURSOR [WITH | WITHOUT HOLD] FOR query`.
 pub(super) fn declare(words: &mut Words<'_>, sql: &str) -> QueryResult<Kind> {
     words.take("DECLARE");
     let name = words.name()?;
-    let mut refused = None;
+    let mut options = Options::default();
+    let (mut binary, mut not) = (false, false);
     while !words.take("CURSOR") {
         if words.take("BINARY") {
-            refused = Some("a BINARY cursor");
+            binary = true;
         } else if words.take("SCROLL") {
-            refused = Some("a SCROLL cursor");
-        } else if !(words.take("ASENSITIVE")
-            || words.take("INSENSITIVE")
-            || words.take_all(&["NO", "SCROLL"]))
-        {
+            options.scrolls = true;
+        } else if words.take_all(&["NO", "SCROLL"]) {
+            not = true;
+        } else if !(words.take("ASENSITIVE") || words.take("INSENSITIVE")) {
             return Err(words.unexpected());
         }
     }
-    if words.take_all(&["WITH", "HOLD"]) {
-        refused = Some("a cursor WITH HOLD");
-    } else {
+    if options.scrolls && not {
+        return Err(QueryError::new("42P11", "cannot specify both SCROLL and NO SCROLL"));
+    }
+    options.held = words.take_all(&["WITH", "HOLD"]);
+    if !options.held {
         words.take_all(&["WITHOUT", "HOLD"]);
     }
     if !words.take("FOR") {
         return Err(words.unexpected());
     }
-    if let Some(what) = refused {
+    if binary {
         words.skip_all();
-        let hint = "Cursors read forward only, in the transaction block that declares them.";
-        return Ok(Kind::Unsupported(QueryError::unsupported(what).with_hint(hint)));
+        let hint = "Ask for the result of FETCH in binary, which the extended protocol does.";
+        let error = QueryError::unsupported("a BINARY cursor").with_hint(hint);
+        return Ok(Kind::Unsupported(error));
     }
     let unexpected = words.unexpected();
     let statement = prepared::inner(&words.rest(), sql)?;
     match statement.kind() {
-        Kind::Query(_) => Ok(Kind::OfCursor(OfCursor::Declare { name, statement })),
+        Kind::Query(_) => Ok(Kind::OfCursor(OfCursor::Declare { name, statement, options })),
         Kind::Unsupported(error) => Ok(Kind::Unsupported(error.clone())),
         _ => Err(unexpected),
     }
@@ -99,7 +112,8 @@ fn way(words: &mut Words<'_>) -> QueryResult<Way> {
         "NEXT" => Way::Forward(1),
         "ALL" => Way::All,
         "FIRST" => Way::Absolute(1),
-        "PRIOR" | "LAST" => Way::Back,
+        "LAST" => Way::Absolute(-1),
+        "PRIOR" => Way::Backward(1),
         "FORWARD" => {
             words.next_token();
             return Ok(match count(words)? {
@@ -110,10 +124,11 @@ fn way(words: &mut Words<'_>) -> QueryResult<Way> {
         }
         "BACKWARD" => {
             words.next_token();
-            if count(words)?.is_none() {
-                words.take("ALL");
-            }
-            return Ok(Way::Back);
+            return Ok(match count(words)? {
+                Some(count) => Way::Backward(count),
+                None if words.take("ALL") => Way::Backward(i64::MAX),
+                None => Way::Backward(1),
+            });
         }
         "ABSOLUTE" | "RELATIVE" => {
             words.next_token();

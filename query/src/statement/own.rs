@@ -7,7 +7,7 @@ use tsdb::types::OWNED_TABLE_PREFIX;
 use super::words::Words;
 use super::{Kind, SetValue, backup, comment, copy, cursor, life, materialized, prepared};
 use crate::error::{QueryError, QueryResult};
-use crate::notify::{Action, CHANNEL_BYTES_MAX, PAYLOAD_BYTES_MAX};
+use crate::notify::{Action, check_words};
 use crate::{NewRole, RoleChange};
 
 /// Reads the statement if it is one of ours; `None` leaves it to sqlparser.
@@ -430,17 +430,7 @@ fn notify(words: &mut Words<'_>) -> QueryResult<Kind> {
         true => words.text()?,
         false => String::new(),
     };
-    let refused = match (channel.len(), payload.len()) {
-        (0, _) => Some("channel name cannot be empty"),
-        (CHANNEL_BYTES_MAX.., _) if channel.len() > CHANNEL_BYTES_MAX => {
-            Some("channel name too long")
-        }
-        (_, PAYLOAD_BYTES_MAX..) => Some("payload string too long"),
-        _ => None,
-    };
-    if let Some(message) = refused {
-        return Err(QueryError::new("22023", message));
-    }
+    check_words(&channel, &payload)?;
     Ok(Kind::Notify(match verb.as_str() {
         "listen" => Action::Listen(channel),
         "unlisten" => Action::Unlisten(Some(channel)),

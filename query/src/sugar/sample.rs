@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 
 use datafusion::logical_expr::planner::ContextProvider;
 use datafusion::sql::sqlparser::ast::{
-    Expr, GroupByExpr, Ident, Query, Select, SelectItem, SetExpr, TableFactor, Value, Visit,
-    Visitor,
+    Expr, Function, GroupByExpr, Ident, Query, Select, SelectItem, SetExpr, TableFactor, Value,
+    Visit, Visitor,
 };
 
 use super::{expression, marker, name_of, query};
@@ -151,7 +151,7 @@ fn read(select: &Select, context: &PlanContext) -> QueryResult<Sample> {
     Ok(Sample { bucket: expression(&bucket)?, time, fills })
 }
 
-fn alias_of(relation: &TableFactor) -> Option<Ident> {
+pub(super) fn alias_of(relation: &TableFactor) -> Option<Ident> {
     match relation {
         TableFactor::Table { alias: Some(alias), .. }
         | TableFactor::Derived { alias: Some(alias), .. } => Some(alias.name.clone()),
@@ -162,8 +162,14 @@ fn alias_of(relation: &TableFactor) -> Option<Ident> {
 
 /// The time of the first table; `time` where it is no table.
 fn time_of(select: &Select, context: &PlanContext) -> String {
-    let name = match select.from.first().map(|from| &from.relation) {
-        Some(TableFactor::Table { name, args: None, .. }) => {
+    let first = select.from.first().map(|from| &from.relation);
+    first.map_or_else(|| "time".into(), |first| time_of_relation(first, context))
+}
+
+/// The time of a table; `time` of what is none.
+pub(super) fn time_of_relation(relation: &TableFactor, context: &PlanContext) -> String {
+    let name = match relation {
+        TableFactor::Table { name, args: None, .. } => {
             name.0.last().and_then(|p| p.as_ident()).map(folded)
         }
         _ => None,
@@ -200,6 +206,13 @@ fn is_column(expr: &Expr, name: &str) -> bool {
     }
 }
 
+/// Whether a call is that of an aggregate.
+pub(super) fn is_aggregate(function: &Function, context: &PlanContext) -> bool {
+    let name = name_of(function).unwrap_or_default();
+    let known = || name == "approx_percentile" || context.get_aggregate_meta(&name).is_some();
+    function.over.is_none() && known()
+}
+
 /// Whether an expression has an aggregate in it, beside those of subqueries and windows.
 fn aggregates(expr: &Expr, context: &PlanContext) -> bool {
     struct Find<'a>(&'a PlanContext, usize);
@@ -215,11 +228,8 @@ fn aggregates(expr: &Expr, context: &PlanContext) -> bool {
         }
         fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
             match expr {
-                Expr::Function(function) if self.1 == 0 && function.over.is_none() => {
-                    let name = name_of(function).unwrap_or_default();
-                    let known =
-                        name == "approx_percentile" || self.0.get_aggregate_meta(&name).is_some();
-                    if known { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                Expr::Function(function) if self.1 == 0 && is_aggregate(function, self.0) => {
+                    ControlFlow::Break(())
                 }
                 _ => ControlFlow::Continue(()),
             }

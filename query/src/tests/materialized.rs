@@ -503,3 +503,51 @@ fn the_runner_runs() {
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
 }
+
+#[test]
+fn the_history_of_runs_survives_a_restart() {
+    let (storage, world) = world();
+    world.run(HOURLY);
+    let history =
+        "SELECT name, result, error IS NULL, ranges > 0, rows FROM sys.job_history ORDER BY start";
+    let refresh = "REFRESH MATERIALIZED VIEW hourly";
+    insert(&world, &[("a", "00:10", 1)]);
+    world.run(refresh);
+    world.run(refresh);
+    insert(&world, &[("b", "00:10", i64::MAX), ("b", "00:20", i64::MAX)]);
+    assert_eq!(world.fails(refresh).code, "22003");
+    world.check(
+        history,
+        &[
+            "hourly | success | true | true | 1",
+            "hourly | success | true | false | 0",
+            "hourly | failed | false | false | 0",
+        ],
+    );
+    let again = |world: World| {
+        world.engine.db().close().unwrap();
+        drop(world);
+        World::over(Db::open(Arc::new(storage.clone()), options()).unwrap())
+    };
+    // Runs that have done nothing are forgotten.
+    let kept = ["hourly | success | true | true | 1", "hourly | failed | false | false | 0"];
+    let world = again(world);
+    world.check(history, &kept);
+    world.run("DELETE FROM t WHERE device = 'b'");
+    world.run(refresh);
+    let newest = [
+        "hourly | success | true | true | 1",
+        "hourly | failed | false | false | 0",
+        "hourly | success | true | true | 1",
+    ];
+    world.check(history, &newest);
+    for n in 0..110 {
+        insert(&world, &[("a", "00:10", n)]);
+        world.run(refresh);
+    }
+    let world = again(world);
+    world.check("SELECT count(*), count(error) FROM sys.job_history", &["100 | 0"]);
+    world.run("DROP MATERIALIZED VIEW hourly");
+    world.check("SELECT count(*) FROM sys.job_history", &["0"]);
+    assert!(world.engine.db().snapshot().rows().scan(18, &[]).unwrap().is_empty());
+}

@@ -3,8 +3,10 @@
 use std::fmt::Write as _;
 
 use datafusion::scalar::ScalarValue;
+use futures::executor::block_on;
 
-use super::harness::{World, described, rows};
+use super::harness::{World, described, rows, text_of};
+use crate::Outcome;
 
 /// Splitmix64: the same numbers for ever.
 struct Random(u64);
@@ -565,4 +567,51 @@ fn sums_that_leave_bigint_say_so() {
     );
     assert_eq!(world.fails("SELECT sum(v) FROM d").code, "22003");
     world.check("SELECT avg(v) FROM d", &["4.611686018427388e18"]);
+}
+
+#[test]
+fn constants_are_those_that_planning_gives() {
+    let world = World::with_presses();
+    world.run("SET application_name = 'it''s'");
+    let shown = |sql: &str| {
+        let statements = world.session.parse(sql).unwrap();
+        let described = block_on(world.session.describe(&statements[0], &[])).unwrap();
+        let outcome = block_on(world.session.execute(&statements[0], &[])).unwrap();
+        let Outcome::Rows { schema, .. } = &outcome else { panic!("{sql} gives no rows") };
+        let fields = |schema: &arrow::datatypes::SchemaRef| -> Vec<String> {
+            let field = |f: &std::sync::Arc<arrow::datatypes::Field>| {
+                format!("{} {:?} {:?}", f.name(), f.data_type(), f.metadata())
+            };
+            schema.fields().iter().map(field).collect()
+        };
+        let told = fields(schema);
+        assert_eq!(fields(&described.fields.unwrap()), told, "{sql}");
+        (told, text_of(outcome))
+    };
+    for sql in [
+        "SELECT 1",
+        "SELECT 1 AS one, -2, (3), 4.5, -0.0, 1e3, 9223372036854775807, -9223372036854775808",
+        "SELECT 'it''s', '', true, FALSE AS \"No\"",
+        "SELECT version(), pg_catalog.version() AS v, current_user, session_user, current_role, user",
+        "SELECT current_database(), current_catalog, current_schema(), current_schema, pg_is_in_recovery()",
+        "SELECT current_setting('application_name'), current_setting('no.such', true), current_setting('TimeZone') AS zone",
+        "SELECT pg_backend_pid(), 1, 1, 'a'",
+    ] {
+        let fast = shown(sql);
+        world.run("SET millrace.use_native = off");
+        assert_eq!(fast, shown(sql), "{sql}");
+        world.run("RESET millrace.use_native");
+    }
+    // Errors are those of planning, too.
+    for (sql, code) in [
+        ("SELECT current_setting('no.such')", "42704"),
+        ("SELECT version(1, 2), nothing", "42703"),
+        ("SELECT 1 WHERE nothing", "42703"),
+        ("SELECT nothing()", "42883"),
+    ] {
+        assert_eq!(world.fails(sql).code, code, "{sql}");
+    }
+    world.check("SELECT 1 WHERE false", &[]);
+    world.check("SELECT 1 LIMIT 0", &[]);
+    world.check("SELECT 99999999999999999999 > 1", &["true"]);
 }

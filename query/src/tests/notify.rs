@@ -101,3 +101,54 @@ fn limits_are_told() {
     drop(other);
     world.run("NOTIFY full");
 }
+
+#[test]
+fn pg_notify_is_told_when_its_transaction_commits() {
+    let world = World::new();
+    let other = world.engine.session(identity("o", true), &[]);
+    run(&other, "LISTEN a; LISTEN \"B\"");
+    let heard = |session: &Session| -> Vec<(String, String)> {
+        session.take_notifications().into_iter().map(|n| (n.channel, n.payload)).collect()
+    };
+    let pair = |channel: &str, payload: &str| (channel.to_string(), payload.to_string());
+    assert_eq!(rows(&other, "SELECT pg_listening_channels()", &[]), ["B", "a"]);
+    assert_eq!(rows(&other, "SELECT * FROM pg_listening_channels()", &[]), ["B", "a"]);
+    assert_eq!(rows(&world.session, "SELECT pg_listening_channels()", &[]).len(), 0);
+    world.check("SELECT pg_notify('a', 'x')", &[""]);
+    assert_eq!(heard(&other), [pair("a", "x")]);
+    // Once for each row, and the same pair once.
+    world.run("SELECT pg_notify('B', (value % 2)::text) FROM generate_series(1, 5)");
+    let mut both = heard(&other);
+    both.sort();
+    assert_eq!(both, [pair("B", "0"), pair("B", "1")]);
+    world.run("BEGIN");
+    world.run("SELECT pg_notify('a', '1')");
+    world.run("SAVEPOINT s");
+    world.run("SELECT pg_notify('a', '2')");
+    world.run("ROLLBACK TO s");
+    world.run("SELECT pg_notify('a', NULL)");
+    world.run("NOTIFY a, '4'");
+    assert_eq!(heard(&other), []);
+    world.run("COMMIT");
+    assert_eq!(heard(&other), [pair("a", "1"), pair("a", ""), pair("a", "4")]);
+    world.run("BEGIN");
+    world.run("SELECT pg_notify('a', 'never')");
+    world.run("ROLLBACK");
+    // A statement that fails has told nothing.
+    let failing = "SELECT pg_notify('a', x::text), 1 / (x - 3) FROM (VALUES (1), (2), (3)) AS v(x)";
+    assert_eq!(world.fails(failing).code, "22012");
+    world.run("SELECT 1");
+    assert_eq!(heard(&other), []);
+    for (call, code) in [
+        ("pg_notify('', 'x')", "22023"),
+        ("pg_notify(NULL, 'x')", "22023"),
+        ("pg_notify('a', repeat('x', 8000))", "22023"),
+        ("pg_notify(repeat('x', 64), 'x')", "22023"),
+        ("pg_notify('a')", "42883"),
+    ] {
+        assert_eq!(world.fails(&format!("SELECT {call}")).code, code, "{call}");
+    }
+    run(&other, "UNLISTEN *");
+    world.run("SELECT pg_notify('a', 'x')");
+    assert_eq!(heard(&other), []);
+}

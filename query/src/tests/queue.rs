@@ -55,6 +55,9 @@ fn heavy_statements_wait_and_small_ones_do_not() {
         wait_until("the second waits", || world.engine.heavy_queries().1 == 1);
         let refused = fails(&third, ENDLESS);
         assert_eq!(refused.code, "53300", "{refused:?}");
+        let figures = world.engine.queue();
+        assert_eq!((figures.places, figures.running, figures.waiting), (1, 1, 1));
+        assert_eq!((figures.queued, figures.refused, figures.timed_out), (1, 1, 0));
 
         // Everything small goes its way.
         assert_eq!(run(&third, "SELECT 1"), "SELECT 1");
@@ -455,4 +458,39 @@ fn small_answers_stay_right_with_one_pass_of_rules() {
     ] {
         world.check(sql, expect);
     }
+}
+
+#[test]
+fn newest_rows_of_many_series_wait_for_their_turn() {
+    let world = world(QueryOptions { heavy_max: 1, ..QueryOptions::default() });
+    world.run("CREATE TABLE many (time timestamptz, k text, v bigint, PRIMARY KEY (k, time))");
+    world.run("INSERT INTO many (time, k, v) SELECT now(), 'k' || value, value FROM generate_series(1, 2500)");
+    let newest = "SELECT DISTINCT ON (k) k, time, v FROM many ORDER BY k, time DESC";
+    let few =
+        "SELECT DISTINCT ON (k) k, time, v FROM many WHERE k IN ('k1', 'k2') ORDER BY k, time DESC";
+    let (first, second) = (world.session_of("ann"), world.session_of("bob"));
+    std::thread::scope(|scope| {
+        let _ends = (EndsOnPanic(&first), EndsOnPanic(&second));
+        let runs = scope.spawn(|| fails(&first, ENDLESS).code);
+        wait_until("the first runs", || world.engine.heavy_queries().0 == 1);
+        let waits = scope.spawn(|| run(&second, newest));
+        wait_until("the newest rows wait", || world.engine.heavy_queries().1 == 1);
+        assert_eq!(world.run(few), "SELECT 2");
+        first.cancel();
+        assert_eq!(runs.join().unwrap(), "57014");
+        assert_eq!(waits.join().unwrap(), "SELECT 2500");
+    });
+    let figures = world.engine.queue();
+    assert_eq!((figures.running, figures.waiting, figures.queued), (0, 0, 1));
+    assert!(figures.waited_us > 0);
+    world.run("SET millrace.queue_timeout = '20ms'");
+    std::thread::scope(|scope| {
+        let _ends = EndsOnPanic(&first);
+        let runs = scope.spawn(|| fails(&first, ENDLESS).code);
+        wait_until("the first runs", || world.engine.heavy_queries().0 == 1);
+        assert_eq!(world.fails(newest).code, "57014");
+        first.cancel();
+        runs.join().unwrap();
+    });
+    assert_eq!(world.engine.queue().timed_out, 1);
 }

@@ -235,8 +235,80 @@ fn check_asof(left: &[Written], right: &[Written], op: &str, tolerance: Option<i
     same(&rows(&world_of.session, &sql, &[]), &want, &names, &sql);
 }
 
+fn check_window_join(left: &[Written], right: &[Written], from: i64, to: i64, prevailing: bool) {
+    let world_of = World::new();
+    let lefts = world("l", left, &world_of);
+    let rights = world("r", right, &world_of);
+    let (mut want, mut names) = (Vec::new(), Vec::new());
+    for (device, second) in lefts.keys() {
+        let of_device = || rights.iter().filter(|((d, _), _)| d == device);
+        let (first, last) = (second + from, second + to);
+        let mut found: Vec<(i64, Option<f64>)> = of_device()
+            .filter(|((_, s), _)| (first..=last).contains(s))
+            .map(|((_, s), v)| (*s, *v))
+            .collect();
+        let before = of_device().filter(|((_, s), _)| *s <= first).max_by_key(|((_, s), _)| *s);
+        if let Some(((_, s), v)) = before.filter(|((_, s), _)| prevailing && *s < first) {
+            found.insert(0, (*s, *v));
+        }
+        let values: Vec<f64> = found.iter().filter_map(|(_, v)| *v).collect();
+        names.push(vec![
+            DEVICES[*device].to_string(),
+            text(*second),
+            found.len().to_string(),
+            values.len().to_string(),
+        ]);
+        let sum = values.iter().sum::<f64>();
+        let some = (!values.is_empty()).then_some(());
+        want.push(vec![
+            some.map(|()| sum),
+            some.map(|()| values.iter().copied().fold(f64::MAX, f64::min)),
+            values.last().copied(),
+            Some(values.iter().filter(|v| **v > 20.0).count() as f64),
+            some.map(|()| 2.0 * sum / values.len() as f64),
+        ]);
+    }
+    let bound = |at: i64| match at {
+        0 => "CURRENT ROW".to_string(),
+        at if at < 0 => format!("{} seconds PRECEDING", -at),
+        at => format!("'{at} seconds' FOLLOWING"),
+    };
+    let word = if prevailing { "INCLUDE" } else { "EXCLUDE" };
+    let sql = format!(
+        "SELECT l.device, l.time, count(*), count(r.x), sum(r.x), min(r.x), last(r.x, r.time), \
+         count(*) FILTER (WHERE r.x > 20)::double precision, avg(r.x * 2) \
+         FROM l WINDOW JOIN r ON l.device = r.device RANGE BETWEEN {} AND {} {word} PREVAILING \
+         ORDER BY l.device, l.time",
+        bound(from),
+        bound(to)
+    );
+    same(&rows(&world_of.session, &sql, &[]), &want, &names, &sql);
+    if !prevailing {
+        // The slow twin.
+        let twin = format!(
+            "SELECT l.device, l.time, count(r.time), count(r.x), sum(r.x), min(r.x), last(r.x, r.time), \
+             count(*) FILTER (WHERE r.x > 20)::double precision, avg(r.x * 2) \
+             FROM l LEFT JOIN r ON l.device = r.device AND r.time >= l.time + INTERVAL '{from} s' \
+             AND r.time <= l.time + INTERVAL '{to} s' \
+             GROUP BY l.device, l.time ORDER BY l.device, l.time"
+        );
+        same(&rows(&world_of.session, &twin, &[]), &want, &names, &twin);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn window_joins_equal_the_model(
+        left in written(),
+        right in written(),
+        from in -200i64..100,
+        span in 0i64..300,
+        prevailing in any::<bool>(),
+    ) {
+        check_window_join(&left, &right, from, from + span, prevailing);
+    }
 
     #[test]
     fn gaps_are_filled_as_the_model_does(all in written(), from in 0i64..400, span in 1i64..600) {
@@ -309,4 +381,104 @@ fn native_aggregates_carry_gap_filling() {
                WHERE time >= '2026-01-01' AND time < '2026-01-01 00:05:00' GROUP BY m, device";
     let plan = rows(&world.session, &format!("EXPLAIN {sql}"), &[]).join("\n");
     assert!(plan.contains("GapFill") && plan.contains("Aggregate: table=press"), "{plan}");
+}
+
+#[test]
+fn window_joins_in_all_their_forms() {
+    let world = World::with_presses();
+    world.run(
+        "CREATE TABLE other (time timestamptz, device text, v bigint, PRIMARY KEY (device, time))",
+    );
+    world.run(
+        "INSERT INTO other (time, device, v) VALUES ('2026-01-01 00:00:00+00', 'p1', 1), \
+         ('2026-01-01 00:00:30+00', 'p1', 2), ('2026-01-01 00:01:10+00', 'p1', 4), ('2025-12-31+00', 'p2', 100)",
+    );
+    let join = "FROM press AS a WINDOW JOIN other AS b ON a.device = b.device";
+    world.check(
+        &format!("SELECT a.device, a.strokes, sum(b.v), count(*) {join} RANGE BETWEEN 1 minute PRECEDING AND CURRENT ROW EXCLUDE PREVAILING WHERE a.site = 'north' ORDER BY a.time, 2"),
+        &["p1 | 1 | 1 | 1", "p2 | 10 | ∅ | 0", "p1 | 2 | 3 | 2", "p1 | 3 | 4 | 1", "p2 | 11 | ∅ | 0"],
+    );
+    // What prevails is the default; no ON; expressions over both; HAVING; a subquery; several joins.
+    world.check(
+        &format!("SELECT a.strokes - sum(b.v) AS rest {join} RANGE BETWEEN 10 seconds PRECEDING AND 5 seconds FOLLOWING HAVING count(*) > 0 ORDER BY rest"),
+        &["-90", "-89", "-1", "0", "0"],
+    );
+    world.check(
+        "SELECT count(*) FROM (SELECT a.*, max(b.v) AS most FROM press AS a WINDOW JOIN other AS b RANGE BETWEEN 1 day PRECEDING AND CURRENT ROW) AS w WHERE most = 100",
+        &["6"],
+    );
+    world.check(
+        "SELECT a.strokes, sum(b.v), max(c.v) FROM press AS a \
+         WINDOW JOIN other AS b ON a.device = b.device RANGE BETWEEN CURRENT ROW AND 1 hour FOLLOWING EXCLUDE PREVAILING \
+         WINDOW JOIN other AS c ON c.device = a.device RANGE BETWEEN 2 days PRECEDING AND 1 day PRECEDING \
+         WHERE a.device <> 'p3' ORDER BY 1",
+        &["1 | 7 | ∅", "2 | 4 | ∅", "3 | ∅ | ∅", "10 | ∅ | 100", "11 | ∅ | 100"],
+    );
+    world.run(&format!("CREATE VIEW joined AS SELECT a.time, a.device, sum(b.v) AS total {join} RANGE BETWEEN 1 minute PRECEDING AND CURRENT ROW"));
+    world.check("SELECT total FROM joined WHERE device = 'p1' ORDER BY time", &["1", "3", "6"]);
+    let plan = rows(&world.session, &format!("EXPLAIN SELECT a.device, sum(b.v) {join} RANGE BETWEEN 1 minute PRECEDING AND CURRENT ROW"), &[]).join("\n");
+    assert!(plan.contains("WindowJoin: keys=1"), "{plan}");
+    let range = "RANGE BETWEEN 1 minute PRECEDING AND CURRENT ROW";
+    for (sql, code) in [
+        (format!("SELECT a.device, sum(b.v) {join}"), "42601"),
+        (
+            format!(
+                "SELECT a.device, sum(b.v) {join} RANGE BETWEEN 1 parsec PRECEDING AND CURRENT ROW"
+            ),
+            "42601",
+        ),
+        (
+            format!(
+                "SELECT a.device, sum(b.v) {join} RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW"
+            ),
+            "0A000",
+        ),
+        (
+            format!(
+                "SELECT a.device, sum(b.v) {join} RANGE BETWEEN CURRENT ROW AND 1 minute PRECEDING"
+            ),
+            "22013",
+        ),
+        (format!("SELECT *, sum(b.v) {join} {range}"), "42601"),
+        (format!("SELECT b.*, sum(b.v) {join} {range}"), "42601"),
+        (format!("SELECT a.device, b.v, sum(b.v) {join} {range}"), "42803"),
+        (format!("SELECT a.device, sum(b.v * a.strokes) {join} {range}"), "0A000"),
+        (format!("SELECT a.device, sum(b.v) {join} {range} WHERE b.v > 1"), "0A000"),
+        (format!("SELECT a.device, sum(b.v) {join} {range} GROUP BY a.device"), "0A000"),
+        (
+            format!(
+                "SELECT a.device, sum(b.v) FROM press AS a WINDOW JOIN other AS b ON a.strokes > b.v {range}"
+            ),
+            "42601",
+        ),
+        (format!("SELECT a.device, sum(b.nothing) {join} {range}"), "42703"),
+    ] {
+        let error = match world.session.parse(&sql) {
+            Err(error) => error,
+            Ok(_) => world.fails(&sql),
+        };
+        assert_eq!(error.code, code, "{sql}: {error}");
+    }
+    // A named window is another thing.
+    world.check(
+        "SELECT sum(strokes) OVER w FROM press WHERE device = 'p1' WINDOW w AS (ORDER BY time)",
+        &["1", "3", "6"],
+    );
+}
+
+#[test]
+fn a_window_join_crosses_batches() {
+    let world = World::new();
+    for table in ["l", "r"] {
+        world.run(&format!("CREATE TABLE {table} (time timestamptz, device text, n bigint, PRIMARY KEY (device, time))"));
+        world.run(&format!(
+            "INSERT INTO {table} SELECT to_timestamp(value * 10), 'd' || value % 2, value FROM generate_series(1, 30000)"
+        ));
+    }
+    // Each row with itself and its neighbours of the same device.
+    world.check(
+        "SELECT count(*), sum(many), sum(total) FROM (SELECT l.n, count(*) AS many, sum(r.n) AS total FROM l WINDOW JOIN r \
+         ON l.device = r.device RANGE BETWEEN 20 seconds PRECEDING AND 20 seconds FOLLOWING EXCLUDE PREVAILING) AS w",
+        &["30000 | 89996 | 1349984998"],
+    );
 }

@@ -14,6 +14,7 @@ use crate::comment::{self, Relation};
 use crate::ddl::{apply, done, may_define};
 use crate::error::{QueryError, QueryResult};
 use crate::insert::table_name;
+use crate::jobs::history;
 use crate::names::{Names, folded};
 use crate::plan::PlanContext;
 use crate::session::Session;
@@ -355,6 +356,7 @@ pub(crate) fn drop_commands(
     let mut commands = materialized::define::drop_stores(snapshot, gone);
     let changes: Vec<Change<'_>> = gone.iter().map(|view| Change::Drop(view)).collect();
     commands.push(Command::Rows(rows::command(views, views.next, &changes)?));
+    commands.extend(history::forget(snapshot, gone.iter().map(|view| view.number))?);
     Ok(commands)
 }
 

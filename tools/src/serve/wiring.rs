@@ -31,6 +31,7 @@ pub fn query_options(settings: &Settings, folder: &Path) -> QueryOptions {
         spill_bytes_max: settings.number("spill_bytes_max"),
         spill_folder: folder.join("spill"),
         spill_folder_owned: true,
+        copy_folder: settings.path("copy_folder"),
         query_bytes_max: settings.number("query_bytes_max") as usize,
         heavy_max: settings.number("queries_heavy_max") as usize,
         waiting_max: settings.number("queries_waiting_max") as usize,

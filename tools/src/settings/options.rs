@@ -344,6 +344,13 @@ pub const OPTIONS: &[OptionSpec] = &[
         "Files that queries may spill to; a query that needs more ends with 53100",
     ),
     option(
+        "copy_folder",
+        Kind::Path,
+        "",
+        0,
+        "Folder whose files superusers may COPY from and to on the server; empty: none",
+    ),
+    option(
         "queries_heavy_max",
         Kind::Count,
         "0",

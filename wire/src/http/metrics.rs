@@ -8,6 +8,7 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use query::QueueFigures;
 use tsdb::{DbStats, PoolUsage};
 
 use super::login;
@@ -59,6 +60,7 @@ pub(super) async fn metrics(State(state): State<HttpState>, request: Request) ->
             engine(&stats, &mut text);
             memory(&backend.pools(&stats), &mut text);
             gauge("queries_running", backend.queries_running() as u64, &mut text);
+            queue(&backend.queue(), &mut text);
             gauge("read_only", u64::from(backend.read_only().is_some()), &mut text);
             gauge("disk_full", u64::from(backend.full().is_some()), &mut text);
         }
@@ -111,6 +113,20 @@ fn memory(pools: &[PoolUsage], out: &mut String) {
             let _ = writeln!(out, "millrace_{name}{{pool=\"{}\"}} {}", pool.name, figure(pool));
         }
     }
+}
+
+/// The queue of heavy statements.
+fn queue(figures: &QueueFigures, out: &mut String) {
+    gauge("heavy_queries_places", figures.places, out);
+    gauge("heavy_queries_running", figures.running, out);
+    gauge("heavy_queries_waiting", figures.waiting, out);
+    counter("heavy_queries_queued", figures.queued, out);
+    counter("heavy_queries_refused", figures.refused, out);
+    counter("heavy_queries_timed_out", figures.timed_out, out);
+    let seconds = figures.waited_us as f64 / 1e6;
+    let name = "millrace_heavy_queries_waited_seconds_total";
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "# TYPE {name} counter\n{name} {seconds}");
 }
 
 fn counter(name: &str, value: u64, out: &mut String) {

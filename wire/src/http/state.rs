@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use ingest::{Described, LineWriter, Precision, Report};
 use management::{LoginFailed, Users};
-use query::{Engine, Identity, Outcome, QueryResult};
+use query::{Engine, Identity, Outcome, QueryResult, QueueFigures};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use tsdb::{Db, DbStats, PoolUsage};
@@ -47,6 +47,8 @@ pub(super) trait Backend: Send + Sync + 'static {
     fn alarm(&self) -> Option<String>;
     fn stats(&self) -> DbStats;
     fn queries_running(&self) -> usize;
+    /// The queue of heavy statements.
+    fn queue(&self) -> QueueFigures;
     /// Pools of memory, those of `stats` among them.
     fn pools(&self, stats: &DbStats) -> Vec<PoolUsage>;
 }
@@ -234,6 +236,10 @@ impl Backend for House {
 
     fn queries_running(&self) -> usize {
         self.engine.queries_running()
+    }
+
+    fn queue(&self) -> QueueFigures {
+        self.engine.queue()
     }
 
     fn pools(&self, stats: &DbStats) -> Vec<PoolUsage> {

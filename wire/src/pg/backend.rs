@@ -50,6 +50,15 @@ pub trait BackendSession: Send + Sync + 'static {
         &self,
         statement: &Self::Statement,
         params: &[ScalarValue],
+    ) -> impl Future<Output = QueryResult<Outcome>> + Send {
+        self.execute_numbered(statement, params, &[])
+    }
+    /// As `execute`; the objects of the marked columns come as numbers, not as names.
+    fn execute_numbered(
+        &self,
+        statement: &Self::Statement,
+        params: &[ScalarValue],
+        numbered: &[bool],
     ) -> impl Future<Output = QueryResult<Outcome>> + Send;
     /// Takes bytes of a COPY FROM STDIN; waits while the log is behind.
     fn copy_data(&self, bytes: &[u8]) -> impl Future<Output = QueryResult<()>> + Send;
@@ -140,8 +149,13 @@ impl BackendSession for Session {
         Session::describe(self, statement, given).await
     }
 
-    async fn execute(&self, statement: &Statement, params: &[ScalarValue]) -> QueryResult<Outcome> {
-        Session::execute(self, statement, params).await
+    async fn execute_numbered(
+        &self,
+        statement: &Statement,
+        params: &[ScalarValue],
+        numbered: &[bool],
+    ) -> QueryResult<Outcome> {
+        Session::execute_numbered(self, statement, params, numbered).await
     }
 
     fn transaction(&self) -> TransactionStatus {

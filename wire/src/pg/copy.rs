@@ -4,11 +4,14 @@
 //! is behind: that is the client's back-pressure. What a message holds need not be whole rows. On
 //! the way out a row is a message, and the next batch is made once the socket took this one.
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
 use memchr::memchr;
-use query::{CopyFormat, CopyHeader, CopyOptions, Outcome, QueryError};
+use query::{
+    CopyFile, CopyFormat, CopyHeader, CopyOptions, CopyProgress, Outcome, QueryError, QueryResult,
+};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::backend::{Backend, BackendSession, error};
@@ -17,6 +20,7 @@ use super::encode::RowEncoder;
 use super::message::{self, Message};
 use super::out;
 use super::socket::{End, FLUSH_BYTES};
+use super::zone::Zone;
 
 /// Signature, flags and length of the extension of the binary format.
 const BINARY_HEADER: &[u8; 19] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
@@ -33,8 +37,12 @@ where
     ) -> Result<Result<String, Outcome>, Failure> {
         match outcome {
             Outcome::CopyIn { format, columns } => Ok(Ok(self.copy_in(format, columns).await?)),
-            Outcome::CopyOut { schema, stream, options } => {
-                let rows = self.copy_out(schema, stream, &options).await?;
+            Outcome::CopyOut { schema, stream, options, file: None, progress } => {
+                let rows = self.copy_out(schema, stream, &options, &progress).await?;
+                Ok(Ok(format!("COPY {rows}")))
+            }
+            Outcome::CopyOut { schema, stream, options, file: Some(file), progress } => {
+                let rows = self.copy_to_file(schema, stream, &options, file, &progress).await?;
                 Ok(Ok(format!("COPY {rows}")))
             }
             other => Ok(Err(other)),
@@ -84,40 +92,124 @@ where
         schema: SchemaRef,
         mut stream: SendableRecordBatchStream,
         options: &CopyOptions,
+        progress: &CopyProgress,
     ) -> Result<u64, Failure> {
-        let binary = options.format == CopyFormat::Binary;
-        let codes: &[i16] = if binary { &[1] } else { &[] };
-        let encoder = RowEncoder::new(&schema, codes, self.zone())?;
+        let mut rows = RowsOut::new(&schema, options, self.zone(), put_message)?;
         respond(&mut self.socket.out, b'H', options.format, schema.fields().len());
-        // As Postgres has it, and drivers expect it: in one message with the first row.
-        let mut header: &[u8] = if binary { BINARY_HEADER } else { &[] };
-        if !binary && options.header != CopyHeader::No {
-            let names = schema.fields().iter().map(|field| Some(field.name().as_bytes()));
-            let alone = schema.fields().len() == 1;
-            put_line(&mut self.socket.out, names, options, alone);
-        }
-        let (mut rows, mut scratch) = (0u64, Vec::new());
+        let begun = self.socket.out.len();
+        rows.begin(&schema, &mut self.socket.out);
+        progress.moved((self.socket.out.len() - begun) as u64);
         while let Some(batch) = self.socket.watch(stream.next()).await? {
             let batch = batch.map_err(QueryError::from)?;
             let mut next = 0;
             while next < batch.num_rows() {
-                scratch.clear();
-                let written =
-                    encoder.encode(&batch, next, usize::MAX, FLUSH_BYTES, &mut scratch)?;
-                next += written;
-                rows += written as u64;
-                put_rows(&mut self.socket.out, &scratch, options, &mut header);
+                let before = self.socket.out.len();
+                next += rows.put(&batch, next, &mut self.socket.out)?;
+                progress.moved((self.socket.out.len() - before) as u64);
+                progress.reached(rows.count);
                 self.socket.flush_if_full().await?;
             }
         }
-        if binary {
-            out::message(&mut self.socket.out, b'd', |out| {
-                out.extend_from_slice(header);
+        rows.end(&mut self.socket.out);
+        out::message(&mut self.socket.out, b'c', |_| {});
+        Ok(rows.count)
+    }
+
+    /// Writes the rows into a file of the server instead, in pieces of what the socket would take.
+    async fn copy_to_file(
+        &mut self,
+        schema: SchemaRef,
+        mut stream: SendableRecordBatchStream,
+        options: &CopyOptions,
+        file: CopyFile,
+        progress: &CopyProgress,
+    ) -> Result<u64, Failure> {
+        let mut rows = RowsOut::new(&schema, options, self.zone(), put_plain)?;
+        let mut piece = Vec::new();
+        rows.begin(&schema, &mut piece);
+        while let Some(batch) = self.socket.watch(stream.next()).await? {
+            let batch = batch.map_err(QueryError::from)?;
+            let mut next = 0;
+            while next < batch.num_rows() {
+                next += rows.put(&batch, next, &mut piece)?;
+                if piece.len() >= FLUSH_BYTES {
+                    progress.moved(piece.len() as u64);
+                    progress.reached(rows.count);
+                    piece = self.socket.watch(file.write(piece)).await??;
+                }
+            }
+        }
+        rows.end(&mut piece);
+        progress.moved(piece.len() as u64);
+        progress.reached(rows.count);
+        file.write(piece).await?;
+        file.finish().await?;
+        Ok(rows.count)
+    }
+}
+
+/// How the bytes of a row are put behind those before.
+type Frame = fn(&mut Vec<u8>, &mut dyn FnMut(&mut Vec<u8>));
+
+/// As a CopyData message.
+fn put_message(out: &mut Vec<u8>, put: &mut dyn FnMut(&mut Vec<u8>)) {
+    out::message(out, b'd', put);
+}
+
+fn put_plain(out: &mut Vec<u8>, put: &mut dyn FnMut(&mut Vec<u8>)) {
+    put(out);
+}
+
+/// Rows on their way out.
+struct RowsOut<'a> {
+    encoder: RowEncoder,
+    options: &'a CopyOptions,
+    frame: Frame,
+    /// What goes before the first row: as Postgres has it, and drivers expect it, in one message.
+    header: &'static [u8],
+    scratch: Vec<u8>,
+    count: u64,
+}
+
+impl<'a> RowsOut<'a> {
+    fn new(
+        schema: &SchemaRef,
+        options: &'a CopyOptions,
+        zone: Zone,
+        frame: Frame,
+    ) -> QueryResult<RowsOut<'a>> {
+        let binary = options.format == CopyFormat::Binary;
+        let encoder = RowEncoder::new(schema, if binary { &[1] } else { &[] }, zone)?;
+        let header: &[u8] = if binary { BINARY_HEADER } else { &[] };
+        Ok(RowsOut { encoder, options, frame, header, scratch: Vec::new(), count: 0 })
+    }
+
+    /// The names of the columns, where they are wanted.
+    fn begin(&self, schema: &SchemaRef, out: &mut Vec<u8>) {
+        if self.options.format != CopyFormat::Binary && self.options.header != CopyHeader::No {
+            let names = schema.fields().iter().map(|field| Some(field.name().as_bytes()));
+            let alone = schema.fields().len() == 1;
+            put_line(out, names, self.options, alone, self.frame);
+        }
+    }
+
+    /// Rows of a batch from one on; how many.
+    fn put(&mut self, batch: &RecordBatch, from: usize, out: &mut Vec<u8>) -> QueryResult<usize> {
+        self.scratch.clear();
+        let written =
+            self.encoder.encode(batch, from, usize::MAX, FLUSH_BYTES, &mut self.scratch)?;
+        self.count += written as u64;
+        put_rows(out, &self.scratch, self.options, &mut self.header, self.frame);
+        Ok(written)
+    }
+
+    fn end(&self, out: &mut Vec<u8>) {
+        if self.options.format == CopyFormat::Binary {
+            (self.frame)(out, &mut |out| {
+                out.extend_from_slice(self.header);
                 out.extend_from_slice(&[0xff, 0xff]);
             });
         }
-        out::message(&mut self.socket.out, b'c', |_| {});
-        Ok(rows)
     }
 }
 
@@ -133,22 +225,28 @@ fn respond(out: &mut Vec<u8>, kind: u8, format: CopyFormat, columns: usize) {
     });
 }
 
-/// Turns DataRow messages into those of COPY. `header` goes before the first, and is used up.
-fn put_rows(out: &mut Vec<u8>, mut rows: &[u8], options: &CopyOptions, header: &mut &[u8]) {
+/// Turns DataRow messages into rows of COPY. `header` goes before the first, and is used up.
+fn put_rows(
+    out: &mut Vec<u8>,
+    mut rows: &[u8],
+    options: &CopyOptions,
+    header: &mut &[u8],
+    frame: Frame,
+) {
     // The bytes were written by the encoder: kind, length, count, and cells behind their lengths.
     while let Some((head, rest)) = rows.split_first_chunk::<5>() {
         let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
         let Some((body, next)) = rest.split_at_checked(length.saturating_sub(4)) else { return };
         rows = next;
         if options.format == CopyFormat::Binary {
-            out::message(out, b'd', |out| {
+            frame(out, &mut |out| {
                 out.extend_from_slice(std::mem::take(header));
                 out.extend_from_slice(body);
             });
         } else {
             let Some((count, cells)) = body.split_first_chunk::<2>() else { return };
             let alone = u16::from_be_bytes(*count) == 1;
-            put_line(out, Cells(cells), options, alone);
+            put_line(out, Cells(cells), options, alone, frame);
         }
     }
 }
@@ -181,9 +279,11 @@ fn put_line<'a>(
     cells: impl Iterator<Item = Option<&'a [u8]>>,
     options: &CopyOptions,
     alone: bool,
+    frame: Frame,
 ) {
-    out::message(out, b'd', |out| {
-        for (at, cell) in cells.enumerate() {
+    let mut cells = cells.enumerate();
+    frame(out, &mut |out| {
+        for (at, cell) in cells.by_ref() {
             if at > 0 {
                 out.push(options.delimiter);
             }

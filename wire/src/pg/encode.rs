@@ -13,12 +13,12 @@ mod slots;
 use std::ops::Range;
 
 use arrow::array::{ArrayRef, RecordBatch};
-use arrow::datatypes::Schema;
+use arrow::datatypes::{Field, Schema};
 use query::{QueryError, QueryResult};
 
 use super::backend::error;
 use super::out;
-use super::types::{is_text_only, name_of, oid_of_field, size_of};
+use super::types::{is_register, is_text_only, name_of, oid_of_field, size_of};
 use super::zone::Zone;
 use slots::Filler;
 
@@ -75,6 +75,26 @@ struct Column {
     name: String,
     oid: u32,
     format: Format,
+    /// Table or view and number of the column that it is; zeros for none.
+    origin: (u32, u16),
+}
+
+impl Column {
+    fn wants_number(&self) -> bool {
+        self.format == Format::Binary && is_register(self.oid)
+    }
+
+    fn text_only(&self) -> QueryError {
+        let message = format!("column \"{}\" of type {} in binary", self.name, name_of(self.oid));
+        QueryError::unsupported(message).with_hint("Ask for it as text.")
+    }
+}
+
+/// Table or view and number of the column that a field says it is.
+fn origin_of(field: &Field) -> (u32, u16) {
+    let told = field.metadata().get(query::PG_ORIGIN).and_then(|told| told.split_once('.'));
+    let parsed = told.and_then(|(table, column)| Some((table.parse().ok()?, column.parse().ok()?)));
+    parsed.unwrap_or_default()
 }
 
 /// Writes the rows of one result.
@@ -91,19 +111,39 @@ impl RowEncoder {
     /// More columns than a message can count (54011), codes that do not fit them (08P01), names of
     /// objects and the like in binary (0A000).
     pub fn new(schema: &Schema, codes: &[i16], zone: Zone) -> QueryResult<RowEncoder> {
+        let encoder = RowEncoder::described(schema, codes, zone)?;
+        for (column, field) in encoder.columns.iter().zip(schema.fields()) {
+            if column.wants_number() && !field.data_type().is_integer() {
+                return Err(column.text_only());
+            }
+        }
+        Ok(encoder)
+    }
+
+    /// As [`RowEncoder::new`], of a result that is described but not there yet: names of objects
+    /// that are wanted in binary will come as numbers.
+    ///
+    /// # Errors
+    /// Those of [`RowEncoder::new`].
+    pub fn described(schema: &Schema, codes: &[i16], zone: Zone) -> QueryResult<RowEncoder> {
         let formats = formats(codes, schema.fields().len(), "result column")?;
         if u16::try_from(formats.len()).is_err() {
             return Err(error("54011", "a result may have at most 65535 columns".to_owned()));
         }
         let columns = schema.fields().iter().zip(formats).map(|(field, format)| {
-            let (name, oid) = (field.name().clone(), oid_of_field(field));
-            if format == Format::Binary && is_text_only(oid) {
-                let message = format!("column \"{name}\" of type {} in binary", name_of(oid));
-                return Err(QueryError::unsupported(message).with_hint("Ask for it as text."));
+            let (name, oid, origin) = (field.name().clone(), oid_of_field(field), origin_of(field));
+            let column = Column { name, oid, format, origin };
+            match format == Format::Binary && is_text_only(oid) {
+                true => Err(column.text_only()),
+                false => Ok(column),
             }
-            Ok(Column { name, oid, format })
         });
         Ok(RowEncoder { columns: columns.collect::<QueryResult<_>>()?, zone })
+    }
+
+    /// Which columns are to come as numbers of objects, not as their names.
+    pub fn numbered(&self) -> Vec<bool> {
+        self.columns.iter().map(Column::wants_number).collect()
     }
 
     /// Appends RowDescription.
@@ -112,9 +152,8 @@ impl RowEncoder {
             out::put_u16(out, self.columns.len() as u16);
             for column in &self.columns {
                 out::put_text(out, &column.name);
-                // No table and column number: results are not tied to stored columns.
-                out::put_u32(out, 0);
-                out::put_u16(out, 0);
+                out::put_u32(out, column.origin.0);
+                out::put_u16(out, column.origin.1);
                 out::put_u32(out, column.oid);
                 out.extend_from_slice(&size_of(column.oid).to_be_bytes());
                 out.extend_from_slice(&(-1i32).to_be_bytes());

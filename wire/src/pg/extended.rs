@@ -46,7 +46,7 @@ impl<T> Prepared<T> {
     /// How rows of this statement are written; None where it gives none.
     fn encoder(&self, formats: &[i16], zone: Zone) -> QueryResult<Option<RowEncoder>> {
         let fields = self.description.fields.as_ref();
-        fields.map(|schema| RowEncoder::new(schema, formats, zone)).transpose()
+        fields.map(|schema| RowEncoder::described(schema, formats, zone)).transpose()
     }
 }
 
@@ -273,7 +273,10 @@ where
         let Some((statement, params)) = self.resolve(statement, &portal.params).await? else {
             return Ok(None);
         };
-        let running = self.session.execute(&statement, &params);
+        let zone = self.zone();
+        let described = portal.prepared.encoder(&portal.result_formats, zone)?;
+        let numbered = described.as_ref().map(RowEncoder::numbered).unwrap_or_default();
+        let running = self.session.execute_numbered(&statement, &params, &numbered);
         let outcome = self.socket.watch(running).await??;
         let Outcome::Rows { schema, stream, verb } = outcome else {
             let copied = self.copy(outcome).await?;
@@ -285,7 +288,6 @@ where
             return Ok(None);
         };
         let zone = self.zone();
-        let described = portal.prepared.encoder(&portal.result_formats, zone)?;
         let encoder = RowEncoder::new(&schema, &portal.result_formats, zone)?;
         // The client reads the rows by the description it holds; a table changed since then would
         // make it misread them.

@@ -121,6 +121,7 @@ fn copy_options(format: Option<&str>) -> CopyOptions {
         header: CopyHeader::No,
         quote: b'"',
         escape: b'"',
+        compression: Default::default(),
     }
 }
 
@@ -227,7 +228,12 @@ impl BackendSession for FakeSession {
         Ok(Description { params, fields })
     }
 
-    async fn execute(&self, statement: &String, params: &[ScalarValue]) -> QueryResult<Outcome> {
+    async fn execute_numbered(
+        &self,
+        statement: &String,
+        params: &[ScalarValue],
+        _: &[bool],
+    ) -> QueryResult<Outcome> {
         let mut words = statement.split(' ');
         let verb = words.next().unwrap_or_default();
         Ok(match verb {
@@ -261,7 +267,13 @@ impl BackendSession for FakeSession {
             "COPYIN" => Outcome::CopyIn { format: CopyFormat::Text, columns: 2 },
             "COPYOUT" => {
                 let Outcome::Rows { schema, stream, .. } = self.counted(2) else { unreachable!() };
-                Outcome::CopyOut { schema, stream, options: copy_options(words.next()) }
+                Outcome::CopyOut {
+                    schema,
+                    stream,
+                    options: copy_options(words.next()),
+                    file: None,
+                    progress: Arc::default(),
+                }
             }
             "BEGIN" => self.transact(verb, TransactionStatus::InTransaction),
             "COMMIT" | "ROLLBACK" => self.transact(verb, TransactionStatus::Idle),

@@ -57,6 +57,7 @@ pub mod oid {
     pub const REGTYPE: u32 = 2206;
     pub const REGTYPE_ARRAY: u32 = 2211;
     pub const ANYARRAY: u32 = 2277;
+    pub const VOID: u32 = 2278;
     pub const UUID: u32 = 2950;
     pub const PG_LSN: u32 = 3220;
     pub const REGNAMESPACE: u32 = 4089;
@@ -101,6 +102,7 @@ const TYPES: &[PgType] = &[
     PgType(oid::REGCLASS, "regclass", 4, 0),
     PgType(oid::REGTYPE, "regtype", 4, oid::REGTYPE_ARRAY),
     PgType(oid::ANYARRAY, "anyarray", -1, 0),
+    PgType(oid::VOID, "void", 4, 0),
     PgType(oid::UUID, "uuid", 16, 0),
     PgType(oid::PG_LSN, "pg_lsn", 8, 0),
     PgType(oid::REGNAMESPACE, "regnamespace", 4, 0),
@@ -158,6 +160,7 @@ pub fn oid_of_field(field: &Field) -> u32 {
         "name[]" | "_name" if natural == oid::TEXT_ARRAY => oid::NAME_ARRAY,
         "oid[]" | "_oid" if matches!(natural, oid::INT4_ARRAY | oid::INT8_ARRAY) => oid::OID_ARRAY,
         name if natural == oid::TEXT => as_text(name).unwrap_or(natural),
+        name if whole => as_text(name).filter(|oid| is_register(*oid)).unwrap_or(natural),
         _ => natural,
     }
 }
@@ -175,6 +178,7 @@ fn as_text(name: &str) -> Option<u32> {
         "inet" => oid::INET,
         "pg_lsn" => oid::PG_LSN,
         "anyarray" => oid::ANYARRAY,
+        "void" => oid::VOID,
         "regproc" => oid::REGPROC,
         "regprocedure" => oid::REGPROCEDURE,
         "regclass" => oid::REGCLASS,
@@ -185,8 +189,8 @@ fn as_text(name: &str) -> Option<u32> {
     })
 }
 
-/// Whether values of a type are known as texts only, and have another form in binary.
-pub fn is_text_only(oid: u32) -> bool {
+/// Whether values of a type are names of objects as texts, and their numbers in binary.
+pub fn is_register(oid: u32) -> bool {
     matches!(
         oid,
         oid::REGPROC
@@ -195,7 +199,14 @@ pub fn is_text_only(oid: u32) -> bool {
             | oid::REGTYPE
             | oid::REGNAMESPACE
             | oid::REGROLE
-            | oid::REGTYPE_ARRAY
+    )
+}
+
+/// Whether values of a type are known as texts only, and have another form in binary.
+pub fn is_text_only(oid: u32) -> bool {
+    matches!(
+        oid,
+        oid::REGTYPE_ARRAY
             | oid::ACLITEM
             | oid::ACLITEM_ARRAY
             | oid::INET

@@ -1,7 +1,7 @@
 //! From names to numbers of objects and back: what `regclass` and its kin mean.
 
 use super::super::Image;
-use super::super::pg::kinds::{self, function_name, function_oid};
+use super::super::pg::kinds::{self, argument_types, function_name, function_oids};
 use super::super::pg::{self, NS_PUBLIC, objects};
 use crate::error::{QueryError, QueryResult};
 
@@ -59,16 +59,8 @@ impl Register {
             }
             Register::Proc => function_name(oid).map(str::to_string),
             Register::Procedure => function_name(oid).map(|name| {
-                let own = kinds::FUNCTIONS.iter().find(|f| f.oid == oid);
-                let io = kinds::IO.iter().find(|f| f.0 == oid);
-                let types: Vec<String> = match (own, io) {
-                    (Some(function), _) => pg::argument_types(function),
-                    (_, Some(io)) => io.3.clone(),
-                    _ => Vec::new(),
-                }
-                .into_iter()
-                .map(kinds::sql_name)
-                .collect();
+                let types = argument_types(oid).unwrap_or_default();
+                let types: Vec<String> = types.into_iter().map(kinds::sql_name).collect();
                 format!("{name}({})", types.join(","))
             }),
         };
@@ -94,17 +86,33 @@ impl Register {
                 }
                 _ => None,
             },
-            Register::Proc | Register::Procedure => {
-                let bare = name.split('(').next().unwrap_or(name);
-                match split_name(bare)?.as_slice() {
-                    [name] => function_oid(name),
-                    [schema, name] if schema == "pg_catalog" || schema == "public" => {
-                        function_oid(name)
-                    }
-                    _ => None,
-                }
-            }
+            Register::Proc | Register::Procedure => match self.functions(name)[..] {
+                [only] => Some(only),
+                _ => None,
+            },
         }
+    }
+
+    /// Numbers of the functions that a text may mean: for a procedure, of those arguments alone.
+    fn functions(self, text: &str) -> Vec<i64> {
+        let (name, arguments) = match text.split_once('(') {
+            Some((name, rest)) => (name.trim_end(), rest.trim_end().strip_suffix(')')),
+            None => (text, None),
+        };
+        let found = match split_name(name).as_deref() {
+            Some([name]) => function_oids(name),
+            Some([schema, name]) if schema == "pg_catalog" || schema == "public" => {
+                function_oids(name)
+            }
+            _ => Vec::new(),
+        };
+        let Some(arguments) = arguments.filter(|_| self == Register::Procedure) else {
+            return found;
+        };
+        let types = arguments.split(',').map(str::trim).filter(|text| !text.is_empty());
+        let types = types.map(|text| kinds::named(text).map(|kind| kind.oid));
+        let Some(types) = types.collect::<Option<Vec<i64>>>() else { return Vec::new() };
+        found.into_iter().filter(|oid| argument_types(*oid).as_ref() == Some(&types)).collect()
     }
 
     /// Number of the object that a text says, by name or as digits.
@@ -126,7 +134,13 @@ impl Register {
             Register::Type => ("42704", "type"),
             Register::Namespace => ("3F000", "schema"),
             Register::Role => ("42704", "role"),
-            Register::Proc | Register::Procedure => ("42883", "function"),
+            Register::Proc | Register::Procedure => {
+                if self == Register::Proc && self.functions(text.trim()).len() > 1 {
+                    let message = format!("more than one function named \"{text}\"");
+                    return Err(QueryError::new("42725", message));
+                }
+                ("42883", "function")
+            }
         };
         let missing = || QueryError::new(code, format!("{what} \"{text}\" does not exist"));
         self.find(image, text).ok_or_else(missing)

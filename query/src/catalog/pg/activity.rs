@@ -97,3 +97,37 @@ fn waits(query: Option<&Arc<Query>>) -> (Option<&'static str>, Option<&'static s
         None => (Some("Client"), Some("ClientRead")),
     }
 }
+
+/// The COPYs that run.
+pub(super) fn copies(image: &Image, rows: &mut Rows) -> QueryResult<()> {
+    let mut form = rows.of([
+        "pid",
+        "datid",
+        "datname",
+        "relid",
+        "command",
+        "type",
+        "bytes_processed",
+        "bytes_total",
+        "tuples_processed",
+        "tuples_excluded",
+    ]);
+    for query in image.activity.queries() {
+        let Some(copy) = query.copy() else { continue };
+        let shown = may_see(image, &query.client.identity.user);
+        let hidden = |value: V| if shown { value } else { V::Null };
+        form.push([
+            query.client.process().into(),
+            DATABASE_OID.into(),
+            DATABASE.into(),
+            hidden(copy.relation.into()),
+            hidden(if copy.inward { "COPY FROM" } else { "COPY TO" }.into()),
+            hidden(if copy.file { "FILE" } else { "PIPE" }.into()),
+            hidden(copy.bytes().into()),
+            hidden(copy.bytes_total.into()),
+            hidden(copy.rows().into()),
+            hidden(V::Int(0)),
+        ]);
+    }
+    Ok(())
+}

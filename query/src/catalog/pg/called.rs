@@ -5,11 +5,12 @@ use chrono_tz::{OffsetComponents, TZ_VARIANTS};
 
 use super::relations::Relation;
 use crate::catalog::rows::{Rows, V};
-use crate::catalog::{FUNCTIONS, Fixed, T};
+use crate::catalog::{FUNCTIONS, Fill, Fixed, Image, T};
+use crate::error::QueryResult;
 use crate::statement::reserved_words;
 
 /// All of them.
-pub(in crate::catalog) fn all() -> Vec<(Relation, Option<Fixed>)> {
+pub(in crate::catalog) fn all() -> Vec<(Relation, Option<Fill>, Option<Fixed>)> {
     let relation = |name, columns: &[(&'static str, T)]| (0, FUNCTIONS, name, columns.to_vec());
     let keyword = [
         ("word", T::Text),
@@ -27,11 +28,22 @@ pub(in crate::catalog) fn all() -> Vec<(Relation, Option<Fixed>)> {
         ("level", T::Int4),
     ];
     vec![
-        (relation("pg_get_keywords", &keyword), Some(keywords)),
-        (relation("pg_timezone_names", &zone), Some(zones)),
-        (relation("pg_listening_channels", &[("pg_listening_channels", T::Text)]), None),
-        (relation("pg_partition_tree", &part), None),
+        (relation("pg_get_keywords", &keyword), None, Some(keywords)),
+        (relation("pg_timezone_names", &zone), None, Some(zones)),
+        (
+            relation("pg_listening_channels", &[("pg_listening_channels", T::Text)]),
+            Some(listening),
+            None,
+        ),
+        (relation("pg_partition_tree", &part), None, None),
     ]
+}
+
+fn listening(image: &Image, rows: &mut Rows) -> QueryResult<()> {
+    for channel in &image.listening {
+        rows.push([channel.as_str().into()]);
+    }
+    Ok(())
 }
 
 fn keywords(_: i64, rows: &mut Rows) {

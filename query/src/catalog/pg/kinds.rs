@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use arrow::datatypes::{DataType, Field};
 use tsdb::types::ColumnType;
 
+use super::builtins::{self, BUILTINS};
 use crate::catalog::T;
 
 /// One type, as pg_type of Postgres has it.
@@ -161,7 +162,7 @@ pub(in crate::catalog) fn named(text: &str) -> Option<&'static Kind> {
 }
 
 /// SQL name of a type, as `format_type` gives it.
-pub(in crate::catalog) fn sql_name(oid: i64) -> String {
+pub(crate) fn sql_name(oid: i64) -> String {
     match by_oid(oid) {
         Some(kind) => kind.sql.to_string(),
         None if oid == 0 => "-".to_string(),
@@ -224,13 +225,22 @@ pub(in crate::catalog) static IO: LazyLock<Vec<Known>> = LazyLock::new(|| {
 /// Name of a function.
 pub(in crate::catalog) fn function_name(oid: i64) -> Option<&'static str> {
     let own = FUNCTIONS.iter().find(|f| f.oid == oid).map(|f| f.name);
-    own.or_else(|| IO.iter().find(|f| f.0 == oid).map(|f| f.1))
+    let builtin = || builtins::by_oid(oid).map(|f| f.name);
+    own.or_else(builtin).or_else(|| IO.iter().find(|f| f.0 == oid).map(|f| f.1))
 }
 
-/// Number of a function.
-pub(in crate::catalog) fn function_oid(name: &str) -> Option<i64> {
-    let own = FUNCTIONS.iter().find(|f| f.name == name).map(|f| f.oid);
-    own.or_else(|| IO.iter().find(|f| f.1 == name).map(|f| f.0))
+/// Numbers of the functions of a name.
+pub(in crate::catalog) fn function_oids(name: &str) -> Vec<i64> {
+    let own = FUNCTIONS.iter().filter(|f| f.name == name).map(|f| f.oid);
+    let builtins = BUILTINS.iter().filter(|f| f.name == name).map(|f| f.oid);
+    own.chain(builtins).chain(IO.iter().filter(|f| f.1 == name).map(|f| f.0)).collect()
+}
+
+/// Types of a function's arguments.
+pub(in crate::catalog) fn argument_types(oid: i64) -> Option<Vec<i64>> {
+    let own = FUNCTIONS.iter().find(|f| f.oid == oid).map(super::argument_types);
+    let builtin = || builtins::by_oid(oid).map(|f| f.arguments.clone());
+    own.or_else(builtin).or_else(|| IO.iter().find(|f| f.0 == oid).map(|f| f.3.clone()))
 }
 
 /// One function of our own, for pg_proc and \df: (oid, name, arguments, result, kind).

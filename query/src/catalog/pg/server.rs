@@ -279,9 +279,9 @@ fn cursors(image: &Image, rows: &mut Rows) -> QueryResult<()> {
         form.push([
             cursor.name.as_str().into(),
             cursor.text.as_str().into(),
+            cursor.held.into(),
             false.into(),
-            false.into(),
-            false.into(),
+            cursor.scrolls.into(),
             V::Int(cursor.created_us),
         ]);
     }

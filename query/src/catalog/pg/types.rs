@@ -1,5 +1,6 @@
 //! pg_type and pg_proc.
 
+use super::builtins::BUILTINS;
 use super::kinds::{FUNCTIONS, Function, IO, KINDS, named};
 use super::{NS_CATALOG, NS_PUBLIC, row_type_oid, table_oid, view_oid};
 use crate::catalog::Image;
@@ -117,7 +118,7 @@ fn row_type(form: &mut Form<'_, 24>, owner: i64, (oid, relation): (i64, i64), na
     ]);
 }
 
-const PROC: [&str; 19] = [
+const PROC: [&str; 20] = [
     "oid",
     "proname",
     "pronamespace",
@@ -137,9 +138,10 @@ const PROC: [&str; 19] = [
     "prosrc",
     "prorows",
     "provariadic",
+    "proretset",
 ];
 
-/// Functions of our own, and those that read and write values of types.
+/// Functions of our own, those of Postgres that may be called, and those that read and write values of types.
 pub(super) fn procs(owner: i64, rows: &mut Rows) {
     let mut form = rows.of(PROC);
     for f in FUNCTIONS {
@@ -164,6 +166,31 @@ pub(super) fn procs(owner: i64, rows: &mut Rows) {
             f.name.into(),
             V::Float(0.0),
             0.into(),
+            false.into(),
+        ]);
+    }
+    for f in BUILTINS.iter() {
+        form.push([
+            f.oid.into(),
+            f.name.into(),
+            NS_CATALOG.into(),
+            owner.into(),
+            super::LANGUAGE_INTERNAL.into(),
+            V::Float(f.cost),
+            f.kind.into(),
+            false.into(),
+            f.strict.into(),
+            f.volatile.into(),
+            f.parallel.into(),
+            f.arguments.len().into(),
+            f.defaults.into(),
+            f.result.into(),
+            V::Ints(f.arguments.clone()),
+            f.names.clone().map_or(V::Null, V::Texts),
+            f.name.into(),
+            V::Float(f.rows),
+            f.variadic.into(),
+            f.set.into(),
         ]);
     }
     for (oid, name, result, types) in IO.iter() {
@@ -187,6 +214,7 @@ pub(super) fn procs(owner: i64, rows: &mut Rows) {
             (*name).into(),
             V::Float(0.0),
             0.into(),
+            false.into(),
         ]);
     }
 }

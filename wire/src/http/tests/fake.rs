@@ -14,7 +14,7 @@ use futures::{Stream, StreamExt};
 use ingest::{Described, Precision, Refused, Report};
 use management::LoginFailed;
 use parking_lot::{Condvar, Mutex};
-use query::{Identity, Outcome, QueryError, QueryResult};
+use query::{Identity, Outcome, QueryError, QueryResult, QueueFigures};
 use serde_json::Value;
 use tsdb::{DbStats, PoolUsage};
 
@@ -138,6 +138,19 @@ impl Backend for House {
 
     fn queries_running(&self) -> usize {
         0
+    }
+
+    fn queue(&self) -> QueueFigures {
+        let waited_us = 1_500_000;
+        QueueFigures {
+            places: 4,
+            running: 3,
+            waiting: 2,
+            queued: 9,
+            waited_us,
+            refused: 1,
+            timed_out: 0,
+        }
     }
 
     fn pools(&self, _stats: &DbStats) -> Vec<PoolUsage> {

@@ -10,6 +10,7 @@ fn options(format: CopyFormat, delimiter: u8, null: &str) -> CopyOptions {
         header: CopyHeader::No,
         quote: b'"',
         escape: b'"',
+        compression: Default::default(),
     }
 }
 
@@ -17,7 +18,7 @@ fn options(format: CopyFormat, delimiter: u8, null: &str) -> CopyOptions {
 fn line(cells: &[Option<&str>], options: &CopyOptions) -> String {
     let mut out = Vec::new();
     let cells_of = cells.iter().map(|cell| cell.map(str::as_bytes));
-    put_line(&mut out, cells_of, options, cells.len() == 1);
+    put_line(&mut out, cells_of, options, cells.len() == 1, put_message);
     assert_eq!(out[0], b'd');
     let length = u32::from_be_bytes([out[1], out[2], out[3], out[4]]) as usize;
     assert_eq!(length + 1, out.len());

@@ -9,7 +9,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use query::{QueryError, QueryResult};
 
 use super::super::backend::error;
-use super::super::types::{self, oid};
+use super::super::types::{self, is_register, oid};
 use super::super::zone::{Zone, ZoneCursor};
 use super::Format;
 use super::number::{put_decimal, put_float4, put_float8, put_integer, put_numeric_binary};
@@ -98,6 +98,7 @@ where
     if format == Format::Text {
         return Ok(Box::new(move |row, out| put_integer(out, values.value(row))));
     }
+    let pg_type = if is_register(pg_type) { oid::OID } else { pg_type };
     let wide = move |row: usize| -> i128 { values.value(row).into() };
     Ok(match pg_type {
         oid::INT2 => {

@@ -12,7 +12,7 @@ use arrow::buffer::NullBuffer;
 use arrow::datatypes::*;
 use query::QueryResult;
 
-use super::super::types::oid;
+use super::super::types::{is_register, oid};
 use super::super::zone::{Zone, ZoneCursor};
 use super::Format;
 use super::cell;
@@ -278,6 +278,7 @@ where
     if format == Format::Text {
         return Some(narrow(nulls, move |row, slot| put_signed(slot, LENGTH, value(row))));
     }
+    let pg_type = if is_register(pg_type) { oid::OID } else { pg_type };
     match pg_type {
         oid::INT2 => {
             Some(narrow(nulls, move |row, slot| put(slot, &(value(row) as i16).to_be_bytes())))

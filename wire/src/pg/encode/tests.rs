@@ -252,8 +252,9 @@ fn catalogue_types_come_from_metadata() {
     assert_eq!(named(DataType::Int64, "oid"), oid::OID);
     // A name that the values do not bear is not believed.
     assert_eq!(named(DataType::Float64, "oid"), oid::FLOAT8);
-    assert_eq!(named(DataType::Int32, "regclass"), oid::INT4);
-    // Numbers of objects that are shown as names.
+    assert_eq!(named(DataType::Float64, "regclass"), oid::FLOAT8);
+    // Objects, as names or as numbers.
+    assert_eq!(named(DataType::Int32, "regclass"), oid::REGCLASS);
     assert_eq!(named(DataType::Utf8, "regclass"), oid::REGCLASS);
     let small = DataType::new_list(DataType::Int16, true);
     assert_eq!(named(small.clone(), "int2vector"), oid::INT2VECTOR);
@@ -287,12 +288,41 @@ fn vectors_are_not_arrays() {
 }
 
 #[test]
-fn names_of_objects_are_text() {
+fn objects_are_names_as_texts_and_numbers_in_binary() {
     let pair = (query::PG_TYPE.to_owned(), "regclass".to_owned());
-    let field = Field::new("x", DataType::Utf8View, true).with_metadata([pair].into());
-    let schema = Schema::new(vec![field]);
-    assert!(RowEncoder::new(&schema, &[0], zone("UTC")).is_ok());
-    assert_eq!(RowEncoder::new(&schema, &[1], zone("UTC")).unwrap_err().code, "0A000");
+    let field = |kind| Field::new("x", kind, true).with_metadata([pair.clone()].into());
+    let names = Schema::new(vec![field(DataType::Utf8View)]);
+    assert!(RowEncoder::new(&names, &[0], zone("UTC")).is_ok());
+    // Names that are not known as numbers cannot be sent in binary, but may be announced so.
+    assert_eq!(RowEncoder::new(&names, &[1], zone("UTC")).unwrap_err().code, "0A000");
+    let described = RowEncoder::described(&names, &[1], zone("UTC")).unwrap();
+    assert_eq!(described.numbered(), [true]);
+    let schema = Arc::new(Schema::new(vec![field(DataType::Int32)]));
+    let encoder = RowEncoder::new(&schema, &[1], zone("UTC")).unwrap();
+    assert!(encoder.oids().eq(described.oids()));
+    let array: ArrayRef = Arc::new(Int32Array::from(vec![Some(1259), None]));
+    let batch = RecordBatch::try_new(schema, vec![array]).unwrap();
+    let mut out = Vec::new();
+    encoder.encode(&batch, 0, 2, 1024, &mut out).unwrap();
+    let first =
+        [b"D", &14i32.to_be_bytes()[..], &[0, 1], &4i32.to_be_bytes(), &1259i32.to_be_bytes()];
+    let second = [b"D", &10i32.to_be_bytes()[..], &[0, 1], &(-1i32).to_be_bytes()];
+    assert_eq!(out, [first.concat(), second.concat()].concat());
+}
+
+#[test]
+fn origins_are_told() {
+    let pair = (query::PG_ORIGIN.to_owned(), "16384.2".to_owned());
+    let fields = vec![
+        Field::new("a", DataType::Int32, true).with_metadata([pair].into()),
+        Field::new("b", DataType::Int32, true),
+    ];
+    let mut out = Vec::new();
+    RowEncoder::new(&Schema::new(fields), &[], zone("UTC")).unwrap().describe(&mut out);
+    // Kind, length and count, then a name with its zero, table and column.
+    assert_eq!(out[9..15], [0, 0, 0x40, 0, 0, 2]);
+    let second = 9 + 18 + 2;
+    assert_eq!(out[second..second + 6], [0; 6]);
 }
 
 #[test]

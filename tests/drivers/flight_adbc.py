@@ -135,7 +135,13 @@ def transactions():
                 cursor.execute(count)
                 return cursor.fetchone()[0]
 
-        # A cursor prepares its text once, and what is prepared in a transaction ends with it.
+        with connection.cursor() as cursor:
+            # A cursor prepares its text once and keeps it over the end of a transaction.
+            for end in (connection.rollback, connection.rollback):
+                cursor.execute(insert)
+                assert seen() == 0
+                end()
+
         def execute(sql):
             with connection.cursor() as cursor:
                 cursor.execute(sql)

@@ -75,6 +75,11 @@ impl Login {
         Ok(())
     }
 
+    /// Whether the two are one log-in, by its first token or one that followed.
+    pub(super) fn is_same(&self, other: &Login) -> bool {
+        Arc::ptr_eq(&self.settings, &other.settings)
+    }
+
     pub(super) fn reset(&self) {
         self.settings.lock().clear();
     }

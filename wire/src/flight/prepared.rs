@@ -75,7 +75,7 @@ impl House {
     pub(super) fn work_of_prepared(&self, caller: &Caller, handle: &[u8]) -> Result<Work, Status> {
         let prepared = self.prepared(caller, handle)?;
         let bound = prepared.bound.lock().clone();
-        Ok(prepared.work(bound))
+        Ok(self.work_with(caller, &prepared, bound))
     }
 
     /// Binds parameters for the runs to come.
@@ -101,7 +101,7 @@ impl House {
         let prepared = self.prepared(caller, handle)?;
         let given = incoming.parameters(self).await?.map(Arc::new);
         let bound = given.or_else(|| prepared.bound.lock().clone());
-        self.update(caller, prepared.work(bound)).await
+        self.update(caller, self.work_with(caller, &prepared, bound)).await
     }
 
     /// Runs a statement as an update; how many rows it changed.
@@ -122,11 +122,11 @@ impl House {
     }
 }
 
-impl Prepared {
-    fn work(&self, bound: Option<Arc<Bound>>) -> Work {
+impl House {
+    fn work_with(&self, caller: &Caller, prepared: &Prepared, bound: Option<Arc<Bound>>) -> Work {
         Work {
-            statement: self.statement.clone(),
-            transaction: self.transaction.clone(),
+            statement: prepared.statement.clone(),
+            transaction: self.transaction_now(caller, prepared.transaction.as_ref()),
             bound: bound.unwrap_or_else(|| Arc::new(Bound::none())),
         }
     }

@@ -91,6 +91,15 @@ impl<T> Shelf<T> {
         Some(entry.value.clone())
     }
 
+    /// The key of the one thing of an owner that fits, if it is one.
+    pub(super) fn only(&self, owner: &str, fits: impl Fn(&T) -> bool) -> Option<Key> {
+        let inner = self.inner.lock();
+        let of_owner = inner.entries.iter().filter(|(_, entry)| &*entry.owner == owner);
+        let mut found = of_owner.filter(|(_, entry)| fits(&entry.value));
+        let key = *found.next()?.0;
+        found.next().is_none().then_some(key)
+    }
+
     /// Gives something to its owner and forgets it.
     pub(super) fn take(&self, owner: &str, key: &[u8]) -> Option<Arc<T>> {
         let key: &Key = key.try_into().ok()?;
@@ -157,6 +166,9 @@ mod tests {
         assert_eq!(shelf.take("eve", &key), None);
         assert_eq!(shelf.get("ann", &key[..31]), None);
         assert_eq!(shelf.get("ann", &[0; 32]), None);
+        assert_eq!(shelf.only("ann", |value| *value == 1), Some(key));
+        assert_eq!(shelf.only("ann", |value| *value == 2), None);
+        assert_eq!(shelf.only("eve", |_| true), None);
         assert_eq!(shelf.take("ann", &key).as_deref(), Some(&1));
         assert_eq!((shelf.get("ann", &key), shelf.len()), (None, 0));
     }
@@ -170,6 +182,7 @@ mod tests {
         shelf.put("eve", 4).unwrap();
         shelf.take("ann", &first).unwrap();
         let third = shelf.put("ann", 3).unwrap();
+        assert_eq!(shelf.only("ann", |_| true), None);
         // The second is the one unused for longest.
         shelf.get("ann", &third).unwrap();
         let last = shelf.put_over("ann", 5).unwrap();

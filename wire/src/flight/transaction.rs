@@ -15,7 +15,7 @@ use query::{Outcome, QueryError, QueryResult, Session, TransactionStatus};
 use tonic::Status;
 
 use super::house::House;
-use super::login::Caller;
+use super::login::{Caller, Login};
 use super::refusal;
 use super::running::{Place, Turn};
 
@@ -27,6 +27,8 @@ const ROLLBACK: i32 = 2;
 
 pub(super) struct Transaction {
     session: Arc<Session>,
+    /// The log-in that began it.
+    login: Option<Arc<Login>>,
     turn: Arc<tokio::sync::Mutex<()>>,
     used: Mutex<Instant>,
     savepoints: Mutex<HashMap<u64, String>>,
@@ -34,9 +36,10 @@ pub(super) struct Transaction {
 }
 
 impl Transaction {
-    fn new(session: Arc<Session>) -> Transaction {
+    fn new(session: Arc<Session>, login: Option<Arc<Login>>) -> Transaction {
         Transaction {
             session,
+            login,
             turn: Arc::default(),
             used: Mutex::new(Instant::now()),
             savepoints: Mutex::default(),
@@ -87,10 +90,27 @@ impl House {
         Ok(Place { session, block: Some(Turn { transaction, _guard: guard }) })
     }
 
+    /// The transaction that a prepared statement runs in: its own, or, where that has ended, the one
+    /// that its log-in has open since. Drivers keep what they have prepared when they commit and
+    /// begin anew; running it outside of any transaction is what nobody asked for.
+    pub(super) fn transaction_now(&self, caller: &Caller, own: Option<&Bytes>) -> Option<Bytes> {
+        let own = own.filter(|id| !id.is_empty())?;
+        if self.transactions.get(caller.user(), own).is_some() {
+            return Some(own.clone());
+        }
+        let login = caller.login.as_deref();
+        let since = login.and_then(|login| {
+            let is_of = |open: &Transaction| open.login.as_ref().is_some_and(|l| l.is_same(login));
+            self.transactions.only(caller.user(), is_of)
+        });
+        Some(since.map_or_else(|| own.clone(), |key| Bytes::copy_from_slice(&key)))
+    }
+
     pub(super) async fn begin(&self, caller: &Caller) -> Result<Bytes, Status> {
         let session = caller.session(self);
         run(&session, "BEGIN").await.map_err(refusal::status)?;
-        let put = self.transactions.put(caller.user(), Transaction::new(session));
+        let put =
+            self.transactions.put(caller.user(), Transaction::new(session, caller.login.clone()));
         Ok(Bytes::copy_from_slice(&put.map_err(refusal::status)?))
     }
 

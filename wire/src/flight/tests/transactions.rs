@@ -84,6 +84,30 @@ async fn an_error_makes_it_fail_until_its_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_prepared_goes_on_in_the_next_transaction() {
+    let server = Server::start().await;
+    let (mut admin, mut other) = (server.table().await, server.admin().await);
+    let id = admin.begin_transaction().await.unwrap();
+    let mut prepared = admin.prepare(INSERT.to_owned(), Some(id.clone())).await.unwrap();
+    assert_eq!(prepared.execute_update().await.unwrap(), 1);
+    end(&mut admin, &id, EndTransaction::Rollback).await.unwrap();
+    // Never outside of any, nor in that of another log-in.
+    refused(prepared.execute_update().await.map_err(status), "26000");
+    let foreign = other.begin_transaction().await.unwrap();
+    refused(prepared.execute_update().await.map_err(status), "26000");
+    let id = admin.begin_transaction().await.unwrap();
+    assert_eq!(prepared.execute_update().await.unwrap(), 1);
+    assert_eq!(query(&mut admin, COUNT).await.unwrap(), ["3"]);
+    // Which of two would be meant?
+    let second = admin.begin_transaction().await.unwrap();
+    refused(prepared.execute_update().await.map_err(status), "26000");
+    end(&mut admin, &second, EndTransaction::Rollback).await.unwrap();
+    end(&mut admin, &id, EndTransaction::Commit).await.unwrap();
+    assert_eq!(query(&mut admin, COUNT).await.unwrap(), ["4"]);
+    end(&mut other, &foreign, EndTransaction::Rollback).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_statement_waits_for_the_one_before() {
     let options = FlightOptions { queue_wait: Duration::from_millis(20), ..Default::default() };
     let server = Server::with(options).await;

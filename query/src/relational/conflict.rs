@@ -23,7 +23,7 @@ pub(super) enum OnConflict {
     Error,
     /// The new ones are left out; of one index only, by its number, or of any.
     Nothing(Option<u32>),
-    Update(Update),
+    Update(Box<Update>),
 }
 
 /// DO UPDATE.
@@ -58,7 +58,7 @@ pub(super) fn read(insert: &ast::Insert, def: &TableDef) -> QueryResult<OnConfli
                 expr::refuse_subqueries(selection, "ON CONFLICT DO UPDATE")?;
             }
             let selection = update.selection.clone();
-            Ok(OnConflict::Update(Update { arbiter, sets, selection }))
+            Ok(OnConflict::Update(Box::new(Update { arbiter, sets, selection })))
         }
     }
 }

@@ -56,7 +56,7 @@ impl CreateAs {
             name,
             columns: Vec::new(),
             if_not_exists: create.if_not_exists,
-            temporary: create.temporary.then(|| create.on_commit.clone()),
+            temporary: create.temporary.then_some(create.on_commit),
             query: query.to_string(),
         }))
     }

@@ -108,7 +108,10 @@ pub(crate) struct Check {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Action {
-    NoAction,
+    /// NO ACTION: they are an error when the statement ends.
+    #[serde(rename = "no_action")]
+    Refuse,
+    /// They are an error at once.
     Restrict,
     Cascade,
     SetNull,

@@ -594,7 +594,7 @@ fn in_order_of_key(
 
 fn action(action: Option<&ReferentialAction>) -> QueryResult<Action> {
     Ok(match action {
-        None | Some(ReferentialAction::NoAction) => Action::NoAction,
+        None | Some(ReferentialAction::NoAction) => Action::Refuse,
         Some(ReferentialAction::Restrict) => Action::Restrict,
         Some(ReferentialAction::Cascade) => Action::Cascade,
         Some(ReferentialAction::SetNull) => Action::SetNull,

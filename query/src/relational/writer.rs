@@ -348,13 +348,14 @@ impl<'a> Writer<'a> {
     /// # Errors
     /// `23503`, and what changing other rows gives.
     pub(crate) fn finish(mut self) -> QueryResult<View> {
+        let relations = self.relations.clone();
         let mut later = Vec::new();
         let mut at = 0;
         while at < self.referred.len() {
             let (table, old, new) = self.referred[at].clone();
             at += 1;
-            for referrer in self.relations.referrers(table.def.number).to_vec() {
-                let child = Table::new(self.relations.table(referrer.table)?)?;
+            for referrer in relations.referrers(table.def.number) {
+                let child = Table::new(relations.table(referrer.table)?)?;
                 let Some(foreign) = child.def.foreign.get(referrer.at).cloned() else { continue };
                 self.follow(&table, (&old, new.as_ref()), &child, &foreign, &mut later)?;
             }
@@ -403,7 +404,7 @@ impl<'a> Writer<'a> {
             Action::Restrict => {
                 return Err(still_referred(&table.def, &child.def, foreign, &values));
             }
-            Action::NoAction => {
+            Action::Refuse => {
                 later.push((table.clone(), old.clone(), child.clone(), foreign.clone()));
             }
             Action::Cascade if new.is_none() => {

@@ -132,7 +132,7 @@ impl Action {
     /// As pg_constraint has it.
     fn letter(self) -> &'static str {
         match self {
-            Action::NoAction => "a",
+            Action::Refuse => "a",
             Action::Restrict => "r",
             Action::Cascade => "c",
             Action::SetNull => "n",
@@ -142,7 +142,7 @@ impl Action {
     /// As information_schema has it.
     pub(in crate::catalog) fn words(self) -> &'static str {
         match self {
-            Action::NoAction => "NO ACTION",
+            Action::Refuse => "NO ACTION",
             Action::Restrict => "RESTRICT",
             Action::Cascade => "CASCADE",
             Action::SetNull => "SET NULL",
@@ -167,7 +167,7 @@ pub(in crate::catalog) fn constraint_definition(image: &Image, of: &Constraint<'
             let target = parent.map_or_else(String::new, |parent| list(parent, &foreign.target));
             let mut out = format!("FOREIGN KEY ({columns}) REFERENCES {name}({target})");
             for (when, action) in [("UPDATE", foreign.on_update), ("DELETE", foreign.on_delete)] {
-                if action != Action::NoAction {
+                if action != Action::Refuse {
                     out.push_str(&format!(" ON {when} {}", action.words()));
                 }
             }

@@ -16,6 +16,11 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// The NaN that ends a series.
 const STALE: u64 = 0x7ff0_0000_0000_0002;
 
+/// Names and values.
+type Labels = Vec<(String, String)>;
+/// Times in ms and values.
+type Samples = Vec<(i64, f64)>;
+
 /// A Prometheus of this test; killed when dropped.
 struct Prometheus {
     child: Child,
@@ -76,7 +81,7 @@ fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 /// A `WriteRequest`, packed: series as labels and samples of (ms, value).
-fn write_request(all: &[(Vec<(String, String)>, Vec<(i64, f64)>)]) -> Vec<u8> {
+fn write_request(all: &[(Labels, Samples)]) -> Vec<u8> {
     let mut request = Vec::new();
     for (labels, samples) in all {
         let (mut series, mut part) = (Vec::new(), Vec::new());
@@ -102,8 +107,8 @@ fn write(client: &mut Client, body: &[u8]) {
     assert_eq!(answer.status, 204, "{}", answer.text());
 }
 
-fn labels(text: &str) -> Vec<(String, String)> {
-    let mut labels: Vec<(String, String)> = text
+fn labels(text: &str) -> Labels {
+    let mut labels: Labels = text
         .split(',')
         .enumerate()
         .map(|(n, part)| match part.split_once('=') {
@@ -138,7 +143,7 @@ fn now_seconds() -> i64 {
 
 /// An hour of counters, gauges and buckets, one sample each 15 s, half a second beside the times that
 /// are asked for: Prometheus 2 closes windows at their start, Prometheus 3 and Millrace do not.
-fn data(base: i64) -> Vec<(Vec<(String, String)>, Vec<(i64, f64)>)> {
+fn data(base: i64) -> Vec<(Labels, Samples)> {
     let mut state = 0x2545_f491_4f6c_dd1du64;
     let mut random = move || {
         state ^= state << 13;

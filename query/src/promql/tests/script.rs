@@ -76,8 +76,7 @@ fn labels_of(line: &str) -> (Labels, &str) {
     let mut end = 0;
     let mut inside = false;
     let all = tokens(line.split_inclusive('}').next().unwrap_or(line)).expect(line);
-    let mut rest = all.iter();
-    while let Some((token, at)) = rest.next() {
+    for (token, at) in &all {
         match token {
             Token::Word(word) if !inside && pairs.is_empty() && end == 0 => {
                 pairs.push((METRIC_NAME.to_owned(), word.clone()));

@@ -106,10 +106,10 @@ impl Group {
     }
 
     /// What is decoded for `rows`: of a group that series share all, since others will follow. And
-    /// the most that is: all rows where the scope is a quarter of them, since whole columns are kept.
+    /// the most that is: all rows where the scope is half of them, since whole columns are kept.
     fn widened(&self, rows: &Range<usize>) -> Result<(Range<usize>, Range<usize>)> {
         let (scope, all) = (self.scope()?, self.group.rows as usize);
-        let scope = if scope.len() * 4 >= all { 0..all } else { scope };
+        let scope = if scope.len() * 2 >= all { 0..all } else { scope };
         let rows = if self.group.own_series { rows.clone() } else { scope.clone() };
         Ok((rows, scope))
     }

@@ -23,7 +23,7 @@ const PIECE_ROWS: usize = 1024;
 /// A piece of longer rows ends early, bytes.
 const PIECE_BYTES: usize = 256 << 10;
 /// Pieces in work or waiting for the socket.
-const PIECES_AHEAD: usize = 8;
+const PIECES_AHEAD: usize = 4;
 
 /// An open result and how far it was sent. Dropping it ends the query.
 pub struct Cursor {

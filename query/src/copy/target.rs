@@ -7,8 +7,8 @@ use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
-use super::{columns, shown};
 use super::sink::{Full, SeriesSink};
+use super::{columns, shown};
 use crate::error::{QueryError, QueryResult};
 use crate::relational::CopyRows;
 use crate::session::Session;

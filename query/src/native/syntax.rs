@@ -27,8 +27,8 @@ use super::where_clause::{Selection, comparison};
 use crate::names::{Names, folded};
 use crate::plan::PlanContext;
 use crate::plan::names::SCHEMA;
-use crate::relational::{self, PointRows};
 use crate::plan::origins::{self, Origin};
+use crate::relational::{self, PointRows};
 use crate::table::{Extra, SeriesTable, Source};
 use crate::{catalog, functions};
 

@@ -256,7 +256,7 @@ fn passing(
 ) -> Result<()> {
     if spec.filters.is_empty() {
         out.series(series, end - start);
-        return append(place, &[start..end], spec, stats, out);
+        return append(place, std::slice::from_ref(&(start..end)), spec, stats, out);
     }
     let mut keep = vec![true; end - start];
     match place {

@@ -261,7 +261,7 @@ mod tests {
         put_bytes(3, &matcher, &mut query);
         put_bytes(1, &query, &mut body);
         put_bytes(2, &[1, 0], &mut body);
-        let asked = Asked::decode(&body).ok().expect("a request");
+        let Ok(asked) = Asked::decode(&body) else { panic!("no request") };
         assert!(asked.chunks);
         assert_eq!(asked.queries[0].times, TimeRange::new(1_000_000_000, 2_000_999_999));
         assert_eq!(asked.queries[0].matchers[0].op, MatchOp::Matches);

@@ -122,11 +122,14 @@ impl Cells {
 /// What [`Cells::copy`] may write beyond the end of a cell, bytes.
 pub const SLACK: usize = WIDE;
 
+/// Writes so many rows from one on.
+type Write<'a> = dyn FnMut(usize, usize, &mut Cells) + 'a;
+
 /// Writes consecutive rows of a column, or of some side by side.
 pub struct Filler<'a> {
     /// What was written last; its memory serves again.
     pub cells: Cells,
-    write: Box<dyn FnMut(usize, usize, &mut Cells) + 'a>,
+    write: Box<Write<'a>>,
 }
 
 impl<'a> Filler<'a> {

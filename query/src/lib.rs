@@ -31,6 +31,7 @@ mod returning;
 mod run;
 mod session;
 mod settings;
+mod spread;
 mod statement;
 mod sugar;
 mod table;
@@ -54,6 +55,7 @@ pub use memory::Pools;
 pub use notify::Notification;
 pub use session::{Session, TransactionStatus};
 pub use settings::is_limit_setting;
+pub use spread::check_spread;
 pub use statement::{Effect, OfPrepared, Statement};
 
 /// Key of a field's metadata that names the Postgres type where the Arrow type does not say it:

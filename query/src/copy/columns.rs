@@ -94,6 +94,7 @@ impl Column {
 
 /// The values of a dictionary or of runs in its place.
 pub(super) fn plain(array: &ArrayRef) -> QueryResult<ArrayRef> {
+    crate::check_spread(array)?;
     match array.data_type() {
         DataType::Dictionary(_, value) => Ok(cast(array, value)?),
         DataType::RunEndEncoded(_, value) => Ok(cast(array, value.data_type())?),

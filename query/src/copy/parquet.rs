@@ -128,7 +128,10 @@ impl Source {
 /// Values in place of numbers in a dictionary.
 fn unpacked(array: &ArrayRef) -> QueryResult<ArrayRef> {
     match array.data_type() {
-        DataType::Dictionary(_, values) => Ok(cast(array, values)?),
+        DataType::Dictionary(_, values) => {
+            crate::check_spread(array)?;
+            Ok(cast(array, values)?)
+        }
         _ => Ok(Arc::clone(array)),
     }
 }

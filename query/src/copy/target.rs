@@ -44,8 +44,12 @@ impl Sink {
         }
         Ok(match self {
             Sink::Series(sink) => Columns::Series(sink.assign(given)?),
-            Sink::Relation(_) => {
-                Columns::Relation(given.iter().map(columns::plain).collect::<QueryResult<_>>()?)
+            Sink::Relation(relation) => {
+                let given = given.iter().map(columns::plain).collect::<QueryResult<Vec<_>>>()?;
+                for (at, array) in given.iter().enumerate() {
+                    relation.check_type(at, array.data_type())?;
+                }
+                Columns::Relation(given)
             }
         })
     }
@@ -192,6 +196,36 @@ impl Sink {
 }
 
 impl Relation {
+    /// Sees to it that texts of a type mean its values to a column.
+    fn check_type(&self, at: usize, of: &DataType) -> QueryResult<()> {
+        let readable = match of {
+            DataType::Null
+            | DataType::Int8
+            | DataType::Int16
+            | DataType::Int32
+            | DataType::Int64
+            | DataType::UInt8
+            | DataType::UInt16
+            | DataType::UInt32
+            | DataType::UInt64
+            | DataType::Float32
+            | DataType::Float64
+            | DataType::Utf8
+            | DataType::LargeUtf8
+            | DataType::Utf8View
+            | DataType::Date32
+            | DataType::Timestamp(..)
+            | DataType::Decimal128(..) => !self.rows.is_bytes(at),
+            DataType::Boolean => self.rows.is_bool(at),
+            of => is_bytes(of) && self.rows.is_bytes(at),
+        };
+        if readable {
+            return Ok(());
+        }
+        let message = format!("values of Arrow's {of} for column \"{}\"", self.rows.name(at));
+        Err(self.placed(QueryError::unsupported(message), format!("COPY {}", self.rows.def.name)))
+    }
+
     /// Takes rows that come as columns, by way of their texts, which every type here reads.
     fn rows(&mut self, columns: &[ArrayRef], from: usize, until: usize) -> QueryResult<usize> {
         let options = FormatOptions::default().with_display_error(false);
@@ -202,16 +236,18 @@ impl Relation {
             self.line += 1;
             for (at, (array, formatter)) in columns.iter().zip(&shown).enumerate() {
                 text.clear();
-                let cell = if array.is_null(row) {
-                    None
-                } else if matches!(array.data_type(), DataType::Binary | DataType::LargeBinary) {
-                    text.push_str("\\x");
-                    write!(text, "{}", formatter.value(row)).map_err(unreadable)?;
-                    Some(text.as_bytes())
-                } else {
-                    write!(text, "{}", formatter.value(row)).map_err(unreadable)?;
-                    Some(text.as_bytes())
-                };
+                let null = array.is_null(row) || *array.data_type() == DataType::Null;
+                let mut cell = None;
+                if !null {
+                    if is_bytes(array.data_type()) {
+                        text.push_str("\\x");
+                    }
+                    write!(text, "{}", formatter.value(row)).map_err(|_| {
+                        let error = QueryError::new("22P04", "a value that cannot be read");
+                        self.at_cell(error, at, None)
+                    })?;
+                    cell = Some(text.as_bytes());
+                }
                 let done = self.rows.text(at, cell);
                 done.map_err(|error| self.at_cell(error, at, cell))?;
             }
@@ -242,6 +278,13 @@ impl Relation {
     }
 }
 
-fn unreadable(_: std::fmt::Error) -> QueryError {
-    QueryError::new("22P04", "a value that cannot be read")
+/// Whether an Arrow type holds bytes, which are shown in hexadecimal digits.
+fn is_bytes(of: &DataType) -> bool {
+    matches!(
+        of,
+        DataType::Binary
+            | DataType::LargeBinary
+            | DataType::BinaryView
+            | DataType::FixedSizeBinary(_)
+    )
 }

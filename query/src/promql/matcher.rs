@@ -5,7 +5,7 @@ use regex::{Regex, RegexBuilder};
 use crate::error::{QueryError, QueryResult};
 
 /// Bytes of a compiled regular expression.
-const REGEX_BYTES_MAX: usize = 4 << 20;
+const REGEX_BYTES_MAX: usize = 1 << 20;
 
 /// How a label's value is tested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use arrow::array::timezone::Tz;
+use chrono::DateTime;
 use tsdb::types::ColumnType;
 
 use super::arrays::parse_zone;
@@ -62,6 +63,16 @@ impl CopyRows {
         self.targets.get(at).map_or("", |place| self.def.columns[*place].name.as_str())
     }
 
+    /// Whether a column is `bytea`.
+    pub(crate) fn is_bytes(&self, at: usize) -> bool {
+        self.kind(at).is_ok_and(|kind| kind == Kind::Bytes)
+    }
+
+    /// Whether a column is `boolean`.
+    pub(crate) fn is_bool(&self, at: usize) -> bool {
+        self.kind(at).is_ok_and(|kind| kind == Kind::Bool)
+    }
+
     pub(crate) fn count(&self) -> u64 {
         self.rows.len() as u64
     }
@@ -100,10 +111,16 @@ impl CopyRows {
         let kind = self.kind(at)?;
         let value = match (cell, kind) {
             (None, _) => Datum::Null,
-            (Some(cell), Kind::Date) => Datum::Int(big_endian::<4>(cell)? + EPOCH_2000_DAYS),
+            (Some(cell), Kind::Date) => {
+                let days = big_endian::<4>(cell)? + EPOCH_2000_DAYS;
+                // What cannot be shown cannot be read either.
+                let shown = days.checked_mul(86_400).and_then(|s| DateTime::from_timestamp(s, 0));
+                Datum::Int(shown.map(|_| days).ok_or_else(|| out_of_range("date"))?)
+            }
             (Some(cell), Kind::Timestamp) => {
                 let micros = big_endian::<8>(cell)?.checked_add(EPOCH_2000_US);
-                Datum::Int(micros.ok_or_else(malformed)?)
+                let micros = micros.filter(|us| DateTime::from_timestamp_micros(*us).is_some());
+                Datum::Int(micros.ok_or_else(|| out_of_range("timestamp"))?)
             }
             (Some(_), Kind::Numeric(..)) => {
                 return Err(QueryError::unsupported("numeric in binary COPY FROM")
@@ -173,4 +190,8 @@ fn big_endian<const N: usize>(cell: &[u8]) -> QueryResult<i64> {
     let negative = bytes[0] & 0x80 != 0;
     let start = if negative { -1i64 } else { 0 };
     Ok(bytes.iter().fold(start, |value, byte| value << 8 | i64::from(*byte)))
+}
+
+fn out_of_range(what: &str) -> QueryError {
+    QueryError::new("22008", format!("{what} out of range"))
 }

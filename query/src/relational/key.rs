@@ -9,7 +9,7 @@ use crate::error::{QueryError, QueryResult};
 /// Before a value; NULL sorts behind all.
 const VALUE: u8 = 1;
 const NULL: u8 = 2;
-/// Behind a zero of a text or bytes; a zero alone ends them.
+/// Behind a zero of a text or bytes; two zeros end them, so that no value's bytes begin another's.
 const ESCAPE: u8 = 0xff;
 
 /// Bytes of a key or index entry.
@@ -40,7 +40,7 @@ fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
             out.push(ESCAPE);
         }
     }
-    out.push(0);
+    out.extend_from_slice(&[0, 0]);
 }
 
 /// Bits that sort as Postgres sorts floats: zeros are one, NaN is above all.
@@ -119,7 +119,11 @@ fn take_bytes(bytes: &mut &[u8]) -> Option<Vec<u8>> {
         if *first == 0 {
             match bytes.split_first() {
                 Some((&ESCAPE, rest)) => *bytes = rest,
-                _ => return Some(out),
+                Some((&0, rest)) => {
+                    *bytes = rest;
+                    return Some(out);
+                }
+                _ => return None,
             }
         }
         out.push(*first);
@@ -189,6 +193,17 @@ mod tests {
             for kind in [Kind::Bool, Kind::Int4, Kind::Float8, Kind::Numeric(9, 2), Kind::Text, Kind::Bytes] {
                 let _ = take(&mut &bytes[..], kind);
             }
+        }
+    }
+
+    #[test]
+    fn no_key_begins_another() {
+        let values = [&b"a"[..], b"a\0", b"a\0\0", b"", b"\0", b"a\0\xff"];
+        let keys: Vec<Vec<u8>> =
+            values.iter().map(|v| encode([&Datum::Bytes(v.to_vec())]).unwrap()).collect();
+        for (a, key) in keys.iter().enumerate() {
+            let begun = |(b, other): (usize, &Vec<u8>)| a != b && other.starts_with(key);
+            assert!(!keys.iter().enumerate().any(begun), "{:?}", values[a]);
         }
     }
 }

@@ -4,7 +4,7 @@
 //! transaction has changed, so an error leaves that as it was. Keys and unique entries are looked
 //! at as rows are written, foreign keys when the statement ends ([`Writer::finish`]).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray};
@@ -348,6 +348,7 @@ impl<'a> Writer<'a> {
     /// # Errors
     /// `23503`, and what changing other rows gives.
     pub(crate) fn finish(mut self) -> QueryResult<View> {
+        self.check_moves()?;
         let relations = self.relations.clone();
         let mut later = Vec::new();
         let mut at = 0;
@@ -375,6 +376,41 @@ impl<'a> Writer<'a> {
             }
         }
         Ok(self.view)
+    }
+
+    /// Refuses changes whose rows take over values of each other that other tables follow: those
+    /// would be followed one after the other, and twice.
+    fn check_moves(&self) -> QueryResult<()> {
+        let (mut left, mut taken) = (HashSet::new(), HashMap::new());
+        for (table, old, new) in &self.referred {
+            let Some(new) = new else { continue };
+            for referrer in self.relations.referrers(table.def.number) {
+                let child = self.relations.table(referrer.table)?;
+                let Some(foreign) = child.foreign.get(referrer.at) else { continue };
+                let places = table.def.places(&foreign.target)?;
+                if matches!(foreign.on_update, Action::Refuse | Action::Restrict)
+                    || places.iter().all(|at| old[*at] == new[*at])
+                {
+                    continue;
+                }
+                let entry = |row: &Row| {
+                    entry_prefix(
+                        foreign.index,
+                        &places.iter().map(|at| &row[*at]).collect::<Vec<_>>(),
+                    )
+                };
+                left.insert(entry(old)?);
+                taken.insert(entry(new)?, (table.def.name.clone(), foreign.name.clone()));
+            }
+        }
+        let both = taken.into_iter().find(|(entry, _)| left.contains(entry));
+        match both {
+            None => Ok(()),
+            Some((_, (table, foreign))) => Err(QueryError::unsupported(format!(
+                "UPDATE of table \"{table}\" that gives a row the old key of another, which foreign key \"{foreign}\" follows"
+            ))
+            .with_hint("Change the rows in several statements.")),
+        }
     }
 
     /// What a foreign key says of a row that has gone or changed.

@@ -140,8 +140,13 @@ impl Session {
             return Err(error);
         }
         self.restore_local(&block);
-        self.engine.channels().check(&self.client.inbox, &block.actions)?;
-        self.commit_commands(block.commands, block.pending).await?;
+        let saved = block.saved.clone();
+        let committed = match self.engine.channels().check(&self.client.inbox, &block.actions) {
+            Ok(()) => self.commit_commands(block.commands, block.pending).await,
+            Err(error) => Err(error),
+        };
+        // What a block has set goes with what it has written.
+        committed.inspect_err(|_| self.state.lock().settings = saved)?;
         self.state.lock().held.add(block.cursors.held());
         self.apply_actions(block.actions);
         if and_chain {

@@ -162,7 +162,7 @@ fn made(grouping: &Grouping, context: &PlanContext) -> Result<LogicalPlan> {
         of_step[step].push((at, call));
     }
     for (step, calls) in steps.iter().zip(&of_step) {
-        node = joined(node, &schema, step, calls, grouping, context)?;
+        node = joined(node, &schema, step, calls, context)?;
     }
     // Under the names of the aggregation.
     let fields = grouping.schema.iter();
@@ -215,7 +215,6 @@ fn joined(
     left_schema: &DFSchema,
     step: &Step<'_>,
     calls: &[(usize, &AggregateFunction)],
-    grouping: &Grouping,
     context: &PlanContext,
 ) -> Result<LogicalPlan> {
     let right_schema = step.right.schema();
@@ -247,8 +246,8 @@ fn joined(
             });
         }
         let filter = params.filter.as_ref().map(|filter| column(filter.as_ref()));
-        let of = grouping.schema.field(grouping.group_expr.len() + at);
-        let field = Arc::new(Field::new(internal(*at), of.data_type().clone(), true));
+        let kind = Expr::AggregateFunction((*call).clone()).get_type(right_schema)?;
+        let field = Arc::new(Field::new(internal(*at), kind, true));
         let (function, distinct) = (call.func.clone(), params.distinct);
         aggregates.push(Aggregate { function, args, distinct, filter, field });
     }

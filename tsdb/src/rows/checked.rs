@@ -42,9 +42,11 @@ impl Checked {
     /// Those of the file; `InvalidData` for a page that is not what it was.
     pub fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         self.file.read_at(offset, out)?;
-        if self.settle(&mut self.sums.lock(), offset, out).is_none() {
+        if self.knows(&self.sums.lock(), offset, out) {
             return Ok(());
         }
+        // Pages that are not known yet are learnt under the lock alone: what was read without it
+        // may be half of a write.
         let mut sums = self.sums.lock();
         self.file.read_at(offset, out)?;
         match self.settle(&mut sums, offset, out) {
@@ -54,6 +56,16 @@ impl Checked {
                 format!("page {page} is not what was read or written before"),
             )),
         }
+    }
+
+    /// Whether all whole pages are known to be so.
+    fn knows(&self, sums: &[Option<u32>], offset: u64, bytes: &[u8]) -> bool {
+        let pages = whole_pages(offset, bytes.len());
+        let first = pages.start * PAGE - offset as usize;
+        let contents = bytes[first.min(bytes.len())..].chunks_exact(PAGE);
+        pages.zip(contents).all(|(page, content)| {
+            sums.get(page).copied().flatten() == Some(crc32fast::hash(content))
+        })
     }
 
     /// Learns the pages that are not known yet; the first page that differs from what is known.

@@ -65,6 +65,12 @@ impl Incoming {
                     kept.release(message.encoded_len() + PREFIX_BYTES);
                     None
                 }
+                Ok(message) if is_packed(&message.data_header) => {
+                    let message = "compressed Arrow messages are not taken";
+                    let refused = QueryError::new("0A000", message)
+                        .with_hint("Send record batches without IPC compression.");
+                    Some(Err(FlightError::from(refusal::status(refused))))
+                }
                 Ok(message) => Some(Ok(message)),
                 Err(status) => Some(Err(FlightError::from(status))),
             };
@@ -148,6 +154,17 @@ impl Incoming {
         }
         Bound::new(batches, Some(memory)).map(Some).map_err(refusal::status)
     }
+}
+
+/// Whether the buffers of a message are compressed: what they hold unpacked is not known, and
+/// Arrow's decoder sets no limit to it.
+fn is_packed(header: &[u8]) -> bool {
+    let Ok(message) = arrow::ipc::root_as_message(header) else { return false };
+    let batch = match message.header_as_dictionary_batch() {
+        Some(dictionary) => dictionary.data(),
+        None => message.header_as_record_batch(),
+    };
+    batch.is_some_and(|batch| batch.compression().is_some())
 }
 
 fn silent() -> Status {

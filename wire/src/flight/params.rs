@@ -102,7 +102,10 @@ fn miscounted(given: usize, wanted: usize) -> QueryError {
 
 fn typed(number: usize, array: &ArrayRef, kind: &DataType) -> QueryResult<ArrayRef> {
     let array = match array.data_type() {
-        DataType::Dictionary(_, value) => cast(array, value)?,
+        DataType::Dictionary(_, value) => {
+            query::check_spread(array)?;
+            cast(array, value)?
+        }
         _ => array.clone(),
     };
     if *kind == DataType::Null || array.data_type() == kind {

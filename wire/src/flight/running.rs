@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -24,8 +24,17 @@ pub(super) struct Running {
 struct Entry {
     ticket: Option<Key>,
     session: Arc<Session>,
+    /// A cancel that comes before the statement has begun must not be lost.
+    cancelled: Arc<AtomicBool>,
     /// Since when the client has not asked for more; `None` while the server works.
     idle: Option<Instant>,
+}
+
+impl Entry {
+    fn cancel(&self) {
+        self.cancelled.store(true, Ordering::SeqCst);
+        self.session.cancel();
+    }
 }
 
 /// Where a statement runs: in a session of its own, or in the turn of a transaction.
@@ -61,6 +70,7 @@ impl Drop for Turn {
 pub(super) struct Call {
     number: u64,
     calls: Arc<Mutex<HashMap<u64, Entry>>>,
+    cancelled: Arc<AtomicBool>,
     finished: bool,
     /// Whether a COPY is under way, which must not be half done in a transaction.
     copying: bool,
@@ -71,17 +81,18 @@ pub(super) struct Call {
 impl Running {
     pub(super) fn enter(&self, place: Place, ticket: Option<Key>) -> Call {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let entry = Entry { ticket, session: Arc::clone(&place.session), idle: None };
+        let (session, cancelled) = (Arc::clone(&place.session), Arc::<AtomicBool>::default());
+        let entry = Entry { ticket, session, cancelled: Arc::clone(&cancelled), idle: None };
         self.calls.lock().insert(number, entry);
         let calls = Arc::clone(&self.calls);
-        Call { number, calls, finished: false, copying: false, place }
+        Call { number, calls, cancelled, finished: false, copying: false, place }
     }
 
     /// Ends what runs for a ticket; how many statements that were.
     pub(super) fn cancel(&self, ticket: &Key) -> usize {
         let calls = self.calls.lock();
         let of_ticket = calls.values().filter(|entry| entry.ticket.as_ref() == Some(ticket));
-        of_ticket.map(|entry| entry.session.cancel()).count()
+        of_ticket.map(Entry::cancel).count()
     }
 
     /// Ends what nobody reads any more.
@@ -90,13 +101,13 @@ impl Running {
             if entry.idle.is_some_and(|since| since.elapsed() >= wait_max) {
                 entry.idle = None;
                 signals::stalled();
-                entry.session.cancel();
+                entry.cancel();
             }
         }
     }
 
     pub(super) fn end_all(&self) {
-        self.calls.lock().values().for_each(|entry| entry.session.cancel());
+        self.calls.lock().values().for_each(Entry::cancel);
     }
 
     #[cfg(test)]
@@ -118,6 +129,17 @@ impl Call {
 
     pub(super) fn in_block(&self) -> bool {
         self.place.block.is_some()
+    }
+
+    /// Asked once the statement has begun: from then on its session hears of a cancel by itself.
+    ///
+    /// # Errors
+    /// `57014` where it was cancelled before.
+    pub(super) fn check(&self) -> Result<(), QueryError> {
+        match self.cancelled.load(Ordering::SeqCst) {
+            false => Ok(()),
+            true => Err(QueryError::new("57014", "canceling statement due to user request")),
+        }
     }
 
     /// As [`Place::refuse`].

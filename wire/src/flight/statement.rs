@@ -114,6 +114,7 @@ pub(super) async fn change(
 async fn change_all(call: &Call, statement: &Statement, params: &Typed) -> QueryResult<i64> {
     let mut changed = 0;
     for row in 0..params.rows() {
+        call.check()?;
         let outcome = call.session().execute(statement, &params.row(row)?).await?;
         changed += match outcome {
             Outcome::Done { tag } | Outcome::Set { tag, .. } => count_of(&tag),
@@ -143,7 +144,10 @@ pub(super) async fn rows(
     row: usize,
 ) -> QueryResult<SendableRecordBatchStream> {
     match call.session().execute(statement, &params.row(row)?).await? {
-        Outcome::Rows { stream, .. } => Ok(stream),
+        Outcome::Rows { stream, .. } => {
+            call.check()?;
+            Ok(stream)
+        }
         copy @ (Outcome::CopyIn { .. } | Outcome::CopyOut { .. }) => {
             Err(no_copy(call.session(), copy))
         }

@@ -13,6 +13,17 @@ use crate::promql::labels::{Labels, METRIC_NAME};
 use crate::promql::matcher::{MatchOp, Matcher, anchored};
 use crate::promql::text::ns_to_seconds;
 
+/// Bytes of a label's value that a function may make.
+const LABEL_BYTES_MAX: usize = 64 << 10;
+
+fn check_label_bytes(bytes: usize) -> QueryResult<()> {
+    if bytes > LABEL_BYTES_MAX {
+        let message = format!("a label's value would be longer than {LABEL_BYTES_MAX} bytes");
+        return Err(QueryError::new("54000", message));
+    }
+    Ok(())
+}
+
 /// The label that holds the upper bound of a bucket.
 const BUCKET: &str = "le";
 
@@ -148,12 +159,14 @@ impl Eval<'_> {
         };
         check_label(to, "label_replace")?;
         let regex = anchored(regex)?;
+        let references = with.matches('$').count();
         self.relabelled(&call.args[0], grid, sink, &|labels| {
             let source = labels.get(from);
-            let found = regex.captures(source)?;
+            let Some(found) = regex.captures(source) else { return Ok(None) };
+            check_label_bytes(with.len() + references * source.len())?;
             let mut value = String::new();
             found.expand(with, &mut value);
-            Some(labels.with(to, &value))
+            Ok(Some(labels.with(to, &value)))
         })
     }
 
@@ -167,7 +180,9 @@ impl Eval<'_> {
         }
         self.relabelled(&call.args[0], grid, sink, &|labels| {
             let values: Vec<&str> = from.iter().map(|label| labels.get(label)).collect();
-            Some(labels.with(to, &values.join(between)))
+            let bytes: usize = values.iter().map(|value| value.len() + between.len()).sum();
+            check_label_bytes(bytes)?;
+            Ok(Some(labels.with(to, &values.join(between))))
         })
     }
 
@@ -177,11 +192,11 @@ impl Eval<'_> {
         inner: &Expr,
         grid: Grid,
         sink: &mut Sink<'_>,
-        relabel: &dyn Fn(&Labels) -> Option<Labels>,
+        relabel: &dyn Fn(&Labels) -> QueryResult<Option<Labels>>,
     ) -> QueryResult<()> {
         let mut all = Gather::new(&self.account);
         self.stream(inner, grid, &mut |mut series| {
-            if let Some(labels) = relabel(&series.labels) {
+            if let Some(labels) = relabel(&series.labels)? {
                 series.labels = labels;
             }
             all.add(series)

@@ -331,3 +331,16 @@ fn tables_without_a_key_take_equal_rows() {
     world.run("SET timezone = 'Europe/Berlin'; INSERT INTO log VALUES ('c', '2026-07-01 10:00:00+00'::timestamptz)");
     world.check("SELECT at FROM log WHERE note = 'c'", &["2026-07-01T12:00:00"]);
 }
+
+#[test]
+fn rows_that_take_over_keys_which_others_follow_are_refused() {
+    let world = World::new();
+    world.run("CREATE TABLE p (id int PRIMARY KEY)");
+    world.run("CREATE TABLE c (id int PRIMARY KEY, p int REFERENCES p ON UPDATE CASCADE)");
+    world.run("INSERT INTO p VALUES (1), (2)");
+    world.run("INSERT INTO c VALUES (1, 1), (2, 2)");
+    assert_eq!(world.fails("UPDATE p SET id = 3 - id").code, "0A000");
+    world.check("SELECT id, p FROM c ORDER BY id", &["1 | 1", "2 | 2"]);
+    world.run("UPDATE p SET id = id + 10");
+    world.check("SELECT id, p FROM c ORDER BY id", &["1 | 11", "2 | 12"]);
+}

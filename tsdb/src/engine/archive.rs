@@ -21,7 +21,7 @@ use crate::types::{TableId, TimeRange};
 
 use super::core::{Core, sort_parts};
 use super::files;
-use super::groups::Groups;
+use super::groups::{Groups, KeyGroup};
 use super::life::now;
 use super::outputs::Outputs;
 use super::plan;
@@ -181,11 +181,20 @@ fn install_archived(core: &Core, part: &Arc<PartHandle>, object: ObjectRef) -> R
     write_index(core, &entry)?;
     let handle = core.places.open(entry.clone())?;
     handle.know(part.members());
-    let edit = Edit { remove: vec![(table, id)], add: vec![entry], ..Edit::default() };
+    let groups = groups_of(core, &entry);
+    let edit = Edit { remove: vec![(table, id)], add: vec![entry], groups, ..Edit::default() };
     outputs.name(&edit).inspect_err(|error| core.fail("archiving", error))?;
     swap(core, id, handle)?;
     part.retire();
     Ok(true)
+}
+
+/// The key group of a part, to be named with it: a drop of its table may come in between and take
+/// the table's groups along.
+fn groups_of(core: &Core, entry: &PartEntry) -> Vec<(TableId, u32, KeyGroup)> {
+    let state = core.state.load();
+    let group = state.tables.get(&entry.table).and_then(|table| table.groups.get(entry.group));
+    group.into_iter().map(|group| (entry.table, entry.group, group.clone())).collect()
 }
 
 /// Whether the part is still the one that the newest state has.
@@ -306,7 +315,8 @@ fn restore_part(core: &Core, part: &PartHandle, hot_until: i64) -> Result<bool> 
         return Ok(false);
     }
     let remove = vec![(entry.table, entry.id)];
-    let edit = Edit { remove, add: vec![restored], time: now(), ..Edit::default() };
+    let groups = groups_of(core, &restored);
+    let edit = Edit { remove, add: vec![restored], groups, time: now(), ..Edit::default() };
     outputs.name(&edit).inspect_err(|error| core.fail("restoring", error))?;
     swap(core, entry.id, handle)?;
     Ok(true)

@@ -178,8 +178,8 @@ fn install(
         None => Vec::new(),
     };
     let clear = unneeded.iter().map(|position| (id, *position)).collect();
-    let fresh = made.fresh.iter().map(|(number, group)| (id, *number, group.clone()));
-    let groups = fresh.collect();
+    let groups = made.fresh.iter().chain(&made.named);
+    let groups = groups.map(|(number, group)| (id, *number, group.clone())).collect();
     files.name(&Edit { add: made.parts, remove, clear, groups, ..Edit::default() })?;
     let there = core.publish(|state| {
         let Some(table) = state.tables.get_mut(&id) else { return false };

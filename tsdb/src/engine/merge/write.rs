@@ -1,6 +1,6 @@
 //! Writing what comes of a merge: parts of ranges of time and of key groups.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -32,6 +32,9 @@ pub(super) struct Made {
     pub parts: Vec<PartEntry>,
     /// Key groups that the table does not have yet.
     pub fresh: Vec<(u32, KeyGroup)>,
+    /// Key groups of the parts. They are named with them once more: where the table was dropped
+    /// meanwhile, its groups are gone, and the version must know those of every part at each moment.
+    pub named: Vec<(u32, KeyGroup)>,
     /// Groups that the parts may be of.
     groups: Vec<u32>,
     /// Series of groups; where there is one group, only if they are known.
@@ -93,6 +96,10 @@ impl<'a> Writing<'a> {
             let parts = self.write(outputs, &pass, &made, &groups)?;
             made.parts.extend(parts);
         }
+        let used: BTreeSet<u32> = made.parts.iter().map(|part| part.group).collect();
+        let named =
+            used.into_iter().filter_map(|number| Some((number, groups.get(number)?.clone())));
+        made.named = named.collect();
         self.core
             .storage
             .sync_dir(files::PARTS)

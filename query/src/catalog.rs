@@ -26,7 +26,8 @@ use async_trait::async_trait;
 use datafusion::catalog::memory::MemorySourceConfig;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Result;
-use datafusion::logical_expr::{Expr, TableType};
+use datafusion::datasource::source_as_provider;
+use datafusion::logical_expr::{Expr, TableScan, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use parking_lot::Mutex;
 use tsdb::types::TableId;
@@ -183,6 +184,12 @@ pub(crate) fn table(schema: Option<&str>, name: &str) -> Option<Arc<dyn TablePro
     let all = if schema == FUNCTIONS { &CALLED } else { &KNOWN };
     let known = all.iter().find(|d| d.schema == schema && d.name == name)?;
     Some(Arc::new(SystemTable { known }))
+}
+
+/// Whether a scan reads a system table.
+pub(crate) fn is_system(scan: &TableScan) -> bool {
+    let provider = source_as_provider(&scan.source);
+    provider.is_ok_and(|provider| provider.downcast_ref::<SystemTable>().is_some())
 }
 
 /// Number of a system table, and how many columns it has.

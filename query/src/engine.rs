@@ -182,7 +182,8 @@ impl Engine {
             .build_arc()?;
         let mut base = SessionStateBuilder::new_with_default_features()
             .with_config(plan::config("+00:00", options.threads))
-            .with_analyzer_rule(Arc::new(plan::times::TextTimes))
+            .with_analyzer_rule(Arc::new(plan::texts::TextValues))
+            .with_analyzer_rule(Arc::new(plan::overflow::CheckedIntegers))
             .with_runtime_env(env)
             .build();
         functions::register(&mut base)?;

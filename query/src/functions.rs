@@ -12,6 +12,7 @@ mod series;
 mod session;
 mod simple;
 mod single;
+mod sum;
 mod summary;
 mod time_bucket;
 mod to_char;
@@ -54,6 +55,7 @@ pub(crate) fn register(state: &mut SessionState) -> Result<()> {
         state.register_udaf(Arc::new(AggregateUDF::from(mode::Mode::new(greatest))))?;
     }
     state.register_udaf(Arc::new(AggregateUDF::from(single::Single::new())))?;
+    state.register_udaf(Arc::new(AggregateUDF::from(sum::Sum::new())))?;
     // Under its name in Postgres too.
     let variance = var_samp_udaf().as_ref().clone().with_aliases(["variance"]);
     state.register_udaf(Arc::new(variance))?;

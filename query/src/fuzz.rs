@@ -1,6 +1,6 @@
 //! The door for fuzzers of PromQL, compiled for tests and fuzzers only (`tests/fuzz`).
 
-use crate::promql::{parse_selector, read_query};
+use crate::promql::{RegexBudget, parse_selector, read_query};
 
 #[cfg(test)]
 #[path = "../../tests/fuzz/smoke.rs"]
@@ -9,7 +9,7 @@ mod smoke;
 /// Reads a query, and the same text as a selector. Whether it is a query.
 pub fn promql(text: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(text) else { return false };
-    let selector = parse_selector(text);
+    let selector = parse_selector(text, &mut RegexBudget::default());
     let query = read_query(text);
     // A selector is a query, too.
     assert!(selector.is_err() || query.is_ok(), "{text}");

@@ -273,7 +273,7 @@ fn resolve<'a>(session: &Session, insert: &'a ast::Insert) -> QueryResult<Plan<'
     let table = table.schema().clone();
     let all = targets_of(&table);
     let targets = match insert.columns.is_empty() {
-        true => match values_width(query) {
+        true => match width(query) {
             // Fewer values than columns fill the first ones.
             Some(width) if width < all.len() => all[..width].to_vec(),
             _ => all,
@@ -281,7 +281,7 @@ fn resolve<'a>(session: &Session, insert: &'a ast::Insert) -> QueryResult<Plan<'
         false => named(&insert.columns, all, &table.name)?,
     };
     let plan = Plan { table, targets, query };
-    if let Some(width) = values_width(query) {
+    if let Some(width) = width(query) {
         check_count(width, &plan)?;
     }
     check_required(&plan)?;
@@ -376,9 +376,18 @@ fn named(columns: &[ast::ObjectName], all: Vec<Target>, table: &str) -> QueryRes
 }
 
 /// Number of expressions in the rows of VALUES.
-fn values_width(query: &ast::Query) -> Option<usize> {
+pub(crate) fn width(query: &ast::Query) -> Option<usize> {
     match query.body.as_ref() {
         ast::SetExpr::Values(values) => values.rows.first().map(|row| row.content.len()),
+        ast::SetExpr::Select(select) => {
+            let is_one = |item: &ast::SelectItem| {
+                matches!(
+                    item,
+                    ast::SelectItem::UnnamedExpr(_) | ast::SelectItem::ExprWithAlias { .. }
+                )
+            };
+            select.projection.iter().all(is_one).then_some(select.projection.len())
+        }
         _ => None,
     }
 }

@@ -5,6 +5,7 @@
 mod activity;
 mod admission;
 mod asof;
+mod bytea;
 mod catalog;
 mod change;
 mod comment;
@@ -45,6 +46,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::execution::SendableRecordBatchStream;
 
 pub use admission::QueueFigures;
+pub use bytea::parse_bytea;
 pub use copy::{
     Compression as CopyCompression, CopyFile, CopyProgress, Format as CopyFormat,
     Header as CopyHeader, Options as CopyOptions,
@@ -55,7 +57,7 @@ pub use memory::Pools;
 pub use notify::Notification;
 pub use session::{Session, TransactionStatus};
 pub use settings::is_limit_setting;
-pub use spread::check_spread;
+pub use spread::write_out;
 pub use statement::{Effect, OfPrepared, Statement};
 
 /// Key of a field's metadata that names the Postgres type where the Arrow type does not say it:

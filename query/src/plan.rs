@@ -10,7 +10,8 @@ mod context;
 pub(crate) mod extension;
 pub(crate) mod names;
 pub(crate) mod origins;
-pub(crate) mod times;
+pub(crate) mod overflow;
+pub(crate) mod texts;
 pub(crate) mod weight;
 
 use std::collections::HashSet;
@@ -72,7 +73,8 @@ pub(crate) struct PlanContext {
     image: Mutex<Option<Arc<Image>>>,
     /// Whether something was looked up that belongs to this moment or user.
     fleeting: AtomicBool,
-    /// Whether what is being bound reads tables of the catalogue.
+    /// Whether what is being bound reads tables of the catalogue, whose rows are those of whoever
+    /// runs it.
     catalogue: AtomicBool,
     /// Tables that the transaction has written and that it must not read yet.
     written: HashSet<TableId>,
@@ -363,7 +365,12 @@ impl PlanContext {
     /// Tables of the catalogue are read, whose columns often show as other types than they are.
     pub(crate) fn mark_catalogue(&self) {
         self.catalogue.store(true, Ordering::Relaxed);
-        self.mark_fleeting();
+    }
+
+    /// Whether what is bound may have to do with the catalogue: with its tables, or with numbers
+    /// and functions that tell of it.
+    pub(crate) fn is_of_catalogue(&self) -> bool {
+        self.reads_catalogue() || !self.may_keep()
     }
 
     /// Whether tables of the catalogue are read by what has been bound so far.
@@ -389,7 +396,7 @@ impl PlanContext {
             return Err(QueryError::new("42P02", format!("there is no parameter {name}")));
         }
         let base = self.engine.base();
-        self.is_small.store(!reads_tables(&plan)?, Ordering::Relaxed);
+        self.note_size(&plan)?;
         let plan = base.analyzer().execute_and_check(plan, self.config.options(), |_, _| {})?;
         let plan = window_join::rewrite(plan, self)?;
         let plan = asof::rewrite(plan, self)?;
@@ -403,6 +410,12 @@ impl PlanContext {
             false => plan,
         };
         Ok(base.optimizer().optimize(plan, self, |_, _| {})?)
+    }
+
+    /// Chooses settings for a plan, before it is optimised or where it has been already.
+    pub(crate) fn note_size(&self, plan: &LogicalPlan) -> QueryResult<()> {
+        self.is_small.store(!reads_tables(plan)?, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Whether newest rows may come from the last-value cache, which may be newer than the snapshot
@@ -480,6 +493,8 @@ impl PlanContext {
 
     /// The catalogue as this statement sees it.
     pub(crate) fn image(&self) -> QueryResult<Arc<Image>> {
+        // What is bound by what it tells holds for now; scans ask when plans are kept already.
+        self.mark_fleeting();
         let mut slot = self.image.lock();
         if let Some(image) = &*slot {
             return Ok(image.clone());

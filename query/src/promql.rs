@@ -50,7 +50,7 @@ pub use browse::{Found, PromBrowse};
 pub use elements::STALE_BITS;
 pub use eval::Grid;
 pub use labels::{Labels, METRIC_NAME};
-pub use matcher::{MatchOp, Matcher};
+pub use matcher::{MatchOp, Matcher, RegexBudget};
 pub use parse::parse_selector;
 pub use select::{VALUE_FIELD, column_of_label};
 pub use text::{number, parse_span, seconds_to_ns, timestamp};

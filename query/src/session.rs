@@ -316,6 +316,15 @@ impl Session {
         }
     }
 
+    /// Whether the session sees a table of that name, of series or relational.
+    ///
+    /// # Errors
+    /// `XX001` for damaged definitions.
+    pub fn has_table(&self, name: &str) -> QueryResult<bool> {
+        let series = self.snapshot().table(name).is_some();
+        Ok(series || relational::find(self, name)?.is_some())
+    }
+
     /// Ends the running statement with 57014; from any thread.
     pub fn cancel(&self) {
         self.client.cancel.send_replace(true);

@@ -254,3 +254,43 @@ fn the_life_of_a_continuous_aggregate() {
     assert_eq!(rows(&server, "SELECT count(*) FROM sys.job_history"), "0");
     check(&ask(&server, "DROP TABLE m"), &["DROP TABLE"]);
 }
+
+#[test]
+fn psql_through_the_file_system() {
+    if !psql_found() {
+        return;
+    }
+    let sockets = tempfile::tempdir().unwrap();
+    let folder = sockets.path().to_str().unwrap();
+    let argument = format!("--listen-pg-socket={folder}");
+    let mut server = TestServer::with(&["--tls=require", &argument]);
+    for round in 0..2 {
+        let (port, password) = (server.server.pg.port(), server.server.password.clone());
+        check(&server.server.welcome, &[&format!("socket    {folder} port {port}")]);
+        let ask = |password: &str| {
+            let target = format!("host={folder} port={port} user=admin dbname=millrace");
+            let mut psql = Command::new("psql");
+            psql.args([
+                "-X",
+                "-A",
+                "-t",
+                "-d",
+                &target,
+                "-c",
+                "SELECT count(*) FROM generate_series(1, 100000)",
+            ]);
+            psql.env("PGPASSWORD", password).output().unwrap()
+        };
+        assert_eq!(String::from_utf8_lossy(&ask(&password).stdout), "100000\n", "round {round}");
+        let refused = ask("wrong");
+        assert!(!refused.status.success(), "the log-in is the same as elsewhere");
+        check(&String::from_utf8_lossy(&refused.stderr), &["password authentication failed"]);
+        // What a crash leaves is in nobody's way.
+        server.server.kill().unwrap();
+        assert!(sockets.path().join(format!(".s.PGSQL.{port}")).exists());
+        server.restart();
+    }
+    let port = server.server.pg.port();
+    server.server.terminate(std::time::Duration::from_secs(60)).unwrap();
+    assert!(!sockets.path().join(format!(".s.PGSQL.{port}")).exists());
+}

@@ -1,4 +1,5 @@
-//! The Postgres front door: protocol 3.0 over TCP, plain or under TLS.
+//! The Postgres front door: protocol 3.0 over TCP, plain or under TLS, and over a socket in the file
+//! system.
 //!
 //! One task a connection: `startup → log-in → ready → messages`. Results are encoded straight from
 //! Arrow batches into one buffer, which the socket must take before the next batch is asked for, so
@@ -19,6 +20,7 @@ mod extended;
 mod fake;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+mod local;
 mod message;
 mod out;
 mod params;
@@ -40,7 +42,7 @@ use query::Engine;
 use rustls::ServerConfig;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -54,12 +56,14 @@ use socket::{End, Socket, fatal};
 
 use crate::budget::{Budget, UNIT_BYTES};
 
+pub use local::LocalSocket;
+
 /// How the door behaves.
 #[derive(Clone, Debug)]
 pub struct PgOptions {
     /// Name of the one database. Default `millrace`.
     pub database: String,
-    /// Refuse log-ins over plaintext with 28000. Default off.
+    /// Refuse log-ins over plaintext with 28000, but through the file system. Default off.
     pub tls_required: bool,
     /// How long running statements may go on once the server stops. Default 10 s.
     pub shutdown_grace: Duration,
@@ -154,15 +158,23 @@ impl<B: Backend> Shared<B> {
     }
 }
 
-/// Serves the Postgres protocol on `listener` until `shutdown`, then says goodbye to idle clients,
+/// Where clients come in; one of them at least.
+#[derive(Debug, Default)]
+pub struct PgListeners {
+    pub tcp: Option<TcpListener>,
+    pub local: Option<LocalSocket>,
+}
+
+/// Serves the Postgres protocol on `listeners` until `shutdown`, then says goodbye to idle clients,
 /// lets running statements finish within the grace period, and returns.
 ///
 /// `tls`: None answers requests for TLS with no.
 ///
 /// # Errors
-/// `InvalidInput` where TLS is required and no certificate is there.
+/// `InvalidInput` where TLS is required and no certificate is there; a local socket that cannot
+/// be used.
 pub async fn serve(
-    listener: TcpListener,
+    listeners: PgListeners,
     engine: Arc<Engine>,
     users: Arc<Users>,
     tls: Option<Arc<ServerConfig>>,
@@ -177,8 +189,61 @@ pub async fn serve(
     let shared = Shared::new(Arc::new(Server { engine, users }), tls, options, shutdown);
     let large_bytes = Arc::clone(&shared.large_bytes);
     pools.pools().register(move || large_bytes.usage());
-    accept_all(listener, Arc::new(shared)).await;
+    let local = listeners.local.as_ref().map(LocalSocket::listener).transpose()?;
+    accept_all(Listeners { tcp: listeners.tcp, local }, Arc::new(shared)).await;
     Ok(())
+}
+
+/// Where a client is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Address(IpAddr),
+    /// On this machine, through the file system.
+    Local,
+}
+
+impl Source {
+    /// By which failed log-ins are slowed down.
+    fn address(self) -> Option<IpAddr> {
+        match self {
+            Source::Address(address) => Some(address),
+            Source::Local => None,
+        }
+    }
+}
+
+enum Accepted {
+    Tcp(TcpStream, IpAddr),
+    Local(UnixStream),
+}
+
+struct Listeners {
+    tcp: Option<TcpListener>,
+    local: Option<UnixListener>,
+}
+
+impl Listeners {
+    async fn accept(&self) -> io::Result<Accepted> {
+        let tcp = async {
+            match &self.tcp {
+                Some(tcp) => {
+                    let (stream, peer) = tcp.accept().await?;
+                    Ok(Accepted::Tcp(stream, peer.ip()))
+                }
+                None => std::future::pending().await,
+            }
+        };
+        let local = async {
+            match &self.local {
+                Some(local) => Ok(Accepted::Local(local.accept().await?.0)),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            accepted = tcp => accepted,
+            accepted = local => accepted,
+        }
+    }
 }
 
 /// Connections above the limit that may be told so at one time; further ones are closed unheard.
@@ -190,17 +255,17 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Time for the last words of a connection.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
 
-async fn accept_all<B: Backend>(listener: TcpListener, shared: Arc<Shared<B>>) {
+async fn accept_all<B: Backend>(listeners: Listeners, shared: Arc<Shared<B>>) {
     let slots = Arc::new(Semaphore::new(shared.options.limits.connections_max));
     let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
     let (tasks, kill) = (TaskTracker::new(), CancellationToken::new());
     loop {
         let accepted = tokio::select! {
             () = shared.shutdown.cancelled() => break,
-            accepted = listener.accept() => accepted,
+            accepted = listeners.accept() => accepted,
         };
-        let (stream, source) = match accepted {
-            Ok((stream, peer)) => (stream, Some(peer.ip())),
+        let client = match accepted {
+            Ok(client) => client,
             Err(source) => {
                 tracing::warn!(%source, "accepting a Postgres connection failed");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -217,17 +282,28 @@ async fn accept_all<B: Backend>(listener: TcpListener, shared: Arc<Shared<B>>) {
                 }
             },
         };
-        prepare(&stream);
         let (shared, kill) = (Arc::clone(&shared), kill.clone());
         tasks.spawn(async move {
+            let talk = async {
+                match client {
+                    Accepted::Tcp(stream, address) => {
+                        prepare(&stream);
+                        converse(stream, Source::Address(address), shared, full).await;
+                    }
+                    Accepted::Local(stream) => {
+                        local::prepare(&stream);
+                        converse(stream, Source::Local, shared, full).await;
+                    }
+                }
+            };
             tokio::select! {
-                () = converse(stream, source, shared, full) => {}
+                () = talk => {}
                 () = kill.cancelled() => {}
             }
             drop(slot);
         });
     }
-    drop(listener);
+    drop(listeners);
     tasks.close();
     if timeout(shared.options.shutdown_grace, tasks.wait()).await.is_ok() {
         return;
@@ -254,7 +330,7 @@ fn prepare(stream: &TcpStream) {
 }
 
 /// One connection from its first byte to its last.
-async fn converse<S, B>(stream: S, source: Option<IpAddr>, shared: Arc<Shared<B>>, full: bool)
+async fn converse<S, B>(stream: S, source: Source, shared: Arc<Shared<B>>, full: bool)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
     B: Backend,

@@ -13,6 +13,7 @@ import hmac
 import os
 import socket
 import struct
+import tempfile
 
 # ReadyForQuery outside of a transaction block: how every answer here ends. Bytes that look like it
 # at the end of a read, but are not, are found by `decode`, which then says that a message is cut.
@@ -29,8 +30,7 @@ class Connection:
     """One connection, authenticated; not for several threads."""
 
     def __init__(self, host: str, port: int, user: str, password: str, database: str):
-        self.socket = socket.create_connection((host, port), timeout=3600)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket = _connect(host, port)
         self.user, self.password = user, password
         self.buffer = bytearray(READ_BYTES)
         self.parameters: dict[str, str] = {}
@@ -124,6 +124,26 @@ class Connection:
                 scram.check(rest)
             elif code != 0:
                 raise WireError(f"log-in of kind {code} is not spoken here")
+
+
+def folder_of_sockets() -> str:
+    """A new folder for a server's sockets, whose path may have some hundred bytes at most. Servers
+    that run as another user must be able to use it."""
+    folder = tempfile.mkdtemp(prefix="compare-", dir="/tmp")
+    os.chmod(folder, 0o777)
+    return folder
+
+
+def _connect(host: str, port: int) -> socket.socket:
+    """A host that is a folder has a socket for the port, as for libpq."""
+    if host.startswith("/"):
+        local = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        local.settimeout(3600)
+        local.connect(f"{host}/.s.PGSQL.{port}")
+        return local
+    remote = socket.create_connection((host, port), timeout=3600)
+    remote.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return remote
 
 
 class _Scram:

@@ -4,6 +4,7 @@ over the Postgres wire."""
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 from answers import Answer
@@ -25,16 +26,17 @@ class Peer(Database):
     def __init__(self, programs: dict, folder: Path):
         super().__init__(programs, folder)
         self.pg_port, self.http_port = free_port(), free_port()
+        self.sockets = pgwire.folder_of_sockets()
         self.server = Server(
             [programs["millrace"], "serve", "--data-dir", str(folder / "data")]
-            + ["--listen-pg", f"127.0.0.1:{self.pg_port}"]
+            + ["--listen-pg", f"127.0.0.1:{self.pg_port}", "--listen-pg-socket", self.sockets]
             + ["--listen-http", f"127.0.0.1:{self.http_port}", "--listen-grpc", "off"],
             folder / "log",
             {"MILLRACE_ADMIN_PASSWORD": PASSWORD},
         )
         log = folder / "log"
         self.server.wait_until(lambda: "Ctrl-C stops" in log.read_text(errors="replace"))
-        self.wire = pgwire.Connection("127.0.0.1", self.pg_port, "admin", PASSWORD, "millrace")
+        self.wire = pgwire.Connection(self.sockets, self.pg_port, "admin", PASSWORD, "millrace")
         self.dialect = sql.Dialect()
 
     def version(self) -> str:
@@ -79,3 +81,4 @@ class Peer(Database):
     def stop(self) -> None:
         self.wire.close()
         self.server.stop()
+        shutil.rmtree(self.sockets)

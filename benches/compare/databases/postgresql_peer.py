@@ -46,6 +46,7 @@ class Peer(Database):
         super().__init__(programs, folder)
         binaries = Path(programs["postgresql"])
         self.port = free_port()
+        self.sockets = pgwire.folder_of_sockets()
         cluster = folder / "cluster"
         user = None
         if os.geteuid() == 0:
@@ -70,7 +71,7 @@ class Peer(Database):
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
-            "unix_socket_directories": "",
+            "unix_socket_directories": self.sockets,
             # The usual advice: a quarter of memory for pages, the rest for the system's cache.
             "shared_buffers": f"{_memory_mib() // 4}MB",
             "effective_cache_size": f"{_memory_mib() * 3 // 4}MB",
@@ -89,7 +90,7 @@ class Peer(Database):
         self.dialect = Dialect()
 
     def _connect(self) -> bool:
-        self.wire = pgwire.Connection("127.0.0.1", self.port, "compare", PASSWORD, "postgres")
+        self.wire = pgwire.Connection(self.sockets, self.port, "compare", PASSWORD, "postgres")
         return True
 
     def version(self) -> str:
@@ -130,6 +131,7 @@ class Peer(Database):
     def stop(self) -> None:
         self.wire.close()
         self.server.stop()
+        shutil.rmtree(self.sockets)
 
 
 def _types(table: str) -> dict[str, str]:

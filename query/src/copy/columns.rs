@@ -2,7 +2,6 @@
 
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, StringViewArray};
 use arrow::buffer::{NullBuffer, ScalarBuffer};
-use arrow::compute::cast;
 use arrow::datatypes::{
     DataType, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, TimeUnit,
     TimestampMicrosecondType, TimestampNanosecondType,
@@ -36,7 +35,7 @@ enum Values {
 impl Column {
     /// Assigns a column to a target. `zone`: that of times without one.
     pub(super) fn new(array: &ArrayRef, target: &Target, zone: &str) -> QueryResult<Column> {
-        let array = insert::assign(&plain(array)?, target, zone)?;
+        let array = insert::assign(&crate::write_out(array)?, target, zone)?;
         let values = match target.kind {
             ColumnType::Bool => Values::Bool(array.as_boolean().clone()),
             ColumnType::Int16 => Values::Int16(array.as_primitive::<Int16Type>().values().clone()),
@@ -89,16 +88,6 @@ impl Column {
                 None => return Err(QueryError::new("22008", "timestamp out of range")),
             },
         }))
-    }
-}
-
-/// The values of a dictionary or of runs in its place.
-pub(super) fn plain(array: &ArrayRef) -> QueryResult<ArrayRef> {
-    crate::check_spread(array)?;
-    match array.data_type() {
-        DataType::Dictionary(_, value) => Ok(cast(array, value)?),
-        DataType::RunEndEncoded(_, value) => Ok(cast(array, value.data_type())?),
-        _ => Ok(array.clone()),
     }
 }
 

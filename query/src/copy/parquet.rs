@@ -8,7 +8,6 @@ use std::io::Write;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
-use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
@@ -114,7 +113,7 @@ impl Source {
             let column = |name: &String| {
                 let array =
                     batch.column_by_name(name).ok_or_else(|| malformed("a column is lost"))?;
-                unpacked(array)
+                crate::write_out(array)
             };
             let columns = names.iter().map(column).collect::<QueryResult<Vec<_>>>()?;
             if !give(columns) {
@@ -122,17 +121,6 @@ impl Source {
             }
         }
         Ok(())
-    }
-}
-
-/// Values in place of numbers in a dictionary.
-fn unpacked(array: &ArrayRef) -> QueryResult<ArrayRef> {
-    match array.data_type() {
-        DataType::Dictionary(_, values) => {
-            crate::check_spread(array)?;
-            Ok(cast(array, values)?)
-        }
-        _ => Ok(Arc::clone(array)),
     }
 }
 

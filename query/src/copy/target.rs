@@ -45,7 +45,7 @@ impl Sink {
         Ok(match self {
             Sink::Series(sink) => Columns::Series(sink.assign(given)?),
             Sink::Relation(relation) => {
-                let given = given.iter().map(columns::plain).collect::<QueryResult<Vec<_>>>()?;
+                let given = given.iter().map(crate::write_out).collect::<QueryResult<Vec<_>>>()?;
                 for (at, array) in given.iter().enumerate() {
                     relation.check_type(at, array.data_type())?;
                 }

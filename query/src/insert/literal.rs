@@ -6,6 +6,7 @@ use datafusion::sql::sqlparser::ast::{self, Expr, SetExpr, UnaryOperator, Value}
 use tsdb::types::ColumnType;
 
 use super::rows::{Cell, RowsBuilder};
+use crate::bytea::parse_bytea;
 use crate::error::{QueryError, QueryResult};
 use crate::instant::instant;
 
@@ -169,7 +170,9 @@ pub(crate) fn parse(text: &str, kind: ColumnType, tz: &Tz) -> QueryResult<Cell> 
             }
         }
         ColumnType::Float32 | ColumnType::Float64 => float(trimmed, kind),
-        ColumnType::Bytes => bytea(text).map(Cell::Bytes),
+        ColumnType::Bytes => {
+            parse_bytea(text).map(Cell::Bytes).ok_or_else(|| bad_syntax(kind, text))
+        }
         ColumnType::Timestamp => match trimmed.to_ascii_lowercase().as_str() {
             "infinity" | "+infinity" | "-infinity" => {
                 let message = format!("infinite times are not supported: \"{text}\"");
@@ -225,43 +228,6 @@ fn float(text: &str, kind: ColumnType) -> QueryResult<Cell> {
         Ok(value) => Ok(Cell::Float(value)),
         Err(_) => Err(bad_syntax(kind, text)),
     }
-}
-
-/// `\x0aff`, or text with octal escapes.
-fn bytea(text: &str) -> QueryResult<Vec<u8>> {
-    let bad = || bad_syntax(ColumnType::Bytes, text);
-    if let Some(hex) = text.strip_prefix("\\x") {
-        let digits: Vec<u8> = hex.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
-        if !digits.len().is_multiple_of(2) {
-            return Err(bad());
-        }
-        let digit = |b: u8| (b as char).to_digit(16).map(|d| d as u8);
-        return digits
-            .chunks_exact(2)
-            .map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?))
-            .collect::<Option<Vec<u8>>>()
-            .ok_or_else(bad);
-    }
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte != b'\\' {
-            out.push(byte);
-            continue;
-        }
-        match bytes.next() {
-            Some(b'\\') => out.push(b'\\'),
-            Some(first @ b'0'..=b'3') => {
-                let (Some(a @ b'0'..=b'7'), Some(b @ b'0'..=b'7')) = (bytes.next(), bytes.next())
-                else {
-                    return Err(bad());
-                };
-                out.push((first - b'0') << 6 | (a - b'0') << 3 | (b - b'0'));
-            }
-            _ => return Err(bad()),
-        }
-    }
-    Ok(out)
 }
 
 /// A time, ns since 1970; one without a zone is in the session's.

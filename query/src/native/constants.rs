@@ -7,14 +7,11 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use datafusion::logical_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs};
 use datafusion::scalar::ScalarValue;
-use datafusion::sql::sqlparser::ast::{
-    Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Query,
-    Select, SelectFlavor, SelectItem, SetExpr, UnaryOperator, Value,
-};
+use datafusion::sql::sqlparser::ast::{Expr, Function, SelectItem, UnaryOperator, Value};
 
+use super::literal::{call_parts, plain_args};
 use crate::error::QueryResult;
 use crate::functions;
-use crate::names::folded;
 use crate::plan::PlanContext;
 
 /// Functions that tell about the session and take nothing.
@@ -38,9 +35,8 @@ pub(crate) struct NativeConstants {
 }
 
 impl NativeConstants {
-    /// The row, where all of it is surely understood.
-    pub(super) fn of(query: &Query, context: &PlanContext) -> Option<NativeConstants> {
-        let list = list(query)?;
+    /// The row of a list without FROM, where all of it is surely understood.
+    pub(super) fn of(list: &[SelectItem], context: &PlanContext) -> Option<NativeConstants> {
         let (mut fields, mut columns) = (Vec::new(), Vec::new());
         for (at, item) in list.iter().enumerate() {
             let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item
@@ -57,68 +53,6 @@ impl NativeConstants {
     pub(crate) fn batch(&self, schema: &SchemaRef) -> QueryResult<RecordBatch> {
         Ok(RecordBatch::try_new(schema.clone(), self.columns.clone())?)
     }
-}
-
-/// The list of a SELECT that has nothing else.
-fn list(query: &Query) -> Option<&[SelectItem]> {
-    let Query {
-        with: None,
-        body,
-        order_by: None,
-        limit_clause: None,
-        fetch: None,
-        locks,
-        for_clause: None,
-        settings: None,
-        format_clause: None,
-        pipe_operators,
-    } = query
-    else {
-        return None;
-    };
-    let SetExpr::Select(select) = &**body else { return None };
-    let Select {
-        select_token: _,
-        optimizer_hints,
-        distinct: None | Some(Distinct::All),
-        select_modifiers: None,
-        top: None,
-        top_before_distinct: _,
-        projection,
-        exclude: None,
-        into: None,
-        from,
-        lateral_views,
-        prewhere: None,
-        selection: None,
-        connect_by,
-        group_by: GroupByExpr::Expressions(group_by, modifiers),
-        cluster_by,
-        distribute_by,
-        sort_by,
-        having: None,
-        named_window,
-        qualify: None,
-        window_before_qualify: _,
-        value_table_mode: None,
-        flavor: SelectFlavor::Standard,
-    } = &**select
-    else {
-        return None;
-    };
-    let empty = locks.is_empty()
-        && pipe_operators.is_empty()
-        && optimizer_hints.is_empty()
-        && from.is_empty()
-        && lateral_views.is_empty()
-        && connect_by.is_empty()
-        && group_by.is_empty()
-        && modifiers.is_empty()
-        && cluster_by.is_empty()
-        && distribute_by.is_empty()
-        && sort_by.is_empty()
-        && named_window.is_empty();
-    (empty && !projection.is_empty()).then_some(projection)
 }
 
 fn value(expr: &Expr, context: &PlanContext) -> Option<(FieldRef, ScalarValue)> {
@@ -157,39 +91,13 @@ fn literal(expr: &Expr) -> Option<ScalarValue> {
 }
 
 fn call(function: &Function, context: &PlanContext) -> Option<(FieldRef, ScalarValue)> {
-    let Function {
-        name,
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args,
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group,
-    } = function
-    else {
-        return None;
-    };
-    let parts: Vec<String> =
-        name.0.iter().map(|part| part.as_ident().map(folded)).collect::<Option<_>>()?;
+    let (parts, args) = call_parts(function)?;
     let name = match &parts[..] {
         [name] => name,
         [schema, name] if schema == "pg_catalog" => name,
         _ => return None,
     };
-    let args = match args {
-        FunctionArguments::None => Vec::new(),
-        FunctionArguments::List(list)
-            if list.duplicate_treatment.is_none() && list.clauses.is_empty() =>
-        {
-            let arg = |arg: &FunctionArg| match arg {
-                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => literal(expr),
-                _ => None,
-            };
-            list.args.iter().map(arg).collect::<Option<Vec<_>>>()?
-        }
-        _ => return None,
-    };
+    let args = plain_args(args)?.into_iter().map(literal).collect::<Option<Vec<_>>>()?;
     let known = match name.as_str() {
         "current_setting" => matches!(
             &args[..],
@@ -197,7 +105,7 @@ fn call(function: &Function, context: &PlanContext) -> Option<(FieldRef, ScalarV
         ),
         name => args.is_empty() && TELLING.contains(&name),
     };
-    if !known || !within_group.is_empty() {
+    if !known {
         return None;
     }
     let function = functions::of_session(name, context)?;

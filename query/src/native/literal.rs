@@ -26,8 +26,15 @@ pub(super) struct Reader<'a> {
     pub(super) now: i64,
 }
 
-/// Name of a function and its plain arguments; `None` for anything more.
+/// Name of a function, without a schema, and its plain arguments; `None` for anything more.
 pub(super) fn call(function: &Function) -> Option<(String, &[FunctionArg])> {
+    let (parts, args) = call_parts(function)?;
+    let [name]: [String; 1] = parts.try_into().ok()?;
+    Some((name, args))
+}
+
+/// The parts of a function's name, and its plain arguments; `None` for anything more.
+pub(super) fn call_parts(function: &Function) -> Option<(Vec<String>, &[FunctionArg])> {
     let Function {
         name,
         uses_odbc_syntax: false,
@@ -41,18 +48,17 @@ pub(super) fn call(function: &Function) -> Option<(String, &[FunctionArg])> {
     else {
         return None;
     };
-    let [part] = &name.0[..] else { return None };
-    let name = folded(part.as_ident()?);
     if !within_group.is_empty() {
         return None;
     }
+    let parts = name.0.iter().map(|part| part.as_ident().map(folded)).collect::<Option<_>>()?;
     match args {
-        FunctionArguments::None => Some((name, &[])),
+        FunctionArguments::None => Some((parts, &[])),
         FunctionArguments::List(FunctionArgumentList {
             duplicate_treatment: None,
             args,
             clauses,
-        }) if clauses.is_empty() => Some((name, args)),
+        }) if clauses.is_empty() => Some((parts, args)),
         _ => None,
     }
 }

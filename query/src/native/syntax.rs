@@ -130,11 +130,14 @@ pub(crate) fn recognise(
     if context.quality() {
         return None;
     }
-    if let Some(constants) = NativeConstants::of(query, context) {
-        return Some(Native::Constants(constants));
-    }
     let (select, order_by, limit) = parts(query)?;
     let (from, distinct, selection, list, group_by, having) = clauses(select)?;
+    let Some(from) = from else {
+        let alone = group_by.is_empty() && having.is_none() && distinct.is_none();
+        let alone = alone && selection.is_none() && order_by.is_none() && limit.is_none();
+        let constants = alone.then(|| NativeConstants::of(list, context));
+        return constants.flatten().map(Native::Constants);
+    };
     let (name, alias) = relation(from)?;
     if let Some(def) = context.relations().ok()?.find(&name) {
         let plain = group_by.is_empty() && having.is_none() && distinct.is_none();
@@ -339,7 +342,7 @@ fn parts(query: &Query) -> Option<Parts<'_>> {
 }
 
 type Clauses<'a> = (
-    &'a TableFactor,
+    Option<&'a TableFactor>,
     Option<&'a [Expr]>,
     Option<&'a Expr>,
     &'a [SelectItem],
@@ -347,7 +350,8 @@ type Clauses<'a> = (
     Option<&'a Expr>,
 );
 
-/// Table, DISTINCT ON, WHERE, list, GROUP BY and HAVING of a SELECT that has nothing else.
+/// Table if there is FROM, DISTINCT ON, WHERE, list, GROUP BY and HAVING of a SELECT that has nothing
+/// else.
 fn clauses(select: &Select) -> Option<Clauses<'_>> {
     let Select {
         select_token: _,
@@ -391,15 +395,12 @@ fn clauses(select: &Select) -> Option<Clauses<'_>> {
         Some(Distinct::On(on)) => Some(&on[..]),
         Some(Distinct::Distinct) => return None,
     };
-    let [from] = &from[..] else { return None };
-    (empty && from.joins.is_empty()).then_some((
-        &from.relation,
-        distinct,
-        selection.as_ref(),
-        projection,
-        group_by,
-        having.as_ref(),
-    ))
+    let from = match &from[..] {
+        [] => None,
+        [from] if from.joins.is_empty() => Some(&from.relation),
+        _ => return None,
+    };
+    empty.then_some((from, distinct, selection.as_ref(), projection, group_by, having.as_ref()))
 }
 
 /// Name of a table, and what its columns are qualified with.

@@ -1,13 +1,16 @@
 //! Bound plans, kept with their statement: a prepared statement is looked up and typed once a
 //! schema version, session settings and parameter types.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::DataType;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::common::Result;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 
 use super::PlanContext;
 use super::origins::{self, Origin};
+use crate::catalog;
 use crate::settings::Settings;
 use crate::statement::Statement;
 
@@ -22,6 +25,10 @@ pub(crate) struct Bound {
     relations: u64,
     numbered: Arc<[bool]>,
     pub(crate) plan: LogicalPlan,
+    /// Whether optimising it gives the same whenever that is done.
+    pub(crate) is_fixed: bool,
+    /// What came of that.
+    pub(crate) optimized: OnceLock<LogicalPlan>,
     /// What the columns of its result are.
     pub(crate) origins: Vec<Option<Origin>>,
     /// Types of all parameters.
@@ -43,6 +50,8 @@ impl Bound {
             relations: context.relations().map_or(0, |relations| relations.revision),
             numbered: context.numbered.clone(),
             origins: origins::of_plan(&plan),
+            is_fixed: context.may_keep() && params.is_empty() && is_fixed(&plan).unwrap_or(false),
+            optimized: OnceLock::new(),
             plan,
             params,
         }
@@ -61,6 +70,28 @@ impl Bound {
                 now.is_ok_and(|now| now.revision == used)
             })
     }
+}
+
+/// Whether a plan is about the catalogue and constants alone, and about nothing that the time
+/// or chance decides: other tables are planned by what they hold.
+fn is_fixed(plan: &LogicalPlan) -> Result<bool> {
+    let mut fixed = true;
+    plan.apply_with_subqueries(|node| {
+        fixed &= match node {
+            LogicalPlan::TableScan(scan) => catalog::is_system(scan),
+            LogicalPlan::Extension(_) => false,
+            _ => true,
+        };
+        node.apply_expressions(|expr| {
+            let moving = expr.exists(|expr| {
+                Ok(matches!(expr, Expr::ScalarFunction(function)
+                    if function.func.signature().volatility != Volatility::Immutable))
+            });
+            fixed &= !moving?;
+            Ok(TreeNodeRecursion::Continue)
+        })
+    })?;
+    Ok(fixed)
 }
 
 impl std::fmt::Debug for Bound {

@@ -138,7 +138,7 @@ impl ContextProvider for PlanContext {
     }
 
     fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
-        Some(Arc::new(catalog::types::PgTypes::new(self.settings.zone(), !self.may_keep())))
+        Some(Arc::new(catalog::types::PgTypes::new(self.settings.zone(), self.is_of_catalogue())))
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {

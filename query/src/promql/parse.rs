@@ -10,7 +10,7 @@ use super::ast::{
 use super::functions::{self, Function};
 use super::labels::METRIC_NAME;
 use super::lex::{Token, error_at, tokens};
-use super::matcher::{MatchOp, Matcher};
+use super::matcher::{MatchOp, Matcher, RegexBudget};
 use super::text;
 use crate::error::{QueryError, QueryResult};
 
@@ -46,7 +46,7 @@ pub(crate) fn parse(source: &str) -> QueryResult<Expr> {
 ///
 /// # Errors
 /// As [`parse`].
-pub fn parse_selector(source: &str) -> QueryResult<Vec<Matcher>> {
+pub fn parse_selector(source: &str, budget: &mut RegexBudget) -> QueryResult<Vec<Matcher>> {
     if source.len() > TEXT_BYTES_MAX {
         let message = format!("the selector is longer than {TEXT_BYTES_MAX} bytes");
         return Err(QueryError::new("54001", message));
@@ -60,8 +60,10 @@ pub fn parse_selector(source: &str) -> QueryResult<Vec<Matcher>> {
         _ if parser.is("{") => None,
         other => return Err(parser.error(format!("unexpected {}", other.shown()))),
     };
-    let expr = parser.selector(name.as_deref())?;
-    match (parser.peek(), expr) {
+    std::mem::swap(&mut parser.regexes, budget);
+    let expr = parser.selector(name.as_deref());
+    std::mem::swap(&mut parser.regexes, budget);
+    match (parser.peek(), expr?) {
         (Token::End, Expr::Vector(selector)) => Ok(selector.matchers),
         (other, _) => Err(parser.error(format!("unexpected {}", other.shown()))),
     }
@@ -73,11 +75,13 @@ struct Parser<'s> {
     at: usize,
     depth: usize,
     operators: usize,
+    regexes: RegexBudget,
 }
 
 impl<'s> Parser<'s> {
     fn new(source: &'s str) -> QueryResult<Parser<'s>> {
-        Ok(Parser { source, tokens: tokens(source)?, at: 0, depth: 0, operators: 0 })
+        let regexes = RegexBudget::default();
+        Ok(Parser { source, tokens: tokens(source)?, at: 0, depth: 0, operators: 0, regexes })
     }
 
     fn peek(&self) -> &Token {
@@ -633,7 +637,7 @@ impl<'s> Parser<'s> {
         let place = self.place();
         let mut matchers = Vec::new();
         if let Some(name) = name {
-            matchers.push(Matcher::new(METRIC_NAME, MatchOp::Equal, name)?);
+            matchers.push(Matcher::new(METRIC_NAME, MatchOp::Equal, name, &mut self.regexes)?);
         }
         if self.take("{") {
             let mut quoted = false;
@@ -685,7 +689,10 @@ impl<'s> Parser<'s> {
             Token::Symbol("!=") => MatchOp::NotEqual,
             Token::Symbol("=~") => MatchOp::Matches,
             Token::Symbol("!~") => MatchOp::NotMatches,
-            _ if quoted => return Ok((Matcher::new(METRIC_NAME, MatchOp::Equal, &name)?, true)),
+            _ if quoted => {
+                let budget = &mut self.regexes;
+                return Ok((Matcher::new(METRIC_NAME, MatchOp::Equal, &name, budget)?, true));
+            }
             other => {
                 let message = format!(
                     "unexpected {} in label matching, expected label matching operator",
@@ -698,7 +705,7 @@ impl<'s> Parser<'s> {
         let place = self.place();
         match self.next() {
             Token::Text(value) => {
-                let matcher = Matcher::new(&name, op, &value);
+                let matcher = Matcher::new(&name, op, &value, &mut self.regexes);
                 let matcher = matcher.map_err(|error| self.error_at(place, error.message))?;
                 Ok((matcher, false))
             }

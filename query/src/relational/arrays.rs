@@ -188,6 +188,10 @@ pub(crate) fn assign(
     }
     let options = CastOptions { safe: false, ..CastOptions::default() };
     let array = cast_with_options(array, &to, &options).map_err(|error| overflow(error, kind))?;
+    // What was computed may have more digits than its type says.
+    if let (Kind::Numeric(p, _), Some(found)) = (kind, array.as_primitive_opt::<Decimal128Type>()) {
+        found.validate_decimal_precision(p).map_err(|error| overflow(error, kind))?;
+    }
     let value = |row: usize| match kind {
         _ if array.is_null(row) => Datum::Null,
         Kind::Numeric(..) => Datum::Decimal(array.as_primitive::<Decimal128Type>().value(row)),

@@ -15,9 +15,10 @@ use super::expr;
 use super::kind::{Datum, Kind};
 use super::returning::Returning;
 use super::view::Pending;
-use super::writer::{BYTES_MAX, ROWS_MAX, Row, Table, Writer};
+use super::writer::{BYTES_MAX, MEMORY_MAX, ROWS_MAX, Row, Table, Writer};
 use crate::error::{QueryError, QueryResult};
 use crate::insert::literal::{self, Literal};
+use crate::insert::width;
 use crate::names::{Names, folded};
 use crate::plan::PlanContext;
 use crate::session::{Session, Tree};
@@ -32,10 +33,7 @@ pub(super) type Given = Vec<Option<Datum>>;
 
 /// The columns that an INSERT fills, by their places.
 fn targets(def: &TableDef, insert: &ast::Insert) -> QueryResult<Vec<usize>> {
-    let width = insert.source.as_ref().and_then(|query| match query.body.as_ref() {
-        ast::SetExpr::Values(values) => values.rows.first().map(|row| row.content.len()),
-        _ => None,
-    });
+    let width = insert.source.as_ref().and_then(|query| width(query));
     if insert.columns.is_empty() {
         let all: Vec<usize> = (0..def.columns.len()).collect();
         return Ok(match width {
@@ -416,8 +414,9 @@ async fn planned(
 }
 
 pub(super) fn too_large() -> QueryError {
-    QueryError::new("54000", "one statement may write at most 64 MiB to relational tables")
-        .with_hint("Write several smaller ones.")
+    let message = "one statement may write at most 64 MiB to relational tables, which may take \
+                   128 MiB with all columns";
+    QueryError::new("54000", message).with_hint("Write several smaller ones.")
 }
 
 pub(super) fn too_many() -> QueryError {
@@ -433,6 +432,11 @@ pub(super) async fn complete(
     targets: &[usize],
     given: Vec<Given>,
 ) -> QueryResult<Vec<Row>> {
+    // Few values become whole rows here.
+    let row_bytes = def.columns.len() * (size_of::<Datum>() + size_of::<usize>());
+    if given.len().saturating_mul(row_bytes) > MEMORY_MAX {
+        return Err(too_large());
+    }
     let mut rows: Vec<Row> = vec![vec![Datum::Null; def.columns.len()]; given.len()];
     // Which rows want the default of which column.
     let mut wanted: Vec<Vec<usize>> = vec![Vec::new(); def.columns.len()];

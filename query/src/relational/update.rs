@@ -17,7 +17,7 @@ use super::kind::Datum;
 use super::point;
 use super::returning::Returning;
 use super::view::Pending;
-use super::writer::{BYTES_MAX, ROWS_MAX, Row, Table, Writer};
+use super::writer::{BYTES_MAX, MEMORY_MAX, ROWS_MAX, Row, Table, Writer, memory};
 use crate::Outcome;
 use crate::change::{By, syntax};
 use crate::error::{QueryError, QueryResult};
@@ -231,12 +231,17 @@ impl Job {
         let table = Table::new(&self.def)?;
         let mut writer = Writer::new(&self.context, self.context.rows_view())?;
         let mut changes = Vec::with_capacity(self.found.len());
+        let mut bytes = 0;
         for (key, values) in &self.found {
             let gone = || QueryError::internal("a row that was found is gone");
             let before = writer.get(&table, key)?.ok_or_else(gone)?;
             let mut after = before.clone();
             for (place, value) in self.places.iter().zip(values) {
                 after[*place] = value.clone();
+            }
+            bytes += memory(&after);
+            if bytes > MEMORY_MAX {
+                return Err(too_large());
             }
             changes.push((key.clone(), before, after));
         }

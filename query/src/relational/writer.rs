@@ -23,9 +23,17 @@ use crate::plan::PlanContext;
 pub(crate) const ROWS_MAX: usize = 1_000_000;
 /// Bytes that a transaction may hold back: one record of the log must hold them.
 pub(crate) const BYTES_MAX: usize = 64 << 20;
+/// Memory that the rows of one statement may take, all of their columns counted, bytes. There are
+/// up to three copies of them.
+pub(super) const MEMORY_MAX: usize = 2 * BYTES_MAX;
 
 /// A row as it is kept.
 pub(crate) type Row = Vec<Datum>;
+
+/// About what a row holds in memory.
+pub(super) fn memory(row: &Row) -> usize {
+    row.iter().map(Datum::bytes).sum()
+}
 
 /// A table with what reading its rows takes.
 #[derive(Clone)]

@@ -667,7 +667,15 @@ fn logical(
         return Err(QueryError::new("08P01", message));
     }
     context.refuse_own_writes(&bound.plan)?;
-    Ok((context.optimize(bound.plan.clone(), params)?, bound))
+    if let Some(plan) = bound.optimized.get() {
+        context.note_size(&bound.plan)?;
+        return Ok((plan.clone(), bound));
+    }
+    let plan = context.optimize(bound.plan.clone(), params)?;
+    if bound.is_fixed {
+        bound.optimized.get_or_init(|| plan.clone());
+    }
+    Ok((plan, bound))
 }
 
 /// Names and types of a statement, kept with it for the next run.
@@ -720,7 +728,7 @@ fn infer(
     types: &[Option<DataType>],
 ) -> QueryResult<(LogicalPlan, Vec<DataType>)> {
     let mut plan = context.bind(ast.clone(), types)?;
-    if !context.may_keep() {
+    if context.is_of_catalogue() {
         plan = catalog::registers::resolve(plan, context)?;
     }
     plan = catalog::registers::show(plan, context)?;

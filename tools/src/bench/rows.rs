@@ -2,6 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Instant;
 
 use bytes::BytesMut;
@@ -56,7 +58,9 @@ pub struct RowsArgs {
 pub fn run(args: &RowsArgs) -> Result<()> {
     let temporary = TemporaryFolder::new(args.own.folder.as_deref())?;
     let folder = temporary.path();
-    let (server, connection) = own::start(&folder.join("database"), &args.own.server_arg)?;
+    let mut arguments = vec![format!("--listen-pg-socket={}", folder.display())];
+    arguments.extend(args.own.server_arg.iter().cloned());
+    let (server, connection) = own::start(&folder.join("database"), &arguments)?;
     for case in [Case::CpuOnly, Case::Iot] {
         eprintln!("loading …");
         let start_ns = parse_day_ns(DEFAULT_START).unwrap_or(0);
@@ -66,24 +70,30 @@ pub fn run(args: &RowsArgs) -> Result<()> {
         let data = Data::make(&folder.join("data.lp"), &mut Generator::new(&spec)?, 10_000)?;
         load(&data, &connection, 2, 0)?;
     }
-    let mut client = Client::connect(&server)?;
+    let mut clients = [Way::Loopback, Way::Local]
+        .map(|way| Client::connect(&server, way, folder))
+        .into_iter()
+        .collect::<Result<Vec<_>>>()?;
     for sql in ["CHECKPOINT", "VACUUM FULL"] {
-        client.read(sql, &mut |_| {})?;
+        clients[0].read(sql, &mut |_| {})?;
     }
     println!(
-        "{:<28} {:>9} {:>8} {:>11} {:>9} {:>6}",
-        "", "rows", "MB", "server ms", "raw ms", "ratio"
+        "{:<28} {:<9} {:>9} {:>8} {:>11} {:>9} {:>6}",
+        "", "through", "rows", "MB", "server ms", "raw ms", "ratio"
     );
     let mut figures = Vec::new();
     for (name, sql) in [("12 columns, whole numbers", CPU), ("12 columns, most doubles", IOT)] {
-        figures.push(compare(&mut client, name, sql, args.runs)?);
+        for client in &mut clients {
+            figures.push(compare(client, name, sql, args.runs)?);
+        }
     }
     own::stop(server)?;
     args.own.write_json(&figures)?;
     let verdicts: Vec<Verdict> = figures
         .iter()
         .map(|found| {
-            let words = format!("{}: at most {RATIO_MAX} times raw", found.name);
+            let (name, through) = (found.name, found.through.name());
+            let words = format!("{name}, {through}: at most {RATIO_MAX} times raw");
             Verdict::new(found.ratio <= RATIO_MAX, words)
         })
         .collect();
@@ -94,6 +104,7 @@ pub fn run(args: &RowsArgs) -> Result<()> {
 #[derive(Clone, Debug, Serialize)]
 struct Figures {
     name: &'static str,
+    through: Way,
     rows: u64,
     bytes: usize,
     /// Medians, ms.
@@ -113,31 +124,70 @@ fn compare(client: &mut Client, name: &'static str, sql: &str, runs: u32) -> Res
             return Err(Failure::new("the number of rows changed between two runs"));
         }
         server_ms.push(started.elapsed().as_secs_f64() * 1000.0);
-        raw_ms.push(send_raw(&bytes)?);
+        raw_ms.push(client.way.send_raw(&bytes)?);
     }
     server_ms.sort_by(f64::total_cmp);
     raw_ms.sort_by(f64::total_cmp);
     let (server_ms, raw_ms) = (percentile(&server_ms, 0.5), percentile(&raw_ms, 0.5));
     let (bytes, ratio) = (bytes.len(), server_ms / raw_ms);
     println!(
-        "{name:<28} {rows:>9} {:>8.1} {server_ms:>11.1} {raw_ms:>9.1} {ratio:>6.2}",
+        "{name:<28} {:<9} {rows:>9} {:>8.1} {server_ms:>11.1} {raw_ms:>9.1} {ratio:>6.2}",
+        client.way.name(),
         bytes as f64 / 1e6,
     );
-    Ok(Figures { name, rows, bytes, server_ms, raw_ms, ratio })
+    Ok(Figures { name, through: client.way, rows, bytes, server_ms, raw_ms, ratio })
 }
 
-/// Sends bytes over loopback from a thread of its own to this one, ms.
-fn send_raw(bytes: &[u8]) -> Result<f64> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let address = listener.local_addr()?;
+/// What bytes go through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+enum Way {
+    /// TCP.
+    Loopback,
+    /// A socket in the file system.
+    Local,
+}
+
+/// Both ends of a way.
+trait Stream: Read + Write + Send {}
+impl<S: Read + Write + Send> Stream for S {}
+
+impl Way {
+    fn name(self) -> &'static str {
+        match self {
+            Way::Loopback => "loopback",
+            Way::Local => "socket",
+        }
+    }
+
+    /// Two ends that are connected.
+    fn pair(self) -> std::io::Result<(Box<dyn Stream>, Box<dyn Stream>)> {
+        match self {
+            Way::Loopback => {
+                let listener = TcpListener::bind("127.0.0.1:0")?;
+                let near = TcpStream::connect(listener.local_addr()?)?;
+                Ok((Box::new(near), Box::new(listener.accept()?.0)))
+            }
+            Way::Local => {
+                let (near, far) = UnixStream::pair()?;
+                Ok((Box::new(near), Box::new(far)))
+            }
+        }
+    }
+
+    /// Sends bytes from a thread of its own to this one, ms.
+    fn send_raw(self, bytes: &[u8]) -> Result<f64> {
+        let (near, far) = self.pair()?;
+        send_raw(near, far, bytes)
+    }
+}
+
+fn send_raw(mut socket: Box<dyn Stream>, mut far: Box<dyn Stream>, bytes: &[u8]) -> Result<f64> {
     std::thread::scope(|scope| {
         let sender = scope.spawn(move || -> std::io::Result<()> {
-            let (mut socket, _) = listener.accept()?;
             let mut ready = [0];
-            socket.read_exact(&mut ready)?;
-            bytes.chunks(WRITE_BYTES).try_for_each(|piece| socket.write_all(piece))
+            far.read_exact(&mut ready)?;
+            bytes.chunks(WRITE_BYTES).try_for_each(|piece| far.write_all(piece))
         });
-        let mut socket = TcpStream::connect(address)?;
         let mut buffer = vec![0; READ_BYTES];
         let started = Instant::now();
         socket.write_all(&[1])?;
@@ -157,15 +207,26 @@ fn send_raw(bytes: &[u8]) -> Result<f64> {
 /// A client that does as little as can be done: it walks over messages without reading their
 /// values, so that the server is what is measured.
 struct Client {
-    socket: TcpStream,
+    way: Way,
+    socket: Box<dyn Stream>,
     buffer: Vec<u8>,
 }
 
 impl Client {
-    fn connect(server: &Server) -> Result<Client> {
-        let socket = TcpStream::connect(server.pg)?;
-        socket.set_nodelay(true)?;
-        let mut client = Client { socket, buffer: vec![0; READ_BYTES] };
+    /// `folder`: of the server's socket.
+    fn connect(server: &Server, way: Way, folder: &Path) -> Result<Client> {
+        let socket: Box<dyn Stream> = match way {
+            Way::Loopback => {
+                let socket = TcpStream::connect(server.pg)?;
+                socket.set_nodelay(true)?;
+                Box::new(socket)
+            }
+            Way::Local => {
+                let path = folder.join(format!(".s.PGSQL.{}", server.pg.port()));
+                Box::new(UnixStream::connect(path)?)
+            }
+        };
+        let mut client = Client { way, socket, buffer: vec![0; READ_BYTES] };
         let mut out = BytesMut::new();
         let parameters = [("user", "admin"), ("database", "millrace")];
         frontend::startup_message(parameters, &mut out)?;

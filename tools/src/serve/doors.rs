@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tsdb::Db;
 use wire::http::HttpState;
+use wire::pg::{LocalSocket, PgListeners};
 
 use super::wiring;
 use crate::failure::{Failure, Result};
@@ -27,6 +28,7 @@ const CLOSING: Duration = Duration::from_secs(8);
 /// Listeners that do not accept yet.
 pub struct Doors {
     pg: Option<std::net::TcpListener>,
+    pg_socket: Option<LocalSocket>,
     http: Option<std::net::TcpListener>,
     grpc: Option<std::net::TcpListener>,
     line: Option<std::net::TcpListener>,
@@ -45,6 +47,8 @@ pub struct Door {
 pub struct Running {
     /// Each of them.
     pub doors: Vec<Door>,
+    /// Folder and port of the door in the file system.
+    pub socket: Option<(PathBuf, u16)>,
     tasks: TaskTracker,
     failure: Failed,
     stop_max: Duration,
@@ -98,6 +102,24 @@ impl House {
     }
 }
 
+/// The port that a local socket is called by where there is no other.
+const PG_PORT: u16 = 5433;
+
+fn bind_socket(
+    settings: &Settings,
+    tcp: Option<&std::net::TcpListener>,
+) -> Result<Option<LocalSocket>> {
+    let Some(folder) = settings.path("listen_pg_socket") else { return Ok(None) };
+    let port = match tcp {
+        Some(tcp) => tcp.local_addr()?.port(),
+        None => PG_PORT,
+    };
+    // Clients are told the folder, wherever they are.
+    let bound = std::path::absolute(&folder).and_then(|folder| LocalSocket::bind(&folder, port));
+    let doing = || format!("`listen_pg_socket = \"{}\"`", folder.display());
+    bound.map(Some).map_err(|error| Failure::doing(doing(), error))
+}
+
 impl Doors {
     /// Binds every address of the settings.
     pub fn bind(settings: &Settings) -> Result<Doors> {
@@ -108,8 +130,10 @@ impl Doors {
             listener.set_nonblocking(true)?;
             Ok(Some(listener))
         };
+        let pg = bind("listen_pg")?;
         Ok(Doors {
-            pg: bind("listen_pg")?,
+            pg_socket: bind_socket(settings, pg.as_ref())?,
+            pg,
             http: bind("listen_http")?,
             grpc: bind("listen_grpc")?,
             line: bind("listen_line")?,
@@ -126,6 +150,7 @@ impl Doors {
         let http = self.http.take();
         let mut running = Running {
             doors: Vec::new(),
+            socket: None,
             tasks: TaskTracker::new(),
             failure: Failed::default(),
             stop_max: Duration::from_secs(settings.number("stop_seconds_max")),
@@ -149,12 +174,15 @@ impl Running {
     pub fn open_all(&mut self, settings: &Settings, house: House) -> Result<()> {
         let House { db, users, engine, lines } = house;
         self.state.opened(engine.clone(), users.clone(), lines.clone(), db);
-        if let Some(listener) = self.waiting.pg.take() {
-            let listener = self.door("postgres", listener)?;
+        let (tcp, local) = (self.waiting.pg.take(), self.waiting.pg_socket.take());
+        if tcp.is_some() || local.is_some() {
+            let tcp = tcp.map(|listener| self.door("postgres", listener)).transpose()?;
+            self.socket = local.as_ref().map(|local| (local.folder().to_owned(), local.port()));
             let options = wiring::pg_options(settings);
             let (tls, stop) = (self.tls.clone(), self.stop.clone());
+            let listeners = PgListeners { tcp, local };
             let served =
-                wire::pg::serve(listener, engine.clone(), users.clone(), tls, options, stop);
+                wire::pg::serve(listeners, engine.clone(), users.clone(), tls, options, stop);
             self.spawn("postgres", served);
         }
         if let Some(listener) = self.waiting.grpc.take() {

@@ -32,6 +32,9 @@ pub fn print(
         };
         writeln!(out, "  {:<9} {}{note}", door.name, door.address)?;
     }
+    if let Some((folder, port)) = &running.socket {
+        writeln!(out, "  {:<9} {} port {port}", "socket", folder.display())?;
+    }
     if let Some(password) = made_password {
         writeln!(out, "\nFirst start: made user `admin` with password  {password}")?;
         writeln!(out, "It is shown this once; ALTER USER admin PASSWORD '…' changes it.")?;
@@ -54,6 +57,10 @@ pub fn print(
             pg.ip(),
             pg.port()
         )?;
+    }
+    if let Some((folder, port)) = &running.socket {
+        let folder = folder.display();
+        writeln!(out, "  psql -h '{folder}' -p {port} -U admin -d millrace -c 'SELECT 1'")?;
     }
     writeln!(out, "Ctrl-C stops the server.")?;
     out.flush()?;

@@ -59,6 +59,13 @@ const fn option(
 pub const OPTIONS: &[OptionSpec] = &[
     option("data_dir", Kind::Path, "./millrace-data", 0, "Folder of the database; made if missing"),
     option("listen_pg", Kind::Address, "127.0.0.1:5433", 0, "Postgres wire: address:port or `off`"),
+    option(
+        "listen_pg_socket",
+        Kind::Path,
+        "",
+        0,
+        "Postgres wire through the file system: a folder, for `psql -h FOLDER`; empty: none",
+    ),
     option("listen_http", Kind::Address, "127.0.0.1:8080", 0, "HTTP: address:port or `off`"),
     option(
         "listen_grpc",

@@ -82,8 +82,7 @@ impl House {
     ) -> QueryResult<()> {
         let TableDefinitionOptions { if_not_exist, if_exists } =
             asked.table_definition_options.unwrap_or_default();
-        let exists = self.engine.db().snapshot().table(&asked.table).is_some();
-        if exists {
+        if call.session().has_table(&asked.table)? {
             return match TableExistsOption::try_from(if_exists) {
                 Ok(TableExistsOption::Append | TableExistsOption::Unspecified) => Ok(()),
                 Ok(TableExistsOption::Fail) => {

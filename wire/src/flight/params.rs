@@ -101,13 +101,7 @@ fn miscounted(given: usize, wanted: usize) -> QueryError {
 }
 
 fn typed(number: usize, array: &ArrayRef, kind: &DataType) -> QueryResult<ArrayRef> {
-    let array = match array.data_type() {
-        DataType::Dictionary(_, value) => {
-            query::check_spread(array)?;
-            cast(array, value)?
-        }
-        _ => array.clone(),
-    };
+    let array = query::write_out(array)?;
     if *kind == DataType::Null || array.data_type() == kind {
         return Ok(array);
     }

@@ -217,7 +217,9 @@ impl RowEncoder {
         while let Some((column, array)) = self.columns.get(at).zip(arrays.get(at)) {
             let left = self.columns[at..].iter().zip(&arrays[at..]);
             let left = left.map(|(column, array)| (array.as_ref(), column.oid, column.format));
-            let many = slots::text_runs(&arrays[at..], rows).or_else(|| slots::fixed(left));
+            let many = slots::text_runs(&arrays[at..], rows)
+                .or_else(|| slots::fixed(left.clone()))
+                .or_else(|| slots::small(left, rows));
             if let Some((filler, columns)) = many {
                 fillers.push(filler);
                 at += columns;

@@ -12,7 +12,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
 use super::fake::Fake;
-use super::{PgOptions, Shared, converse};
+use super::{PgOptions, Shared, Source, converse};
 
 #[cfg(test)]
 #[path = "../../../tests/fuzz/smoke.rs"]
@@ -92,7 +92,8 @@ pub fn postgres(input: &[u8]) -> bool {
     let script = Script { bytes, at: 0, piece, answer: Arc::clone(&answer) };
     let backend = Arc::new(Fake::default());
     let shared = Shared::new(backend, None, PgOptions::default(), CancellationToken::new());
-    RUNTIME.with(|runtime| runtime.block_on(converse(script, None, Arc::new(shared), false)));
+    RUNTIME
+        .with(|runtime| runtime.block_on(converse(script, Source::Local, Arc::new(shared), false)));
     let answer = answer.lock();
     let kinds = kinds(&answer);
     kinds.contains(&b'Z') && !kinds.contains(&b'E')

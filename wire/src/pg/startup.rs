@@ -1,6 +1,5 @@
 //! From an accepted socket to a session: TLS, start-up packet, SCRAM log-in.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,12 +8,12 @@ use query::Identity;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 
-use super::Shared;
 use super::backend::{Backend, Exchange};
 use super::message::{self, Malformed, Message};
 use super::out;
 use super::signals;
 use super::socket::{End, ReadLimits, Socket, fatal};
+use super::{Shared, Source};
 
 const SSL_REQUEST: u32 = 80_877_103;
 const GSS_REQUEST: u32 = 80_877_104;
@@ -43,24 +42,24 @@ struct Wishes {
     unknown_options: Vec<String>,
 }
 
-/// Goes through start-up and log-in. None: it was a CancelRequest, already handled. `source`: the
-/// client's address, by which failed log-ins are slowed down.
+/// Goes through start-up and log-in. None: it was a CancelRequest, already handled. `source`: where
+/// the client is, by which failed log-ins are slowed down.
 pub async fn log_in<S, B>(
     socket: &mut Socket<S>,
     shared: &Shared<B>,
     full: bool,
-    source: Option<IpAddr>,
+    source: Source,
 ) -> Result<Option<LoggedIn>, End>
 where
     S: AsyncRead + AsyncWrite + Unpin,
     B: Backend,
 {
-    let Some((version, body)) = negotiate(socket, shared).await? else {
+    let Some((version, body)) = negotiate(socket, shared, source).await? else {
         return Ok(None);
     };
     let settings = message::decode_startup(body).map_err(malformed_startup)?;
     let wishes = wishes(settings)?;
-    if shared.options.tls_required && !socket.is_tls() {
+    if shared.options.tls_required && !socket.is_tls() && source != Source::Local {
         return Err(fatal("28000", "connection requires TLS"));
     }
     if full {
@@ -86,6 +85,7 @@ where
 async fn negotiate<S, B>(
     socket: &mut Socket<S>,
     shared: &Shared<B>,
+    source: Source,
 ) -> Result<Option<(u32, Bytes)>, End>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -102,7 +102,8 @@ where
                 if socket.has_input() {
                     return Err(fatal("08P01", "received unencrypted data after SSL request"));
                 }
-                match &shared.tls {
+                // What does not leave the kernel needs none; PostgreSQL answers so too.
+                match shared.tls.as_ref().filter(|_| source != Source::Local) {
                     Some(acceptor) => {
                         socket.out.push(b'S');
                         socket.flush().await?;
@@ -245,7 +246,7 @@ async fn authenticate<S, B>(
     socket: &mut Socket<S>,
     shared: &Shared<B>,
     user: &str,
-    source: Option<IpAddr>,
+    source: Source,
 ) -> Result<Identity, End>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -270,7 +271,7 @@ where
     };
     let (backend, name) = (Arc::clone(&shared.backend), user.to_owned());
     let started = blocking(move || {
-        let mut exchange = backend.exchange(&name, source);
+        let mut exchange = backend.exchange(&name, source.address());
         let answer = exchange.first(&first);
         (exchange, answer)
     });

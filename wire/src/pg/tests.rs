@@ -13,8 +13,16 @@ use client::{Client, bind, execute, parse, plain};
 use pgwire::messages::PgWireFrontendMessage as Front;
 use pgwire::messages::extendedquery as ext;
 use pgwire::messages::simplequery::Query;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
+
+/// A client over TCP.
+const HERE: Source = Source::Address(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
+
+fn tcp(listener: TcpListener) -> Listeners {
+    Listeners { tcp: Some(listener), local: None }
+}
 
 /// A door with the fake behind it.
 fn door(options: PgOptions, tls: Option<Arc<ServerConfig>>) -> Arc<Shared<Fake>> {
@@ -28,7 +36,7 @@ fn usual() -> Arc<Shared<Fake>> {
 /// Opens a conversation; the server's side runs until it closes.
 fn dial(shared: &Arc<Shared<Fake>>) -> Client {
     let (near, far) = tokio::io::duplex(16 * 1024);
-    tokio::spawn(converse(far, None, Arc::clone(shared), false));
+    tokio::spawn(converse(far, HERE, Arc::clone(shared), false));
     Client::new(near)
 }
 
@@ -330,7 +338,7 @@ async fn startup_packets_of_every_kind() {
 #[tokio::test]
 async fn full_wrong_database_and_newer_protocol() {
     let (near, far) = tokio::io::duplex(4096);
-    tokio::spawn(converse(far, None, usual(), true));
+    tokio::spawn(converse(far, HERE, usual(), true));
     let refused = Client::new(near).try_log_in("ann", "right").await;
     assert_eq!(refused.unwrap_err(), "E(53300) \"sorry, too many clients already\" closed");
     let mut client = dial(&usual());
@@ -412,7 +420,7 @@ async fn shutdown_waits_for_running_statements_then_cancels_them() {
     let shared = door(options, None);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let server = tokio::spawn(accept_all(listener, Arc::clone(&shared)));
+    let server = tokio::spawn(accept_all(tcp(listener), Arc::clone(&shared)));
     let mut client = Client::new(TcpStream::connect(address).await.unwrap());
     client.log_in("ann", "right").await;
     client.send(&[simple("SLEEP")]).await;
@@ -466,10 +474,40 @@ async fn log_in_is_told_where_the_client_is() {
     let shared = usual();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(accept_all(listener, Arc::clone(&shared)));
+    tokio::spawn(accept_all(tcp(listener), Arc::clone(&shared)));
     let mut client = Client::new(TcpStream::connect(address).await.unwrap());
     client.log_in("ann", "right").await;
     assert_eq!(*shared.backend.sources.lock(), [Some(address.ip())]);
+}
+
+#[tokio::test]
+async fn what_comes_through_the_file_system_needs_no_tls() {
+    let options = PgOptions { tls_required: true, ..PgOptions::default() };
+    let (server, _) = encryption::settings();
+    let shared = door(options, Some(server));
+    let folder = tempfile::tempdir().unwrap();
+    let local = LocalSocket::bind(folder.path(), 5433).unwrap();
+    let path = local.path().to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let listeners = Listeners { tcp: Some(listener), local: Some(local.listener().unwrap()) };
+    tokio::spawn(accept_all(listeners, Arc::clone(&shared)));
+    let mut client = Client::new(UnixStream::connect(&path).await.unwrap());
+    client.log_in("ann", "right").await;
+    assert_eq!(client.ask(&[simple("SELECT 1")]).await, "T(n:20) D(0) C(SELECT 1) Z(I)");
+    assert_eq!(*shared.backend.sources.lock(), [None]);
+    // A client that asks all the same is told no, and may go on.
+    let mut asks = UnixStream::connect(&path).await.unwrap();
+    asks.write_all(&encryption::SSL_REQUEST).await.unwrap();
+    assert_eq!(asks.read_u8().await.unwrap(), b'N');
+    let mut client = Client::new(asks);
+    client.log_in("ann", "right").await;
+    // The other door stays as it was.
+    let mut remote = TcpStream::connect(address).await.unwrap();
+    remote.write_all(&encryption::SSL_REQUEST).await.unwrap();
+    assert_eq!(remote.read_u8().await.unwrap(), b'S');
+    drop(local);
+    assert!(!path.exists());
 }
 
 #[tokio::test]
@@ -479,7 +517,7 @@ async fn connections_above_the_limit_are_told() {
     let shared = door(options, None);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(accept_all(listener, Arc::clone(&shared)));
+    tokio::spawn(accept_all(tcp(listener), Arc::clone(&shared)));
     let mut first = Client::new(TcpStream::connect(address).await.unwrap());
     first.log_in("ann", "right").await;
     let mut second = Client::new(TcpStream::connect(address).await.unwrap());

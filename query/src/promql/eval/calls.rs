@@ -10,7 +10,7 @@ use crate::promql::elements::{NONE, clamp, is_none, round};
 use crate::promql::functions::Body;
 use crate::promql::histogram::{self, Bucket};
 use crate::promql::labels::{Labels, METRIC_NAME};
-use crate::promql::matcher::{MatchOp, Matcher, anchored};
+use crate::promql::matcher::{MatchOp, Matcher, RegexBudget, anchored};
 use crate::promql::text::ns_to_seconds;
 
 /// Bytes of a label's value that a function may make.
@@ -158,7 +158,7 @@ impl Eval<'_> {
             return Err(QueryError::internal("label_replace without its texts"));
         };
         check_label(to, "label_replace")?;
-        let regex = anchored(regex)?;
+        let regex = anchored(regex, &mut RegexBudget::default())?;
         let references = with.matches('$').count();
         self.relabelled(&call.args[0], grid, sink, &|labels| {
             let source = labels.get(from);

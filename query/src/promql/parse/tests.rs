@@ -193,14 +193,14 @@ fn what_is_wrong_is_told_with_its_place() {
 #[test]
 fn selectors_by_themselves() {
     let names = |text: &str| {
-        let all = parse_selector(text).expect(text);
+        let all = parse_selector(text, &mut RegexBudget::default()).expect(text);
         all.into_iter().map(|m| m.name).collect::<Vec<_>>().join(",")
     };
     assert_eq!(names("up"), "__name__");
     assert_eq!(names(r#"up{job=~"a.*",x!="y"}"#), "__name__,job,x");
     assert_eq!(names(r#"{"a.b"}"#), "__name__");
     for bad in ["", "up[5m]", "up offset 5m", "up + 1", "(up)", "rate(up[1m])", "{}", "5"] {
-        assert_eq!(parse_selector(bad).expect_err(bad).code, "42601");
+        assert_eq!(parse_selector(bad, &mut RegexBudget::default()).expect_err(bad).code, "42601");
     }
 }
 

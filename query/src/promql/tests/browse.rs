@@ -17,7 +17,9 @@ fn world() -> World {
 }
 
 fn asked(selectors: &[&str], start: i64, end: i64) -> PromBrowse {
-    let selectors = selectors.iter().map(|text| parse_selector(text).expect("a selector"));
+    let selectors = selectors
+        .iter()
+        .map(|text| parse_selector(text, &mut RegexBudget::default()).expect("a selector"));
     let times = TimeRange::new(start * SECOND, end * SECOND);
     PromBrowse { selectors: selectors.collect(), times, limit: 0 }
 }
@@ -77,7 +79,7 @@ fn remote_read_gives_samples_in_the_order_of_labels() {
         &[(20 * SECOND, 5.0), (21 * SECOND, stale)],
     );
     let question = |text: &str, start: i64, end: i64| PromRead {
-        matchers: parse_selector(text).expect("a selector"),
+        matchers: parse_selector(text, &mut RegexBudget::default()).expect("a selector"),
         times: TimeRange::new(start * SECOND, end * SECOND),
     };
     let questions = vec![question("up", 0, 30), question("{job=\"a\"}", 0, 2000)];
@@ -109,7 +111,8 @@ fn remote_read_gives_samples_in_the_order_of_labels() {
 fn a_reader_that_leaves_ends_the_read() {
     let world = world();
     let question = PromRead {
-        matchers: parse_selector("{__name__=~\".+\"}").expect("a selector"),
+        matchers: parse_selector("{__name__=~\".+\"}", &mut RegexBudget::default())
+            .expect("a selector"),
         times: TimeRange::ALL,
     };
     let series = block_on(world.session.prom_read(vec![question; 100])).expect("a read");

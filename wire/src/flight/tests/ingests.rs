@@ -222,3 +222,28 @@ async fn a_client_that_leaves_takes_its_block_with_it() {
     refused(admin.execute_update(insert, Some(id)).await.map_err(status), "25P02");
     assert_eq!(query(&mut admin, SUMS).await.unwrap(), ["0|0|||0"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn relational_tables_are_found_before_others_are_made() {
+    let server = Server::start().await;
+    let mut admin = server.admin().await;
+    update(&mut admin, "CREATE TABLE part (id bigint PRIMARY KEY, name text)").await.unwrap();
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("id", Arc::new(Int64Array::from(vec![1, 2]))),
+        ("name", Arc::new(StringArray::from(vec!["gear", "belt"]))),
+    ];
+    let rows = batch(columns);
+    let options = |some| define(TableNotExistOption::Create, some);
+    let append = CommandStatementIngest {
+        table_definition_options: options(TableExistsOption::Append),
+        ..into("part")
+    };
+    assert_eq!(put(&mut admin, append, vec![rows.clone()]).await.unwrap(), 2);
+    let fail = CommandStatementIngest {
+        table_definition_options: options(TableExistsOption::Fail),
+        ..into("part")
+    };
+    refused(put(&mut admin, fail, vec![rows]).await, "42P07");
+    let all = query(&mut admin, "SELECT * FROM part ORDER BY id").await.unwrap();
+    assert_eq!(all, ["1|gear", "2|belt"]);
+}

@@ -2,7 +2,7 @@
 
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
-use query::promql::{PromBrowse, parse_selector};
+use query::promql::{PromBrowse, RegexBudget, parse_selector};
 use serde_json::{Map, Value, json};
 use tsdb::types::TimeRange;
 
@@ -24,9 +24,9 @@ fn answered(result: Result<Response, Refusal>) -> Response {
 
 /// What a request for labels or series asks.
 fn browse(asked: &Asked) -> Result<PromBrowse, Refusal> {
-    let mut selectors = Vec::new();
+    let (mut selectors, mut budget) = (Vec::new(), RegexBudget::default());
     for text in asked.all("match[]") {
-        let selector = parse_selector(text);
+        let selector = parse_selector(text, &mut budget);
         selectors.push(selector.map_err(|error| bad_parameter("match[]", error.message))?);
     }
     let start = asked.time("start")?.unwrap_or(i64::MIN);

@@ -8,7 +8,7 @@ use ingest::remote::proto::{
     Field, Fields, Malformed, put_bytes, put_double, put_int, take_varint,
 };
 use query::QueryResult;
-use query::promql::{Labels, MatchOp, Matcher, Point, PromRead, PromReadSeries};
+use query::promql::{Labels, MatchOp, Matcher, Point, PromRead, PromReadSeries, RegexBudget};
 use tokio::sync::mpsc;
 use tsdb::types::TimeRange;
 
@@ -69,10 +69,11 @@ impl Asked {
     fn decode(bytes: &[u8]) -> Result<Asked, Refusal> {
         let malformed = |Malformed| Refusal::invalid("the body is not a ReadRequest");
         let (mut queries, mut accepted) = (Vec::new(), Vec::new());
+        let mut budget = RegexBudget::default();
         for found in Fields::new(bytes) {
             match found.map_err(malformed)? {
                 (1, Field::Bytes(query)) if queries.len() < QUERIES_MAX => {
-                    queries.push(query_of(query)?);
+                    queries.push(query_of(query, &mut budget)?);
                 }
                 (1, Field::Bytes(_)) => {
                     return Err(Refusal::invalid(format!("more than {QUERIES_MAX} queries")));
@@ -93,14 +94,14 @@ impl Asked {
     }
 }
 
-fn query_of(bytes: &[u8]) -> Result<PromRead, Refusal> {
+fn query_of(bytes: &[u8], budget: &mut RegexBudget) -> Result<PromRead, Refusal> {
     let malformed = |Malformed| Refusal::invalid("the body is not a ReadRequest");
     let (mut start, mut end, mut matchers) = (0i64, 0i64, Vec::new());
     for found in Fields::new(bytes) {
         match found.map_err(malformed)? {
             (1, Field::Varint(ms)) => start = ms as i64,
             (2, Field::Varint(ms)) => end = ms as i64,
-            (3, Field::Bytes(matcher)) => matchers.push(matcher_of(matcher)?),
+            (3, Field::Bytes(matcher)) => matchers.push(matcher_of(matcher, budget)?),
             _ => {}
         }
     }
@@ -110,7 +111,7 @@ fn query_of(bytes: &[u8]) -> Result<PromRead, Refusal> {
     Ok(PromRead { matchers, times })
 }
 
-fn matcher_of(bytes: &[u8]) -> Result<Matcher, Refusal> {
+fn matcher_of(bytes: &[u8], budget: &mut RegexBudget) -> Result<Matcher, Refusal> {
     let malformed = |Malformed| Refusal::invalid("the body is not a ReadRequest");
     let text = |bytes| std::str::from_utf8(bytes).map_err(|_| malformed(Malformed));
     let (mut op, mut name, mut value) = (MatchOp::Equal, "", "");
@@ -126,7 +127,7 @@ fn matcher_of(bytes: &[u8]) -> Result<Matcher, Refusal> {
             _ => {}
         }
     }
-    Matcher::new(name, op, value).map_err(|error| Refusal::invalid(error.message))
+    Matcher::new(name, op, value, budget).map_err(|error| Refusal::invalid(error.message))
 }
 
 /// Labels as fields of the number `field` of a message.

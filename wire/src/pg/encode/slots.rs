@@ -3,7 +3,10 @@
 //! over the slack of the one before. A copy of fixed length is one or two instructions, where one
 //! of the cell's own length is a call.
 //!
+//! What stays the same for many rows, has a fixed width, or comes out of a table has ways of its own.
 //! What has no slots is written by the writers of `cell`, which write the same bytes.
+
+mod small;
 
 use std::ops::Range;
 
@@ -18,6 +21,8 @@ use super::Format;
 use super::cell;
 use super::digits::{Decimals, put_signed};
 use super::time::{DayCursor, POSTGRES_EPOCH_MICROS};
+
+pub use small::{Small, small};
 
 /// Bytes of a cell's length.
 pub const LENGTH: usize = 4;
@@ -45,6 +50,7 @@ pub enum Cells {
     Runs(Runs),
     /// The same number of bytes for each row, and that number.
     Fixed(Vec<u8>, usize),
+    Small(Small),
 }
 
 /// Cells of columns side by side that stay the same for many rows, as keys do.
@@ -84,6 +90,10 @@ impl Cells {
                 rows.iter_mut().for_each(|row| *row += each);
                 rows
             }
+            Cells::Small(small) => {
+                small.add_sizes(rows);
+                rows
+            }
         }
     }
 
@@ -115,6 +125,7 @@ impl Cells {
                 out[at..at + each].copy_from_slice(&bytes[row * each..(row + 1) * each]);
                 at + each
             }
+            Cells::Small(small) => small.copy(row, out, at),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use arrow::datatypes::IntervalMonthDayNano;
 use datafusion::scalar::ScalarValue;
-use query::{QueryError, QueryResult};
+use query::{QueryError, QueryResult, parse_bytea};
 
 use super::super::backend::error;
 use super::super::types::{name_of, oid};
@@ -36,7 +36,9 @@ pub fn scalar(text: &str, oid: u32, zone: &Zone) -> QueryResult<ScalarValue> {
             ScalarValue::Float64(Some(value))
         }
         oid::NUMERIC => numeric(trimmed).ok_or_else(|| invalid(text, oid))??,
-        oid::BYTEA => ScalarValue::Binary(Some(bytea(text).ok_or_else(|| invalid(text, oid))?)),
+        oid::BYTEA => {
+            ScalarValue::Binary(Some(parse_bytea(text).ok_or_else(|| invalid(text, oid))?))
+        }
         oid::DATE => ScalarValue::Date32(Some(time::date(trimmed)?)),
         oid::TIME => ScalarValue::Time64Microsecond(Some(time::time_of_day(trimmed)?)),
         oid::TIMESTAMP => super::timestamp_of(oid, time::timestamp(trimmed)?),
@@ -127,47 +129,6 @@ fn numeric(text: &str) -> Option<QueryResult<ScalarValue>> {
         return too_large();
     };
     Some(super::decimal(if negative { -unscaled } else { unscaled }, scale))
-}
-
-/// `\x` and hex digits, or the older escapes `\\` and `\ooo`.
-fn bytea(text: &str) -> Option<Vec<u8>> {
-    if let Some(hex) = text.strip_prefix("\\x") {
-        let digits: Vec<u32> = hex
-            .chars()
-            .filter(|one| !one.is_ascii_whitespace())
-            .map(|one| one.to_digit(16))
-            .collect::<Option<_>>()?;
-        let pairs = digits.chunks_exact(2);
-        if !pairs.remainder().is_empty() {
-            return None;
-        }
-        return pairs
-            .map(|pair| {
-                pair.iter().try_fold(0u8, |sum, digit| Some(sum << 4 | u8::try_from(*digit).ok()?))
-            })
-            .collect();
-    }
-    let mut bytes = text.bytes();
-    let mut out = Vec::with_capacity(text.len());
-    while let Some(byte) = bytes.next() {
-        if byte != b'\\' {
-            out.push(byte);
-            continue;
-        }
-        match bytes.next()? {
-            b'\\' => out.push(b'\\'),
-            first @ b'0'..=b'3' => {
-                let mut value = first - b'0';
-                for _ in 0..2 {
-                    let digit = bytes.next().filter(|digit| (b'0'..=b'7').contains(digit))?;
-                    value = value << 3 | (digit - b'0');
-                }
-                out.push(value);
-            }
-            _ => return None,
-        }
-    }
-    Some(out)
 }
 
 /// `1 year 2 mons -3 days 04:05:06.7`, with units written out or short.

@@ -11,10 +11,10 @@ use tokio_rustls::client::TlsStream;
 use super::*;
 use crate::tls::{CertificateSource, TlsMode, server_config};
 
-const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
+pub const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
 /// A certificate of our own, and a client's settings that trust it alone.
-fn settings() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
+pub fn settings() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
     let folder = tempfile::tempdir().unwrap();
     let source = CertificateSource::SelfSigned { folder: folder.path().to_owned() };
     let server = server_config(TlsMode::Allow, &source).unwrap().unwrap();
@@ -35,7 +35,7 @@ async fn handshake(
     config: Arc<ClientConfig>,
 ) -> TlsStream<DuplexStream> {
     let (mut near, far) = tokio::io::duplex(16 * 1024);
-    tokio::spawn(converse(far, None, Arc::clone(shared), false));
+    tokio::spawn(converse(far, HERE, Arc::clone(shared), false));
     near.write_all(&SSL_REQUEST).await.unwrap();
     assert_eq!(near.read_u8().await.unwrap(), b'S');
     let name = ServerName::try_from("localhost").unwrap();

@@ -278,3 +278,55 @@ fn long_texts_do_not_pile_up() {
         assert_eq!((bytes.len(), ends.len()), (2 * 50_004, 2));
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Columns of small numbers side by side, up to the first that has others in the rows asked for.
+    #[test]
+    fn small_whole_numbers_agree(
+        columns in prop::collection::vec((0..10_u32, prop::option::weighted(0.2, any::<i64>())), 1..6),
+        rows in 1..=ROWS,
+        odd_at in 0..400_usize,
+    ) {
+        const ALL: usize = 300;
+        let number = |scale: u32, at: usize| (at as u64 * 7919 % 10_u64.pow(scale % 4 + 1)) as i64;
+        let arrays: Vec<ArrayRef> = columns
+            .iter()
+            .map(|(scale, odd)| {
+                let mut values: Vec<i64> = (0..ALL).map(|at| number(*scale, at)).collect();
+                if let (Some(odd), Some(value)) = (odd, values.get_mut(odd_at)) {
+                    *value = *odd;
+                }
+                match scale % 3 {
+                    0 => Arc::new(Int64Array::from(values)) as ArrayRef,
+                    1 => Arc::new(Int32Array::from_iter_values(values.iter().map(|v| *v as i32))),
+                    _ => Arc::new(Int16Array::from_iter_values(values.iter().map(|v| *v as i16))),
+                }
+            })
+            .collect();
+        let with = |format| {
+            arrays.iter().map(move |array| (array.as_ref(), oid_of(array.data_type()), format))
+        };
+        prop_assert!(small(with(Format::Binary), &(0..ALL)).is_none());
+        let found = small(with(Format::Text), &(0..ALL));
+        let taken = found.as_ref().map_or(0, |found| found.1);
+        let first = arrays.get(taken).map(|array| {
+            let wide = arrow::compute::cast(array, &DataType::Int64).unwrap();
+            wide.as_primitive::<Int64Type>().values().iter().any(|v| !(0..10_000).contains(v))
+        });
+        prop_assert!(first.unwrap_or(true), "a column of small numbers was left");
+        if let Some((filler, count)) = found {
+            let fast = cells_by(filler, ALL, rows);
+            let slow: Vec<_> = with(Format::Text)
+                .take(count)
+                .map(|(array, oid, format)| free(array, oid, format, &Zone::Utc).unwrap())
+                .map(|filler| cells_by(filler, ALL, rows))
+                .collect();
+            for (row, fast) in fast.iter().enumerate() {
+                let slow: Vec<u8> = slow.iter().flat_map(|column| column[row].clone()).collect();
+                prop_assert_eq!(fast, &slow);
+            }
+        }
+    }
+}

@@ -9,8 +9,9 @@ use arrow::datatypes::{DataType, Int16Type, Int32Type, Int64Type};
 use super::super::Format;
 use super::{Cells, Filler, LENGTH};
 
-/// Numbers from it on do not fit beside their length.
-const END: usize = 10_000;
+/// The end of the table. Numbers up to 9,999 would fit beside their length; below a power of two
+/// all are whose bits together are.
+const END: usize = 1 << 13;
 
 /// Cells of the numbers below [`END`], and what is left of eight bytes.
 static CELLS: [[u8; 8]; END] = {
@@ -80,12 +81,12 @@ impl<'a> Whole<'a> {
             T::Native: Into<i64>,
         {
             let values = &array.as_primitive_opt::<T>()?.values()[..];
-            // No branch a value, so that several are looked at at once; below zero is above all.
+            // No branch a value, so that several are looked at at once.
             let all = values.get(rows.clone())?.iter().fold(0, |all, value| {
                 let value: i64 = (*value).into();
-                all.max(value as u64)
+                all | value
             });
-            (all < END as u64).then_some(values)
+            (0..END as i64).contains(&all).then_some(values)
         }
         if format != Format::Text || array.null_count() > 0 {
             return None;

@@ -12,4 +12,4 @@ pub mod writer;
 
 pub use line::{LineLimits, Precision};
 pub use remote::{Described, Metadata};
-pub use writer::{LineWriter, Refused, Report};
+pub use writer::{Gate, LineWriter, Refused, Report};

@@ -12,7 +12,7 @@ mod tests;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use query::promql::{METRIC_NAME, STALE_BITS, VALUE_FIELD, column_of_label};
-use tsdb::types::OWNED_TABLE_PREFIX;
+use tsdb::types::{OWNED_TABLE_PREFIX, SCHEMA_TABLE_PREFIX};
 use tsdb::{Error, Result};
 
 use crate::line::key::Tag;
@@ -142,6 +142,10 @@ impl<'a> Request<'a, '_> {
         }
         if name.starts_with(OWNED_TABLE_PREFIX) {
             let why = format!("metrics that begin with {OWNED_TABLE_PREFIX} are reserved");
+            return Err(why.into());
+        }
+        if name.starts_with(SCHEMA_TABLE_PREFIX) {
+            let why = format!("metrics that begin with {SCHEMA_TABLE_PREFIX} are reserved");
             return Err(why.into());
         }
         let schema = self.context.catalogue.table(name);

@@ -136,8 +136,22 @@ impl LineWriter {
     /// in the report. After an error none, or for an error of the disk possibly all, of the good
     /// lines were written; sending them again is harmless except in `append` tables.
     pub fn write(&self, body: &[u8], precision: Precision, now_ns: i64) -> Result<Report> {
+        self.write_through(None, body, precision, now_ns)
+    }
+
+    /// As [`LineWriter::write`]; lines of tables that the gate shuts are refused.
+    ///
+    /// # Errors
+    /// As [`LineWriter::write`].
+    pub fn write_through(
+        &self,
+        gate: Option<Gate<'_>>,
+        body: &[u8],
+        precision: Precision,
+        now_ns: i64,
+    ) -> Result<Report> {
         let body = Body::Lines(body);
-        let mut round = Round { precision, now_ns, ..Round::new(self, body) };
+        let mut round = Round { precision, now_ns, gate, ..Round::new(self, body) };
         let report = round.run()?;
         metrics::counter!("millrace_line_rows_total").increment(report.rows);
         metrics::counter!("millrace_line_refused_total").increment(report.refused_count);
@@ -151,7 +165,15 @@ impl LineWriter {
     /// As [`LineWriter::write`]; [`Error::Invalid`] for what is no such request, nothing of which is
     /// written then.
     pub fn write_series(&self, body: &[u8]) -> Result<Report> {
-        let report = Round::new(self, Body::Series(body)).run()?;
+        self.write_series_through(None, body)
+    }
+
+    /// As [`LineWriter::write_series`]; samples of tables that the gate shuts are refused.
+    ///
+    /// # Errors
+    /// As [`LineWriter::write_series`].
+    pub fn write_series_through(&self, gate: Option<Gate<'_>>, body: &[u8]) -> Result<Report> {
+        let report = Round { gate, ..Round::new(self, Body::Series(body)) }.run()?;
         self.metadata.take(body);
         metrics::counter!("millrace_prom_samples_total").increment(report.rows);
         metrics::counter!("millrace_prom_refused_total").increment(report.refused_count);
@@ -163,6 +185,10 @@ impl LineWriter {
         &self.metadata
     }
 }
+
+/// Says why rows may not be written to the table of a name, if so; `true`: they would make it, or
+/// columns of it.
+pub type Gate<'g> = &'g dyn Fn(&str, bool) -> Option<String>;
 
 /// What a request is written in.
 #[derive(Clone, Copy)]
@@ -178,6 +204,7 @@ struct Round<'w> {
     body: Body<'w>,
     precision: Precision,
     now_ns: i64,
+    gate: Option<Gate<'w>>,
     /// What a race left over of the round before.
     only: Option<Only>,
     denied: BTreeMap<String, String>,
@@ -199,6 +226,7 @@ impl<'w> Round<'w> {
             body,
             precision: Precision::Nanos,
             now_ns: 0,
+            gate: None,
             only: None,
             denied: BTreeMap::new(),
             refusals: Refusals::default(),
@@ -255,6 +283,9 @@ impl<'w> Round<'w> {
             Body::Series(body) => remote::parse(body, &context)?,
         };
         drop(catalogue);
+        if self.shut_out(&parsed.tables) {
+            return Ok(Step::Again);
+        }
         let defined = definitions(&parsed.tables);
         if !defined.is_empty() && !self.define(defined, last)? {
             return Ok(Step::Again);
@@ -263,6 +294,20 @@ impl<'w> Round<'w> {
             return Ok(Step::Again);
         };
         self.write(writes, &parsed.refusals, last)
+    }
+
+    /// Whether there are tables that the sender may not write to: their lines are refused.
+    fn shut_out(&mut self, tables: &[TableBatch]) -> bool {
+        let Some(gate) = self.gate else { return false };
+        let mut shut = false;
+        for table in tables {
+            let defines = table.schema.is_none() || !new_columns(table).is_empty();
+            if let Some(why) = gate(&table.name, defines) {
+                self.denied.insert(table.name.to_string(), why);
+                shut = true;
+            }
+        }
+        shut
     }
 
     /// Makes tables and columns; false if the request has to be read again.

@@ -141,7 +141,7 @@ fn must_be_superuser(inner: &Inner, by: &Identity, to: &str) -> QueryResult<()> 
 
 /// A superuser may alter anybody, anybody the own password and nothing else.
 fn may_alter(inner: &Inner, by: &Identity, role: &NewRole) -> QueryResult<()> {
-    let flags = [role.superuser, role.can_login, role.can_write, role.can_define];
+    let flags = [role.superuser, role.can_login, role.can_read, role.can_write, role.can_define];
     let only_password = role.password.is_some() && flags.iter().all(Option::is_none);
     if only_password && by.user == role.name && inner.user(&by.user)?.is_some() {
         return Ok(());
@@ -176,6 +176,7 @@ fn new_row(meta: &mut Meta, role: &NewRole) -> QueryResult<UserRow> {
         revision: 1,
         superuser: false,
         can_login: false,
+        can_read: false,
         can_write: false,
         can_define: false,
         created_unix_ms: now_unix_ms(),
@@ -188,6 +189,7 @@ fn new_row(meta: &mut Meta, role: &NewRole) -> QueryResult<UserRow> {
 fn apply(mut row: UserRow, role: &NewRole, secrets: Option<Secrets>) -> UserRow {
     row.superuser = role.superuser.unwrap_or(row.superuser);
     row.can_login = role.can_login.unwrap_or(row.can_login);
+    row.can_read = role.can_read.unwrap_or(row.can_read);
     row.can_write = role.can_write.unwrap_or(row.can_write);
     row.can_define = role.can_define.unwrap_or(row.can_define);
     if let Some(Secrets { scram, argon2 }) = secrets {

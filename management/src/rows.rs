@@ -24,6 +24,8 @@ pub(crate) const META_KEY: &[u8] = b"users";
 const VERSION: u32 = 1;
 /// The version of users with settings.
 const VERSION_SETTINGS: u32 = 2;
+/// The version of users that do not read everything; those of earlier ones do.
+const VERSION_NOREAD: u32 = 3;
 
 /// A user or role.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +36,7 @@ pub(crate) struct UserRow {
     pub revision: u64,
     pub superuser: bool,
     pub can_login: bool,
+    pub can_read: bool,
     pub can_write: bool,
     pub can_define: bool,
     pub created_unix_ms: i64,
@@ -48,7 +51,9 @@ impl UserRow {
     pub fn identity(&self) -> Identity {
         Identity {
             user: self.name.clone(),
+            oid: self.oid,
             superuser: self.superuser,
+            can_read: self.superuser || self.can_read,
             can_write: self.superuser || self.can_write,
             can_define: self.superuser || self.can_define,
             settings: self.settings(),
@@ -66,6 +71,7 @@ impl UserRow {
             name: self.name.clone(),
             superuser: self.superuser,
             can_login: self.can_login,
+            can_read: self.superuser || self.can_read,
             can_write: self.superuser || self.can_write,
             can_define: self.superuser || self.can_define,
             created_unix_ms: self.created_unix_ms,
@@ -79,12 +85,17 @@ impl UserRow {
 
     pub fn encode(&self) -> Vec<u8> {
         to_json(&UserJson {
-            v: if self.settings.is_empty() { VERSION } else { VERSION_SETTINGS },
+            v: match (self.can_read, self.settings.is_empty()) {
+                (false, _) => VERSION_NOREAD,
+                (true, false) => VERSION_SETTINGS,
+                (true, true) => VERSION,
+            },
             name: self.name.clone(),
             oid: self.oid,
             revision: self.revision,
             superuser: self.superuser,
             can_login: self.can_login,
+            can_read: (!self.can_read).then_some(false),
             can_write: self.can_write,
             can_define: self.can_define,
             created_unix_ms: self.created_unix_ms,
@@ -108,7 +119,11 @@ impl UserRow {
     /// Err(Corrupt) for bytes that are no user row of a known version.
     pub fn decode(bytes: &[u8]) -> tsdb::Result<UserRow> {
         let json: UserJson = from_json(bytes, "user")?;
-        check_version(json.v, VERSION_SETTINGS, "user")?;
+        check_version(json.v, VERSION_NOREAD, "user")?;
+        if (json.v == VERSION_NOREAD) != json.can_read.is_some() {
+            let text = format!("row of user {}: can_read in version {}", json.name, json.v);
+            return Err(tsdb::Error::Corrupt(text));
+        }
         if json.v == VERSION && !json.settings.is_empty() {
             let text = format!("row of user {}: settings in version 1", json.name);
             return Err(tsdb::Error::Corrupt(text));
@@ -131,6 +146,7 @@ impl UserRow {
             revision: json.revision,
             superuser: json.superuser,
             can_login: json.can_login,
+            can_read: json.can_read.unwrap_or(true),
             can_write: json.can_write,
             can_define: json.can_define,
             created_unix_ms: json.created_unix_ms,
@@ -150,6 +166,9 @@ struct UserJson {
     revision: u64,
     superuser: bool,
     can_login: bool,
+    /// Since version 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    can_read: Option<bool>,
     can_write: bool,
     can_define: bool,
     created_unix_ms: i64,
@@ -284,6 +303,7 @@ mod tests {
             revision: 3,
             superuser: false,
             can_login: true,
+            can_read: true,
             can_write: true,
             can_define: false,
             created_unix_ms: 1_700_000_000_000,
@@ -338,6 +358,20 @@ mod tests {
     }
 
     #[test]
+    fn golden_user_row_without_read() {
+        let user = UserRow { can_read: false, ..user() };
+        let golden = GOLDEN.replace(r#""v":1"#, r#""v":3"#);
+        let golden = golden.replace(r#""can_write"#, r#""can_read":false,"can_write"#);
+        assert_eq!(String::from_utf8(user.encode()).expect("JSON is text"), golden);
+        assert_eq!(UserRow::decode(golden.as_bytes()).expect("a good row"), user);
+        for bad in
+            [golden.replace(r#""v":3"#, r#""v":1"#), golden.replace(r#""can_read":false,"#, "")]
+        {
+            assert!(matches!(UserRow::decode(bad.as_bytes()), Err(tsdb::Error::Corrupt(_))));
+        }
+    }
+
+    #[test]
     fn truncation_is_an_error_and_flips_never_panic() {
         let bytes = user().encode();
         for end in 0..bytes.len() {
@@ -355,7 +389,7 @@ mod tests {
 
     #[test]
     fn newer_versions_and_unknown_fields_are_refused() {
-        for bad in [GOLDEN.replace(r#""v":1"#, r#""v":3"#), GOLDEN.replace("oid", "oids")] {
+        for bad in [GOLDEN.replace(r#""v":1"#, r#""v":4"#), GOLDEN.replace("oid", "oids")] {
             assert!(matches!(UserRow::decode(bad.as_bytes()), Err(tsdb::Error::Corrupt(_))));
         }
     }

@@ -382,6 +382,7 @@ fn make_first_user(
         revision: 1,
         superuser: true,
         can_login: true,
+        can_read: true,
         can_write: true,
         can_define: true,
         created_unix_ms: now_unix_ms(),

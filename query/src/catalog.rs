@@ -4,6 +4,7 @@
 //! the truth of the statement's snapshot. Each table is a list of columns and a function that
 //! pushes rows; only rows about the system tables themselves are kept between statements.
 
+mod acl;
 mod backups;
 pub(crate) mod functions;
 mod image;
@@ -161,6 +162,7 @@ impl Known {
         if let Some(fill) = self.fill {
             let mut rows = Rows::new(self.schema, &self.columns);
             fill(image, &mut rows)?;
+            rows.place(&image.schemas, self.schema);
             batches.push(rows.finish(self.arrow.clone())?);
         }
         Ok(batches)
@@ -197,6 +199,11 @@ pub(crate) fn system_number(provider: &dyn TableProvider) -> Option<(i64, usize)
     let table = provider.downcast_ref::<SystemTable>()?;
     let known = table.known;
     (known.schema != FUNCTIONS).then_some((known.oid, known.columns.len()))
+}
+
+/// An identifier, quoted where it must be.
+pub(crate) fn quoted(name: &str) -> String {
+    pg::objects::quoted(name)
 }
 
 /// `pg_class.oid` of a table.

@@ -24,13 +24,15 @@ use crate::insert::table_name;
 use crate::names::{Names, folded};
 use crate::relational;
 use crate::returning::{Returning, Verb};
+use crate::rights::{self, Known, acl::Mode};
 use crate::session::{Session, Tree};
 use crate::statement::{Kind, Statement};
-use crate::view::not_a_table;
+use crate::view::{not_a_table, refuse_hidden};
 use crate::{Description, Outcome};
 
 pub(crate) use found::{Check, rows_at};
 pub(crate) use syntax::{By, delete_query, update_query};
+pub(crate) use unsure::check as check_condition;
 
 /// What is said of views.
 const CHANGED: &str = "its rows are changed in the tables that it reads";
@@ -102,11 +104,14 @@ pub(crate) async fn delete(
     params: &[ScalarValue],
 ) -> QueryResult<Outcome> {
     let name = table_name(syntax::plain_table(syntax::delete_target(delete)?)?.0)?;
+    refuse_hidden(session, &name)?;
     if relational::find(session, &name)?.is_some() {
         return relational::delete(session, statement, delete, &name, params).await;
     }
     let table = table_of(session, &name)?;
-    check_rights(session, &table, "DELETE")?;
+    check_rights(session, &table, "DELETE", Mode::DELETE, &[])?;
+    let list = delete.returning.as_deref();
+    rights::check_returned(session, list, || Known::of_table(&table))?;
     let returning = returning(session, statement, &table)?;
     let joined = !syntax::using(delete).is_empty();
     delete::run(session, statement, &table, params, (returning, joined)).await
@@ -120,11 +125,16 @@ pub(crate) async fn update(
     params: &[ScalarValue],
 ) -> QueryResult<Outcome> {
     let name = table_name(syntax::plain_table(&update.table)?.0)?;
+    refuse_hidden(session, &name)?;
     if relational::find(session, &name)?.is_some() {
         return relational::update(session, statement, update, &name, params).await;
     }
     let table = table_of(session, &name)?;
-    check_rights(session, &table, "UPDATE")?;
+    let targets = update::targets(update, &table)?;
+    let names: Vec<&str> = targets.iter().map(|target| target.name.as_str()).collect();
+    check_rights(session, &table, "UPDATE", Mode::UPDATE, &names)?;
+    let list = update.returning.as_deref();
+    rights::check_returned(session, list, || Known::of_table(&table))?;
     let returning = returning(session, statement, &table)?;
     update::run(session, statement, update, &table, params, returning).await
 }
@@ -137,12 +147,13 @@ pub(crate) async fn truncate(session: &Session, truncate: &ast::Truncate) -> Que
     let mut tables = Vec::with_capacity(truncate.table_names.len());
     let mut relations = Vec::new();
     for name in &truncate.table_names {
+        refuse_hidden(session, &table_name(&name.name)?)?;
         if let Some(relation) = relational::find(session, &table_name(&name.name)?)? {
             relations.push(relation.name.clone());
             continue;
         }
         let table = table_of(session, &table_name(&name.name)?)?;
-        check_rights(session, &table, "TRUNCATE TABLE")?;
+        check_rights(session, &table, "TRUNCATE TABLE", Mode::TRUNCATE, &[])?;
         tables.push(table.id);
     }
     let all = |table: &TableId| Command::Delete {
@@ -184,11 +195,14 @@ fn table_of(session: &Session, name: &str) -> QueryResult<Arc<TableSchema>> {
     Ok(table.schema().clone())
 }
 
-fn check_rights(session: &Session, table: &TableSchema, verb: &str) -> QueryResult<()> {
-    let identity = session.identity();
-    if !identity.superuser && !identity.can_write {
-        return Err(QueryError::denied(format!("writing to table {}", table.name)));
-    }
+fn check_rights(
+    session: &Session,
+    table: &TableSchema,
+    verb: &str,
+    mode: Mode,
+    columns: &[&str],
+) -> QueryResult<()> {
+    rights::check_change(session, mode, columns, || Known::of_table(table))?;
     session.check_writable(verb)
 }
 

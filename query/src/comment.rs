@@ -6,13 +6,13 @@ use tsdb::rows::{RowChange, RowCommand};
 use tsdb::types::{ColumnId, TableSchema};
 use tsdb::{Command, Snapshot};
 
-use crate::Outcome;
-use crate::ddl::{apply, done, may_define};
+use crate::ddl::{apply, done};
 use crate::error::{QueryError, QueryResult};
 use crate::relational::def::Relations;
 use crate::session::Session;
 use crate::statement::comment::Comment;
 use crate::view::View;
+use crate::{Outcome, rights};
 
 /// Space of the row store.
 const SPACE_COMMENTS: u16 = 17;
@@ -39,7 +39,7 @@ pub(crate) enum Relation {
 
 /// Runs it.
 pub(crate) async fn run(session: &Session, comment: &Comment) -> QueryResult<Outcome> {
-    may_define(session, "COMMENT")?;
+    rights::may_alter(session, "COMMENT", &comment.relation)?;
     let engine = session.engine().clone();
     let _guard = engine.definitions().lock().await;
     let snapshot = engine.db().snapshot();
@@ -195,7 +195,7 @@ fn damaged(what: impl std::fmt::Display) -> QueryError {
     QueryError::new("XX001", format!("a row of comments cannot be read: {what}"))
 }
 
-/// The command that forgets the comments of what is dropped, to go with others.
+/// The command that forgets comments and rights of what is dropped, to go with others.
 pub(crate) fn forget(
     snapshot: &Snapshot,
     relations: &[Relation],
@@ -204,18 +204,19 @@ pub(crate) fn forget(
     let mut keys = Vec::new();
     for relation in relations {
         let rows = snapshot.rows().scan(SPACE_COMMENTS, &prefix(*relation))?;
-        keys.extend(rows.into_iter().map(|(key, _)| key));
+        keys.extend(rows.into_iter().map(|(key, _)| (SPACE_COMMENTS, key)));
+        keys.extend(rights::keys(snapshot, *relation)?);
     }
     for (table, column) in columns {
         let key = key(Relation::Table(*table), number_of(Some(*column)));
         if snapshot.rows().get(SPACE_COMMENTS, &key)?.is_some() {
-            keys.push(key);
+            keys.push((SPACE_COMMENTS, key));
         }
     }
     if keys.is_empty() {
         return Ok(None);
     }
-    let delete = |key| RowChange::Delete { space: SPACE_COMMENTS, key };
+    let delete = |(space, key)| RowChange::Delete { space, key };
     let changes = keys.into_iter().map(delete).collect();
     Ok(Some(Command::Rows(RowCommand { expects: Vec::new(), changes })))
 }

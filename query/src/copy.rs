@@ -42,6 +42,7 @@ use crate::insert;
 use crate::names::Names;
 use crate::relational::def::TableDef;
 use crate::relational::{self, CopyRows};
+use crate::rights::{self, Known, acl::Mode};
 use crate::run::Stop;
 use crate::session::{Session, Tree, limit_rows};
 use crate::statement::copy::{Copy, What};
@@ -148,6 +149,9 @@ pub(crate) async fn run(session: &Session, copy: &Copy, source: &str) -> QueryRe
 /// `pg_class.oid` of the table or view of a name; 0 where there is none.
 fn number_of(session: &Session, name: Option<&[String]>) -> QueryResult<i64> {
     let Some(name) = name.and_then(<[String]>::last) else { return Ok(0) };
+    if let Some(view) = session.views()?.find_temporary(name) {
+        return Ok(catalog::view_number(view.number));
+    }
     if let Some(table) = session.engine().db().snapshot().table(name) {
         return Ok(catalog::table_number(table.schema().id));
     }
@@ -164,7 +168,7 @@ fn start_in(
     columns: &[String],
     options: &Options,
 ) -> QueryResult<Outcome> {
-    let target = target(session, table)?;
+    let target = target(session, table, columns)?;
     let copy = CopyIn::new(session, target, columns, options, CopyProgress::default())?;
     let outcome = Outcome::CopyIn { format: options.format, columns: copy.sink.columns() };
     session.keep_copy(copy);
@@ -178,16 +182,14 @@ enum Target {
 }
 
 /// The table of a name, if the session may write to it.
-fn target(session: &Session, table: &[String]) -> QueryResult<Target> {
+fn target(session: &Session, table: &[String], columns: &[String]) -> QueryResult<Target> {
+    let names: Vec<&str> = columns.iter().map(String::as_str).collect();
     if let Some(def) = find_relation(session, table)? {
-        relational::check_rights(session, &def, "COPY FROM")?;
+        relational::check_rights(session, &def, "COPY FROM", Mode::INSERT, &names)?;
         return Ok(Target::Relation(def));
     }
     let schema = find_table(session, table)?;
-    let identity = session.identity();
-    if !identity.superuser && !identity.can_write {
-        return Err(QueryError::denied(format!("writing to table {}", schema.name)));
-    }
+    rights::check_change(session, Mode::INSERT, &names, || Known::of_table(&schema))?;
     session.check_writable("COPY FROM")?;
     Ok(Target::Series(schema))
 }
@@ -204,6 +206,7 @@ fn find_relation(session: &Session, table: &[String]) -> QueryResult<Option<Arc<
         }
         _ => return Ok(None),
     };
+    view::refuse_hidden(session, name)?;
     relational::find(session, name)
 }
 
@@ -225,7 +228,7 @@ async fn read_file(
     name: &str,
 ) -> QueryResult<u64> {
     let folder = file::folder(session)?;
-    let target = target(session, table)?;
+    let target = target(session, table, columns)?;
     let (parquet, shown) = (options.format == Format::Parquet, name.to_string());
     let opened = session.blocking(move || {
         let (file, length) = file::open(&folder, &shown)?;

@@ -6,6 +6,7 @@ pub(crate) mod life;
 pub(crate) mod options;
 
 use datafusion::sql::sqlparser::ast::{AlterTable, AlterTableOperation, DropBehavior, ObjectName};
+use futures::future::BoxFuture;
 use std::sync::Arc;
 use tsdb::rows::RowOutcome;
 use tsdb::types::{ColumnId, TableSchema};
@@ -14,13 +15,22 @@ use tsdb::{Command, Outcome as Applied};
 use crate::comment::{self, Relation};
 use crate::error::{QueryError, QueryResult};
 use crate::insert::table_name;
-use crate::relational;
 use crate::relational::def::{Redefine, TableDef};
+use crate::schema;
 use crate::session::{Session, in_block};
 use crate::settings::{self, Settings};
 use crate::statement::{Kind, Statement};
-use crate::view::{self, Hidden, not_a_table};
-use crate::{Directory, NewRole, Outcome, RoleChange};
+use crate::view::{self, Hidden, not_a_table, refuse_hidden};
+use crate::{Directory, Identity, NewRole, Outcome, RoleChange};
+use crate::{relational, rights};
+
+/// Runs a statement that another one stands for.
+pub(crate) fn run_inner<'a>(
+    session: &'a Session,
+    statement: &'a Statement,
+) -> BoxFuture<'a, QueryResult<Outcome>> {
+    Box::pin(run(session, statement))
+}
 
 /// Runs it.
 pub(crate) async fn run(session: &Session, statement: &Statement) -> QueryResult<Outcome> {
@@ -29,7 +39,7 @@ pub(crate) async fn run(session: &Session, statement: &Statement) -> QueryResult
             if relational::is_relational(create) {
                 return relational::create(session, create).await;
             }
-            may_define(session, "CREATE TABLE")?;
+            rights::may_create(session, "CREATE TABLE")?;
             let table = define::new_table(create)?;
             life::may_archive(session, table.options.archive.as_deref())?;
             let engine = session.engine().clone();
@@ -43,19 +53,25 @@ pub(crate) async fn run(session: &Session, statement: &Statement) -> QueryResult
                     )),
                 };
             }
-            if session.views()?.find(&table.name).is_some() {
+            if session.views()?.find_lasting(&table.name).is_some() {
                 return match table.if_not_exists {
                     true => done("CREATE TABLE"),
                     false => Err(view_exists(&table.name)),
                 };
             }
+            let name = table.name.clone();
+            let is_new = engine.db().snapshot().table(&name).is_none();
             apply(session, vec![Command::CreateTable(table)]).await?;
+            if is_new {
+                rights::own(session, &name).await?;
+            }
             done("CREATE TABLE")
         }
         Kind::CreateAs(create) => relational::create_as(session, create).await,
         Kind::AlterTable(alter) => {
-            may_define(session, "ALTER TABLE")?;
             let name = table_name(&alter.name)?;
+            rights::may_alter(session, "ALTER TABLE", &name)?;
+            refuse_hidden(session, &name)?;
             let engine = session.engine().clone();
             let _guard = engine.definitions().lock().await;
             let snapshot = engine.db().snapshot();
@@ -86,12 +102,12 @@ pub(crate) async fn run(session: &Session, statement: &Statement) -> QueryResult
             done("ALTER TABLE")
         }
         Kind::ResetOptions { table, if_exists, names } => {
-            may_define(session, "ALTER TABLE")?;
+            rights::may_alter(session, "ALTER TABLE", table)?;
             life::reset(session, table, *if_exists, names).await?;
             done("ALTER TABLE")
         }
         Kind::Restore { table, times, hot_for } => {
-            may_define(session, "ALTER TABLE")?;
+            rights::may_alter(session, "ALTER TABLE", table)?;
             life::restore(session, table, times, hot_for.as_deref()).await?;
             done("ALTER TABLE")
         }
@@ -103,6 +119,7 @@ pub(crate) async fn run(session: &Session, statement: &Statement) -> QueryResult
             relational::drop_index(session, names, *if_exists).await
         }
         Kind::Comment(comment) => comment::run(session, comment).await,
+        Kind::OfSchema(of) => schema::define::run(session, of).await,
         Kind::CreateView(create) => view::define::create(session, statement, create).await,
         Kind::DropView { names, if_exists, cascade, materialized } => {
             view::define::drop(session, names, *if_exists, *cascade, *materialized).await
@@ -111,7 +128,7 @@ pub(crate) async fn run(session: &Session, statement: &Statement) -> QueryResult
             view::define::rename(session, name, to, *if_exists, *materialized).await
         }
         Kind::AlterMaterialized(alter) => view::materialized::define::alter(session, alter).await,
-        Kind::Refresh { name } => view::materialized::refresh::run(session, name).await,
+        Kind::Refresh(asked) => view::materialized::refresh::run(session, statement, asked).await,
         Kind::Checkpoint => {
             may_define(session, "CHECKPOINT")?;
             let engine = session.engine().clone();
@@ -124,6 +141,7 @@ pub(crate) async fn run(session: &Session, statement: &Statement) -> QueryResult
             role(session, statement.kind()).await
         }
         Kind::ConfigureRole { role, change } => configure_role(session, role, change).await,
+        Kind::Rights(of) => rights::run(session, of).await,
         other => Err(QueryError::internal(format!("no way to run {other:?}"))),
     }
 }
@@ -132,12 +150,17 @@ pub(crate) fn done(tag: &str) -> QueryResult<Outcome> {
     Ok(Outcome::Done { tag: tag.to_string() })
 }
 
-/// Rights, and that no transaction block is open: definitions are commits of their own.
+/// The attribute DEFINE, and that no transaction block is open.
 pub(crate) fn may_define(session: &Session, what: &str) -> QueryResult<()> {
     let identity = session.identity();
     if !identity.superuser && !identity.can_define {
         return Err(QueryError::denied(what));
     }
+    definable(session, what)
+}
+
+/// That no transaction block is open: definitions are commits of their own.
+pub(crate) fn definable(session: &Session, what: &str) -> QueryResult<()> {
     if session.in_block() {
         return Err(in_block(what));
     }
@@ -179,7 +202,9 @@ async fn drop_tables(
     if_exists: bool,
     cascade: bool,
 ) -> QueryResult<Outcome> {
-    may_define(session, "DROP TABLE")?;
+    for name in names {
+        rights::may_alter(session, "DROP TABLE", &table_name(name)?)?;
+    }
     let engine = session.engine().clone();
     let _guard = engine.definitions().lock().await;
     // What refers to what must not change meanwhile.
@@ -190,6 +215,7 @@ async fn drop_tables(
     let mut dropped: Vec<Arc<TableDef>> = Vec::new();
     for name in names {
         let name = table_name(name)?;
+        refuse_hidden(session, &name)?;
         if let Some(def) = relations.find(&name) {
             if !dropped.iter().any(|other| other.number == def.number) {
                 dropped.push(def.clone());
@@ -270,7 +296,7 @@ async fn views_of_alteration(
                     let message = format!("relation \"{name}\" already exists");
                     return Err(QueryError::new("42P07", message));
                 }
-                if session.views()?.find(name).is_some() {
+                if session.views()?.find_lasting(name).is_some() {
                     return Err(view_exists(name));
                 }
                 let what = "renaming a table that a view uses";
@@ -352,6 +378,35 @@ async fn configure_role(
     done("ALTER ROLE")
 }
 
+/// Drops a role with what was granted to it.
+///
+/// # Errors
+/// `2BP01` while it owns tables or views: what a view may read depends on its owner.
+async fn drop_role(
+    session: &Session,
+    directory: &Arc<dyn Directory>,
+    by: &Identity,
+    name: &str,
+    if_exists: bool,
+) -> QueryResult<()> {
+    let roles = directory.roles()?;
+    let oid = roles.iter().find(|role| role.name == name).map(|role| role.oid);
+    let owned = oid.map(|oid| rights::owned_by(session, oid)).transpose()?.unwrap_or_default();
+    if !owned.is_empty() {
+        let message =
+            format!("role \"{name}\" cannot be dropped because some objects depend on it");
+        return Err(QueryError::new("2BP01", message)
+            .with_detail(owned.join("\n"))
+            .with_hint("ALTER TABLE … OWNER TO gives them to another role."));
+    }
+    let (directory, by, name) = (directory.clone(), by.clone(), name.to_string());
+    session.blocking(move || Directory::drop(directory.as_ref(), &by, &name, if_exists)).await?;
+    match oid {
+        Some(oid) => rights::scrub(session, oid).await,
+        None => Ok(()),
+    }
+}
+
 async fn role(session: &Session, kind: &Kind) -> QueryResult<Outcome> {
     if session.in_block() {
         return Err(in_block("changing users"));
@@ -363,6 +418,7 @@ async fn role(session: &Session, kind: &Kind) -> QueryResult<Outcome> {
             && role.password.is_some()
             && role.superuser.is_none()
             && role.can_login.is_none()
+            && role.can_read.is_none()
             && role.can_write.is_none()
             && role.can_define.is_none()
     };
@@ -390,14 +446,9 @@ async fn role(session: &Session, kind: &Kind) -> QueryResult<Outcome> {
             "ALTER ROLE"
         }
         Kind::DropRole { names, if_exists, .. } => {
-            let (names, if_exists) = (names.clone(), *if_exists);
-            let work = move || {
-                for name in &names {
-                    Directory::drop(directory.as_ref(), &by, name, if_exists)?;
-                }
-                Ok(())
-            };
-            session.blocking(work).await?;
+            for name in names {
+                drop_role(session, &directory, &by, name, *if_exists).await?;
+            }
             "DROP ROLE"
         }
         other => return Err(QueryError::internal(format!("not about roles: {other:?}"))),

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::physical_planner::DefaultPhysicalPlanner;
@@ -19,9 +20,11 @@ use crate::jobs::{self, Jobs};
 use crate::memory::{Pools, QueryPool, Share};
 use crate::notify::Channels;
 use crate::relational::{self, Relational};
+use crate::rights::RightsCache;
+use crate::schema::SchemaCache;
 use crate::session::Session;
 use crate::table::TableCache;
-use crate::view::ViewCache;
+use crate::view::{self, ViewCache};
 use crate::{Directory, Identity, functions, plan};
 
 /// Limits and places of the query side.
@@ -140,7 +143,9 @@ pub struct Engine {
     planner: DefaultPhysicalPlanner,
     tables: TableCache,
     views: ViewCache,
+    schemas: SchemaCache,
     relational: Relational,
+    rights: RightsCache,
     jobs: Arc<Jobs>,
     channels: Channels,
     /// Held by a statement that defines, from looking to committing.
@@ -186,7 +191,9 @@ impl Engine {
             .with_analyzer_rule(Arc::new(plan::overflow::CheckedIntegers))
             .with_runtime_env(env)
             .build();
-        functions::register(&mut base)?;
+        let of_functions: Arc<dyn MemoryPool> = pool.clone();
+        functions::register(&mut base, &of_functions)?;
+        let rights = RightsCache::open(&db.snapshot())?;
         let engine = Arc::new(Engine {
             db,
             directory,
@@ -201,14 +208,18 @@ impl Engine {
             planner: plan::extension::planner(),
             tables: TableCache::default(),
             views: ViewCache::default(),
+            schemas: SchemaCache::default(),
             relational: Relational::default(),
+            rights,
             jobs: Arc::default(),
             channels: Channels::default(),
             definitions: tokio::sync::Mutex::default(),
             running: Arc::new(AtomicUsize::new(0)),
             pools,
         });
+        engine.schemas.open(&engine.db().snapshot());
         relational::drop_leftovers(&engine);
+        view::stored::drop_leftovers(&engine);
         Ok(engine)
     }
 
@@ -258,8 +269,16 @@ impl Engine {
         &self.relational
     }
 
+    pub(crate) fn rights(&self) -> &RightsCache {
+        &self.rights
+    }
+
     pub(crate) fn views(&self) -> &ViewCache {
         &self.views
+    }
+
+    pub(crate) fn schemas(&self) -> &SchemaCache {
+        &self.schemas
     }
 
     pub(crate) fn jobs(&self) -> &Jobs {

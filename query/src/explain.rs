@@ -17,17 +17,22 @@ pub(crate) fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![Field::new("QUERY PLAN", DataType::Utf8, false)]))
 }
 
-/// The plan as it would run.
-pub(crate) fn plan(plan: &dyn ExecutionPlan, verbose: bool) -> QueryResult<RecordBatch> {
+/// The plan as it would run, and what else is to be told of it.
+pub(crate) fn plan(
+    plan: &dyn ExecutionPlan,
+    verbose: bool,
+    told: Vec<String>,
+) -> QueryResult<RecordBatch> {
     let text = DisplayableExecutionPlan::new(plan).indent(verbose).to_string();
-    lines(text.lines().map(str::to_string).collect())
+    lines(text.lines().map(str::to_string).chain(told).collect())
 }
 
-/// Runs the plan, then tells what each operator did.
+/// Runs the plan, then tells what each operator did, and what else is to be told.
 pub(crate) async fn analyze(
     plan: Arc<dyn ExecutionPlan>,
     task: Arc<TaskContext>,
     verbose: bool,
+    told: Vec<String>,
     planning_ms: f64,
 ) -> QueryResult<RecordBatch> {
     let started = Instant::now();
@@ -40,6 +45,7 @@ pub(crate) async fn analyze(
     let took = started.elapsed().as_secs_f64() * 1e3;
     let text = DisplayableExecutionPlan::with_metrics(plan.as_ref()).indent(verbose).to_string();
     let mut all: Vec<String> = text.lines().map(str::to_string).collect();
+    all.extend(told);
     all.push(format!("Rows: {rows}"));
     all.push(format!("Planning Time: {planning_ms:.3} ms"));
     all.push(format!("Execution Time: {took:.3} ms"));

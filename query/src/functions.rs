@@ -3,6 +3,7 @@
 //! Those that depend on nothing but their arguments are registered once; those that tell about
 //! the session or the catalogue are made for the statement that names them.
 
+mod bounded;
 mod bucket;
 mod edge;
 mod interval;
@@ -22,10 +23,12 @@ use std::sync::Arc;
 
 use datafusion::common::Result;
 use datafusion::execution::FunctionRegistry;
+use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::session_state::SessionState;
 use datafusion::functions_aggregate::variance::var_samp_udaf;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 
+pub(crate) use bounded::{is_called as makes_much, with_room};
 pub(crate) use bucket::{
     Buckets, Cut, MONDAY, interval as interval_of, span_ticks, ticks_per_second as per_second,
     zone as zone_of,
@@ -40,8 +43,9 @@ pub(crate) fn time_bucket() -> Arc<ScalarUDF> {
     Arc::new(ScalarUDF::from(time_bucket::TimeBucket::new()))
 }
 
-/// Adds the functions that every session shares.
-pub(crate) fn register(state: &mut SessionState) -> Result<()> {
+/// Adds the functions that every session shares; what some make is taken from `pool`.
+pub(crate) fn register(state: &mut SessionState, pool: &Arc<dyn MemoryPool>) -> Result<()> {
+    bounded::register(state, pool)?;
     state.register_expr_planner(Arc::new(interval::IntervalPlanner::new()))?;
     state.register_udf(time_bucket())?;
     state.register_udf(Arc::new(ScalarUDF::from(to_char::ToChar::new())))?;

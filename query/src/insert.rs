@@ -20,10 +20,11 @@ use crate::error::{QueryError, QueryResult};
 use crate::names::{Names, folded};
 use crate::plan::names::{DATABASE, SCHEMA};
 use crate::returning::{Returned, Returning, Verb};
+use crate::rights::{self, Known, acl::Mode};
 use crate::session::{Session, Tree};
 use crate::statement::Statement;
 use crate::table::{Source, arrow_type};
-use crate::{Description, Outcome, relational, view};
+use crate::{Description, Outcome, relational, schema, view};
 use conflict::OnConflict;
 pub(crate) use literal::placeholder;
 use rows::RowsBuilder;
@@ -49,10 +50,19 @@ struct Plan<'a> {
 }
 
 impl Plan<'_> {
+    /// `42501` for what the session may not do.
+    fn check_rights(&self, session: &Session, insert: &ast::Insert) -> QueryResult<()> {
+        let names: Vec<&str> = self.targets.iter().map(|target| target.name.as_str()).collect();
+        let known = || Known::of_table(&self.table);
+        rights::check_change(session, Mode::INSERT, &names, known)?;
+        rights::check_returned(session, insert.returning.as_deref(), known)?;
+        rights::check_conflict(session, insert, known)
+    }
+
     fn returning(&self, session: &Session, insert: &ast::Insert) -> QueryResult<Option<Returning>> {
         let Some(list) = &insert.returning else { return Ok(None) };
         let called = insert.table_alias.as_ref().map(|alias| folded(&alias.alias));
-        let called = called.as_deref().unwrap_or(&self.table.name);
+        let called = called.as_deref().unwrap_or(schema::bare(&self.table.name));
         let (table, kind) = ((&*self.table, called), (Verb::Insert, false));
         Returning::new(session, list, table, &self.targets, kind).map(Some)
     }
@@ -94,11 +104,8 @@ pub(crate) async fn run(
     if let Some(name) = relation(session, insert)? {
         return relational::insert(session, statement, insert, &name, params).await;
     }
-    let identity = session.identity();
     let plan = resolve(session, insert)?;
-    if !identity.superuser && !identity.can_write {
-        return Err(QueryError::denied(format!("writing to table {}", plan.table.name)));
-    }
+    plan.check_rights(session, insert)?;
     session.check_writable("INSERT")?;
     let zone = session.settings().zone().to_string();
     let on = conflict::read(insert, &plan.table, &plan.targets)?;
@@ -160,6 +167,7 @@ pub(crate) async fn run(
 fn relation(session: &Session, insert: &ast::Insert) -> QueryResult<Option<String>> {
     let ast::TableObject::TableName(name) = &insert.table else { return Ok(None) };
     let name = table_name(name)?;
+    view::refuse_hidden(session, &name)?;
     Ok(relational::find(session, &name)?.map(|_| name))
 }
 

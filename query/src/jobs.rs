@@ -74,6 +74,12 @@ impl Jobs {
         self.known.lock().get(&view).cloned().unwrap_or_default()
     }
 
+    /// Waits until no refresh of the view runs, and keeps others from beginning one.
+    pub(crate) async fn turn(&self, view: u32) -> Turn {
+        let lock = self.running.lock().entry(view).or_default().clone();
+        Arc::new(lock.lock_owned().await)
+    }
+
     /// Refreshes a view as of time `now`, ns since 1970, and remembers it.
     pub(crate) async fn refresh(
         &self,
@@ -81,8 +87,7 @@ impl Jobs {
         view: u32,
         now: i64,
     ) -> QueryResult<Refreshed> {
-        let lock = self.running.lock().entry(view).or_default().clone();
-        let turn: Turn = Arc::new(lock.lock_owned().await);
+        let turn = self.turn(view).await;
         let started = Instant::now();
         let running = Running { jobs: self, view, started, done: false };
         running.begin();

@@ -29,7 +29,9 @@ mod plan;
 pub mod promql;
 mod relational;
 mod returning;
+mod rights;
 mod run;
+mod schema;
 mod session;
 mod settings;
 mod spread;
@@ -73,11 +75,15 @@ pub const PG_ORIGIN: &str = "pg_origin";
 pub struct Identity {
     /// Name of the user.
     pub user: String,
+    /// Number of the role, by which rights are kept.
+    pub oid: u32,
     /// May do everything, users included.
     pub superuser: bool,
-    /// May INSERT.
+    /// May read all tables and views; others what they were granted.
+    pub can_read: bool,
+    /// May change the rows of all tables.
     pub can_write: bool,
-    /// May CREATE, ALTER and DROP tables, CHECKPOINT and VACUUM.
+    /// May CREATE, ALTER and DROP all tables, CHECKPOINT and VACUUM.
     pub can_define: bool,
     /// Settings that the role's sessions begin with (ALTER ROLE … SET).
     pub settings: RoleSettings,
@@ -97,7 +103,9 @@ pub struct RoleInfo {
     pub superuser: bool,
     /// May log in.
     pub can_login: bool,
-    /// May INSERT.
+    /// May read everything.
+    pub can_read: bool,
+    /// May change all rows.
     pub can_write: bool,
     /// May define tables.
     pub can_define: bool,
@@ -154,7 +162,7 @@ pub trait Directory: Send + Sync {
 }
 
 /// What CREATE/ALTER USER says; `None` leaves as it is (or the default: no password, no rights
-/// beyond reading).
+/// but those that are granted).
 #[derive(Clone, Default)]
 pub struct NewRole {
     /// Name.
@@ -165,6 +173,8 @@ pub struct NewRole {
     pub superuser: Option<bool>,
     /// LOGIN.
     pub can_login: Option<bool>,
+    /// READ.
+    pub can_read: Option<bool>,
     /// WRITE.
     pub can_write: Option<bool>,
     /// DEFINE.
@@ -178,6 +188,7 @@ impl fmt::Debug for NewRole {
             .field("password", &self.password.as_ref().map(|_| "…"))
             .field("superuser", &self.superuser)
             .field("can_login", &self.can_login)
+            .field("can_read", &self.can_read)
             .field("can_write", &self.can_write)
             .field("can_define", &self.can_define)
             .finish()

@@ -26,8 +26,10 @@ mod where_clause;
 
 pub(crate) use answer::NativeAggregate;
 pub(crate) use exec::AggregateExec;
+pub(crate) use literal::{fixed_width, is_utc};
 pub(crate) use newest::NativeNewest;
-pub(crate) use rewrite::{AggregatedRows, rewrite};
+pub(crate) use rewrite::{AggregatedRows, leaf, rewrite};
 pub(crate) use rows::NativeRows;
 pub(crate) use size::{is_short_of, is_small_of, rows as rows_about};
-pub(crate) use syntax::{Native, recognise};
+pub(crate) use spec::GroupBy;
+pub(crate) use syntax::{Native, recognise, truncated};

@@ -46,10 +46,11 @@ use crate::engine::Engine;
 use crate::error::{QueryError, QueryResult};
 use crate::relational::def::Relations;
 use crate::relational::{Pending, View};
+use crate::rights::{self, Rights};
 use crate::session::CursorInfo;
 use crate::settings::Settings;
-use crate::view::{Hidden, Scope};
-use crate::{asof, gapfill, native, table, window_join};
+use crate::view::{Hidden, Scope, materialized};
+use crate::{asof, functions, gapfill, native, table, window_join};
 
 /// Rows below which a statement runs on one core: starting a second costs more.
 const ROWS_PARALLEL_MIN: usize = 100_000;
@@ -95,6 +96,10 @@ pub(crate) struct PlanContext {
     pub(crate) scope: Arc<Scope>,
     /// Columns of the result whose objects are wanted as numbers, not as names.
     pub(crate) numbered: Arc<[bool]>,
+    /// Rights of the moment, when they are asked for.
+    pub(crate) rights: OnceLock<Arc<Rights>>,
+    /// Whether policies were put under tables that were bound.
+    secured: AtomicBool,
     /// Made if something wants to change them.
     table_options: Option<Box<datafusion::config::TableOptions>>,
 }
@@ -171,6 +176,8 @@ impl PlanContext {
             query: None,
             scope: Arc::default(),
             numbered: Arc::default(),
+            rights: OnceLock::new(),
+            secured: AtomicBool::new(false),
             table_options: None,
         }
     }
@@ -188,6 +195,11 @@ impl PlanContext {
     /// Of a session, with its temporary tables.
     pub(crate) fn of_session(self, session: u64) -> PlanContext {
         PlanContext { session, ..self }
+    }
+
+    /// Number of that session.
+    pub(crate) fn session(&self) -> u64 {
+        self.session
     }
 
     /// In a block that has changed relational tables.
@@ -238,7 +250,8 @@ impl PlanContext {
             .with_query_execution_start_time(self.props.query_execution_start_time)
             .build();
         let simplifier = ExprSimplifier::new(context);
-        Ok(simplifier.simplify(simplifier.coerce(expr, schema)?)?)
+        let expr = overflow::check(simplifier.coerce(expr, schema)?, schema)?;
+        Ok(simplifier.simplify(expr)?)
     }
 
     /// The expression ready to run over batches of a schema.
@@ -321,10 +334,14 @@ impl PlanContext {
 
     /// Columns of a bound plan's result, with the types that coercion will give them.
     pub(crate) fn result_schema(&self, plan: &LogicalPlan) -> QueryResult<SchemaRef> {
-        let analyzer = self.engine.base().analyzer();
-        let options = self.config.options();
-        let plan = analyzer.execute_and_check(plan.clone(), options, |_, _| {})?;
+        let plan = self.analyzed(plan.clone())?;
         Ok(Arc::new(plan.schema().as_arrow().clone()))
+    }
+
+    /// A bound plan with its types coerced.
+    pub(crate) fn analyzed(&self, plan: LogicalPlan) -> QueryResult<LogicalPlan> {
+        let analyzer = self.engine.base().analyzer();
+        Ok(analyzer.execute_and_check(plan, self.config.options(), |_, _| {})?)
     }
 
     /// `0A000` where the plan reads what its own transaction has written: those rows are not in
@@ -378,6 +395,16 @@ impl PlanContext {
         self.catalogue.load(Ordering::Relaxed)
     }
 
+    /// A policy was put under a table.
+    pub(crate) fn mark_secured(&self) {
+        self.secured.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether policies were put under tables that were bound.
+    pub(crate) fn is_secured(&self) -> bool {
+        self.secured.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn mark_fleeting(&self) {
         self.fleeting.store(true, Ordering::Relaxed);
     }
@@ -398,9 +425,15 @@ impl PlanContext {
         let base = self.engine.base();
         self.note_size(&plan)?;
         let plan = base.analyzer().execute_and_check(plan, self.config.options(), |_, _| {})?;
+        let restricted = !self.identity.superuser && !self.identity.can_read;
+        let plan = match restricted || self.is_secured() {
+            true => rights::place_barriers(plan, restricted)?,
+            false => plan,
+        };
         let plan = window_join::rewrite(plan, self)?;
         let plan = asof::rewrite(plan, self)?;
         let plan = gapfill::rewrite(plan, self)?;
+        let plan = materialized::rewrite(plan, self)?;
         let plan = match self.may_use_last_cache() {
             true => table::last::rewrite(plan, self)?,
             false => plan,
@@ -457,6 +490,12 @@ impl PlanContext {
         use datafusion::physical_planner::PhysicalPlanner;
         if self.config.target_partitions() > 1 && self.estimate(plan)? < ROWS_PARALLEL_MIN {
             self.config = self.small.clone();
+        }
+        if let Some(query) = &self.query
+            && functions::makes_much(plan)?
+        {
+            let options = functions::with_room(self.config.options(), query.memory.pool());
+            self.props.config_options = Some(Arc::new(options));
         }
         let engine = self.engine.clone();
         Ok(engine.planner().create_physical_plan(plan, &*self).await?)

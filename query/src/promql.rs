@@ -269,6 +269,14 @@ impl Prepared {
         }
     }
 
+    /// `42501` for a metric by its name that who asks may not read.
+    pub(crate) fn check_sight(&self, whole: Option<&Snapshot>) -> QueryResult<()> {
+        let mut selectors = Vec::new();
+        selectors_of(&self.expr, &mut selectors);
+        let mut selectors = selectors.into_iter();
+        selectors.try_for_each(|of| check_sight(&of.matchers, &self.snapshot, whole))
+    }
+
     /// Evaluates on this thread.
     ///
     /// # Errors
@@ -386,6 +394,48 @@ pub struct PromReadSeries {
     pub labels: Labels,
     /// Its samples in ascending time.
     pub points: Vec<Point>,
+}
+
+fn selectors_of<'e>(expr: &'e Expr, out: &mut Vec<&'e ast::Selector>) {
+    match expr {
+        Expr::Number(_) | Expr::Text(_) => {}
+        Expr::Vector(selector) | Expr::Matrix(selector, _) => out.push(selector),
+        Expr::Subquery(subquery) => selectors_of(&subquery.inner, out),
+        Expr::Call(call) => call.args.iter().for_each(|arg| selectors_of(arg, out)),
+        Expr::Aggregate(aggregate) => {
+            selectors_of(&aggregate.inner, out);
+            aggregate.param.iter().for_each(|param| selectors_of(param, out));
+        }
+        Expr::Binary(binary) => {
+            selectors_of(&binary.left, out);
+            selectors_of(&binary.right, out);
+        }
+        Expr::Negate(inner) | Expr::Paren(inner) => selectors_of(inner, out),
+    }
+}
+
+/// `42501` where matchers name a metric that is there, but not in the tables that may be read. Other
+/// matchers leave out what may not be read.
+pub(crate) fn check_sight(
+    matchers: &[Matcher],
+    seen: &Snapshot,
+    whole: Option<&Snapshot>,
+) -> QueryResult<()> {
+    let Some(whole) = whole else { return Ok(()) };
+    let named: Vec<Matcher> = matchers
+        .iter()
+        .filter(|m| m.name == labels::METRIC_NAME && m.op == MatchOp::Equal)
+        .cloned()
+        .collect();
+    let Some(name) = named.first() else { return Ok(()) };
+    let there = |snapshot| !select::choose(snapshot, &named).is_empty();
+    match there(whole) && !there(seen) {
+        true => {
+            let message = format!("permission denied for metric {}", name.value);
+            Err(QueryError::new("42501", message))
+        }
+        false => Ok(()),
+    }
 }
 
 /// Series that remote read reads at a time: their samples wait until their turn by labels.

@@ -12,10 +12,12 @@ pub(crate) mod def;
 mod define;
 mod delete;
 mod expr;
+mod fill;
 mod index;
 mod insert;
 mod key;
 pub(crate) mod kind;
+mod merge;
 mod point;
 pub(crate) mod provider;
 mod rebuild;
@@ -38,20 +40,25 @@ use tsdb::Snapshot;
 use tsdb::rows::RowSnapshot;
 
 use crate::error::{QueryError, QueryResult};
+use crate::rights::{self, Known, acl::Mode};
 use crate::session::Session;
 use def::{RelationCache, Relations, SPACE_ROWS, TableDef};
 use sequence::Sequences;
 
 pub(crate) use alter::{alter, drop_tables};
 pub(crate) use copy::CopyRows;
-pub(crate) use create_as::{CreateAs, create_as};
-pub(crate) use define::{create, is_relational};
+pub(crate) use create_as::{CreateAs, create_as, kind_of};
+pub(crate) use define::{create, is_relational, is_storage_setting};
 pub(crate) use delete::{delete, describe_change};
+pub(crate) use fill::Filler;
 pub(crate) use index::{create_index, drop_index};
 pub(crate) use insert::{describe as describe_insert, insert};
+pub(crate) use merge::{merge, merge_query};
 pub(crate) use point::{PointRows, recognise};
 pub(crate) use provider::{KEY, RelationTable};
-pub(crate) use temporary::{drop_all, drop_leftovers, drop_of_session};
+pub(crate) use temporary::{
+    drop_all, drop_leftovers, drop_of_session, may_make_temporary, temporary_table,
+};
 pub(crate) use truncate::truncate;
 pub(crate) use update::update;
 pub(crate) use view::{Pending, View};
@@ -176,12 +183,15 @@ fn last_number(def: &TableDef, rows: &RowSnapshot) -> QueryResult<u64> {
     Ok(last)
 }
 
-/// `42501` and `25006` as for every change of rows.
-pub(crate) fn check_rights(session: &Session, def: &TableDef, verb: &str) -> QueryResult<()> {
-    let identity = session.identity();
-    if !identity.superuser && !identity.can_write {
-        return Err(QueryError::denied(format!("writing to table {}", def.name)));
-    }
+/// `42501` and `25006` as for every change of rows; `columns`: those that get values.
+pub(crate) fn check_rights(
+    session: &Session,
+    def: &TableDef,
+    verb: &str,
+    mode: Mode,
+    columns: &[&str],
+) -> QueryResult<()> {
+    rights::check_change(session, mode, columns, || Known::of_relation(def))?;
     session.check_writable(verb)
 }
 

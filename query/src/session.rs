@@ -7,6 +7,7 @@ mod cursor;
 mod implicit;
 mod known;
 mod live;
+mod named;
 mod prom;
 mod query;
 mod savepoint;
@@ -56,8 +57,10 @@ pub struct Session {
     known: Mutex<Known>,
     /// Never used again; temporary tables are known by it.
     number: u64,
-    /// Whether it has made a temporary table.
+    /// Whether it has made a temporary table or view.
     temporary: AtomicBool,
+    /// What the client is to be told besides.
+    notices: Mutex<Vec<QueryError>>,
     /// What readers were spared since bad blocks keep it.
     left_out: Arc<LeftOut>,
 }
@@ -116,13 +119,16 @@ impl Session {
             known: Mutex::default(),
             number,
             temporary: AtomicBool::new(false),
+            notices: Mutex::default(),
             left_out: Arc::default(),
         }
     }
 
-    /// What the client is to be warned of since the last call, at the end of a statement.
+    /// What the client is to be told and warned of since the last call, at the end of a statement;
+    /// `00000` is a notice.
     pub fn take_warnings(&self) -> Vec<QueryError> {
-        left_out(&self.left_out.take()).into_iter().collect()
+        let told = std::mem::take(&mut *self.notices.lock());
+        told.into_iter().chain(left_out(&self.left_out.take())).collect()
     }
 
     /// Who asks.
@@ -158,6 +164,11 @@ impl Session {
         given: &[Option<DataType>],
     ) -> QueryResult<Description> {
         let none = || Description { params: Vec::new(), fields: None };
+        let resolved = match self.has_failed() {
+            true => Ok(statement.clone()),
+            false => self.resolved(statement),
+        };
+        let statement = &resolved.map_err(|e| place(self.readable(e), statement.source()))?;
         let described = match statement.kind() {
             Kind::Query(_) | Kind::Insert(_) | Kind::Delete(_) | Kind::Update(_)
                 if self.has_failed() =>
@@ -173,6 +184,11 @@ impl Session {
             },
             Kind::Delete(_) | Kind::Update(_) => change::describe(self, statement, given).await,
             Kind::Insert(insert) => insert::describe(self, insert, statement, given).await,
+            Kind::Merge(_) => {
+                let tree = Tree::of_change(statement, change::By::Key);
+                let inner = self.describe_query(tree, Names::default(), given).await;
+                inner.map(|d| Description { fields: None, ..d })
+            }
             Kind::OfCursor(OfCursor::Declare { statement, .. }) => match statement.kind() {
                 Kind::Query(_) if self.has_failed() => return Err(aborted()),
                 Kind::Query(ast) => {
@@ -198,7 +214,7 @@ impl Session {
             }
             _ => Ok(none()),
         };
-        described.map_err(|e| place(e, statement.source()))
+        described.map_err(|e| place(self.readable(e), statement.source()))
     }
 
     /// Runs a statement. Rows come as a stream; everything else is done when this returns.
@@ -233,7 +249,7 @@ impl Session {
         if done.is_err() {
             self.fail();
         }
-        let done = done.map_err(|e| place(e, statement.source()));
+        let done = done.map_err(|e| place(self.readable(e), statement.source()));
         self.leave(live, done)
     }
 
@@ -246,6 +262,8 @@ impl Session {
         if !ends && self.has_failed() {
             return Err(aborted());
         }
+        let statement = &self.resolved(statement)?;
+        let kind = statement.kind();
         self.commit_before(statement).await?;
         let done = |tag: &str| Ok(Outcome::Done { tag: tag.to_string() });
         match kind {
@@ -265,6 +283,7 @@ impl Session {
             Kind::Delete(ast) => change::delete(self, statement, ast, params).await,
             Kind::Update(ast) => change::update(self, statement, ast, params).await,
             Kind::Truncate(ast) => change::truncate(self, ast).await,
+            Kind::Merge(ast) => relational::merge(self, statement, ast, params).await,
             Kind::Copy(ast) => copy::run(self, ast, statement.source()).await,
             Kind::Set { name, value, local } => self.set(name, value, *local),
             Kind::Show(name) => self.show(name),
@@ -415,14 +434,19 @@ impl Session {
         self.number
     }
 
-    /// It makes a temporary table.
+    /// Tells the client something at the end of the statement.
+    pub(crate) fn notice(&self, text: String) {
+        self.notices.lock().push(QueryError::new("00000", text));
+    }
+
+    /// It makes a temporary table or view.
     pub(crate) fn note_temporary(&self) {
         self.temporary.store(true, Ordering::Relaxed);
     }
 
     /// The views that this statement sees.
     pub(crate) fn views(&self) -> QueryResult<Arc<Views>> {
-        self.engine.views().of(&self.snapshot())
+        self.engine.views().seen(&self.snapshot(), self.number)
     }
 
     /// What ends the statement that runs, for one more of its parts.

@@ -97,6 +97,12 @@ static DEFS: &[Def] = &[
     def("max_identifier_length", "255", Rule::Fixed, "Bytes of a name."),
     def("max_index_keys", "32", Rule::Fixed, "Columns of a key that drivers may expect."),
     def(
+        "millrace.aggregate_rows_min",
+        "100000",
+        Rule::Int(0, i64::MAX),
+        "Rows that a continuous aggregate must spare a query over its table; 0: any number.",
+    ),
+    def(
         "millrace.cursor_memory",
         "16MB",
         Rule::Bytes,
@@ -143,6 +149,12 @@ static DEFS: &[Def] = &[
         "5s",
         Rule::Millis,
         "Statements that take longer are logged and in sys.slow_queries; 0: none. Superusers only.",
+    ),
+    def(
+        "millrace.use_aggregates",
+        "on",
+        Rule::Bool,
+        "Queries over a table are answered out of its continuous aggregates where that is the same.",
     ),
     def(
         "millrace.use_last_cache",
@@ -505,6 +517,11 @@ impl Settings {
         Priority::of(self.get("millrace.priority").unwrap_or_default())
     }
 
+    /// Rows that a continuous aggregate must spare a query over its table.
+    pub(crate) fn aggregate_rows_min(&self) -> u64 {
+        self.get("millrace.aggregate_rows_min").and_then(|n| n.parse().ok()).unwrap_or(100_000)
+    }
+
     /// Rows that filling gaps may add.
     pub(crate) fn gapfill_rows_max(&self) -> usize {
         self.get("millrace.gapfill_rows_max").and_then(|n| n.parse().ok()).unwrap_or(1_000_000)
@@ -681,7 +698,9 @@ mod tests {
         let settings: Vec<_> = settings.iter().map(own).collect();
         let identity = Identity {
             user: "bob".into(),
+            oid: 1,
             superuser,
+            can_read: true,
             can_write: false,
             can_define: false,
             settings: Arc::new(settings),

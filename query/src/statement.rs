@@ -12,9 +12,12 @@ pub(crate) mod cursor;
 mod depth;
 mod life;
 pub(crate) mod materialized;
+pub(crate) mod merge;
 mod own;
 mod prepared;
 mod reserved;
+mod resolved;
+pub(crate) mod rights;
 mod words;
 
 use std::sync::Arc;
@@ -32,6 +35,8 @@ use crate::error::{QueryError, QueryResult};
 use crate::notify::Action;
 use crate::plan::bound::Bound;
 use crate::relational::CreateAs;
+use crate::schema::define::OfSchema;
+use crate::schema::resolve::Key;
 use crate::{NewRole, RoleChange};
 
 pub use prepared::OfPrepared;
@@ -67,12 +72,14 @@ struct Inner {
     deep: bool,
     /// Plans that were bound for it.
     bound: Mutex<Vec<Arc<Bound>>>,
+    /// The same with names as schemas make them, and what they depend on.
+    resolved: Mutex<Option<(Key, Statement)>>,
 }
 
 impl Statement {
     fn new(source: Arc<str>, start: usize, end: usize, kind: Kind, deep: bool) -> Statement {
-        let bound = Mutex::default();
-        Statement { inner: Arc::new(Inner { source, start, end, kind, deep, bound }) }
+        let (bound, resolved) = (Mutex::default(), Mutex::default());
+        Statement { inner: Arc::new(Inner { source, start, end, kind, deep, bound, resolved }) }
     }
 
     /// The statement's own text.
@@ -165,6 +172,7 @@ pub(crate) enum Kind {
     Delete(Box<ast::Delete>),
     Update(Box<ast::Update>),
     Truncate(Box<ast::Truncate>),
+    Merge(Box<ast::Merge>),
     CreateTable(Box<ast::CreateTable>),
     /// CREATE TABLE … AS, SELECT … INTO.
     CreateAs(CreateAs),
@@ -208,9 +216,7 @@ pub(crate) enum Kind {
     /// ALTER MATERIALIZED VIEW … SET (…) or RESET (…).
     AlterMaterialized(materialized::Alter),
     /// REFRESH MATERIALIZED VIEW.
-    Refresh {
-        name: String,
-    },
+    Refresh(materialized::Refresh),
     Set {
         name: String,
         value: SetValue,
@@ -267,6 +273,10 @@ pub(crate) enum Kind {
         names: Vec<String>,
         if_exists: bool,
     },
+    /// GRANT, REVOKE, policies of rows, OWNER TO.
+    Rights(rights::OfRights),
+    /// CREATE, ALTER and DROP SCHEMA.
+    OfSchema(OfSchema),
     /// Nothing to do; the tag.
     Nothing(&'static str),
     /// Known, but not done.
@@ -290,8 +300,9 @@ impl Kind {
                 | Kind::DropView { .. }
                 | Kind::RenameView { .. }
                 | Kind::AlterMaterialized(_)
-                | Kind::Refresh { .. }
+                | Kind::Refresh(_)
                 | Kind::Comment(_)
+                | Kind::OfSchema(_)
                 | Kind::Backup(_)
                 | Kind::Checkpoint
                 | Kind::Vacuum { .. }
@@ -299,6 +310,7 @@ impl Kind {
                 | Kind::AlterRole { .. }
                 | Kind::ConfigureRole { .. }
                 | Kind::DropRole { .. }
+                | Kind::Rights(_)
                 | Kind::Discard
         )
     }
@@ -363,7 +375,8 @@ impl Drop for Inner {
         if self.deep {
             let kind = std::mem::replace(&mut self.kind, Kind::Empty);
             let bound = std::mem::take(&mut *self.bound.lock());
-            if let Err(error) = with_deep_stack(move || drop((kind, bound))) {
+            let resolved = self.resolved.lock().take();
+            if let Err(error) = with_deep_stack(move || drop((kind, bound, resolved))) {
                 tracing::error!(%error, "dropping a deep statement");
             }
         }
@@ -400,11 +413,17 @@ fn parse_piece(piece: &[TokenWithSpan], sql: &str) -> QueryResult<Kind> {
             other => other,
         });
     }
-    classify(checked(piece, sql)?, sql)
+    let mut kind = classify(checked(piece, sql)?, sql)?;
+    if let Kind::CreateView(create) = &mut kind
+        && create.materialized
+    {
+        create.with_no_schema_binding = materialized::ends_without_data(piece);
+    }
+    Ok(kind)
 }
 
 fn checked(piece: &[TokenWithSpan], sql: &str) -> QueryResult<ast::Statement> {
-    let statement = parse_one(&materialized::readable(piece), sql)?;
+    let statement = parse_one(&merge::readable(&materialized::readable(piece)), sql)?;
     reserved::check(&statement, sql)?;
     Ok(statement)
 }
@@ -468,14 +487,25 @@ fn classify(statement: ast::Statement, _sql: &str) -> QueryResult<Kind> {
         S::Update(update) => Kind::Update(Box::new(update)),
         S::Delete(delete) => Kind::Delete(Box::new(delete)),
         S::Truncate(truncate) => Kind::Truncate(Box::new(truncate)),
-        S::Merge { .. } => refuse("MERGE"),
+        S::Merge(merge) => Kind::Merge(Box::new(merge)),
         S::CreateView(create) => Kind::CreateView(Box::new(create)),
         S::CreateIndex(create) => Kind::CreateIndex(Box::new(create)),
         S::Drop { object_type: ast::ObjectType::Index, if_exists, names, .. } => {
             Kind::DropIndex { names, if_exists }
         }
         S::CreateDatabase { .. } => refuse("CREATE DATABASE"),
-        S::CreateSchema { .. } => refuse("CREATE SCHEMA"),
+        S::CreateSchema {
+            schema_name,
+            if_not_exists,
+            with: None,
+            options: None,
+            default_collate_spec: None,
+            clone: None,
+        } => Kind::OfSchema(OfSchema::create(&schema_name, if_not_exists)?),
+        S::CreateSchema { .. } => refuse("this form of CREATE SCHEMA"),
+        S::Drop { object_type: ast::ObjectType::Schema, if_exists, names, cascade, .. } => {
+            Kind::OfSchema(OfSchema::drop(&names, if_exists, cascade)?)
+        }
         S::Drop { object_type, .. } => refuse(&format!("DROP {object_type}")),
         other => {
             let text = other.to_string();

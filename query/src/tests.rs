@@ -2,6 +2,7 @@
 
 mod backups;
 mod blocks;
+mod bounded;
 mod cancelling;
 mod catalog;
 mod changes;
@@ -13,6 +14,7 @@ mod last;
 mod life;
 mod limits;
 mod materialized;
+mod merging;
 mod model;
 mod nanos;
 mod native;
@@ -22,8 +24,11 @@ mod quarantine;
 mod queries;
 mod queue;
 mod returning;
+mod schemas;
 mod statements;
 mod stopping;
+mod stored;
+mod temporary;
 mod timeseries;
 mod transactions;
 mod views;

@@ -10,6 +10,8 @@ mod depend;
 mod expand;
 pub(crate) mod materialized;
 mod rows;
+pub(crate) mod stored;
+mod temporary;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -27,10 +29,14 @@ use tsdb::types::{ColumnId, TableId, TableSchema};
 use crate::error::{QueryError, QueryResult};
 use crate::plan::{PlanContext, origins};
 use crate::relational::def::TableDef;
+use crate::rights::Object;
+use crate::table::ShownTime;
 use crate::{catalog, names, sugar};
 
 pub(crate) use depend::Hidden;
 pub(crate) use materialized::Materialized;
+pub(crate) use stored::Stored;
+pub(crate) use temporary::{Temporary, drop_of_sessions, refuse_hidden};
 
 /// Views of views of views …; deeper ones are refused with 54001.
 const DEPTH_MAX: usize = 32;
@@ -106,12 +112,34 @@ pub(crate) struct View {
     query: ast::Query,
     /// Of a continuous aggregate.
     pub(crate) materialized: Option<Materialized>,
+    /// Of a materialised view that is none.
+    pub(crate) stored: Option<Stored>,
+    /// Of one session, and gone with it.
+    pub(crate) temporary: Option<Temporary>,
 }
 
 impl View {
     /// The tables that its own text names.
     pub(crate) fn tables(&self) -> impl Iterator<Item = TableId> + '_ {
         self.tables.iter().map(|of| of.table)
+    }
+
+    /// Whether it keeps rows, of either kind.
+    pub(crate) fn is_materialized(&self) -> bool {
+        self.materialized.is_some() || self.stored.is_some()
+    }
+
+    /// Whether reading it gives rows; one that was never filled gives an error.
+    pub(crate) fn is_populated(&self) -> bool {
+        self.stored.as_ref().is_none_or(Stored::is_filled)
+    }
+
+    /// What it is, in words.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self.is_materialized() {
+            true => "materialized view",
+            false => "view",
+        }
     }
 }
 
@@ -126,33 +154,49 @@ pub(crate) struct Views {
     next: u32,
     /// In order of their numbers.
     pub(crate) list: Vec<Arc<View>>,
+    /// Whether some are temporary.
+    with_temporary: bool,
 }
 
 impl Views {
+    /// The view of that name: a temporary one hides others.
     pub(crate) fn find(&self, name: &str) -> Option<&Arc<View>> {
-        self.list.iter().find(|view| view.name == name)
+        self.find_temporary(name).or_else(|| self.find_lasting(name))
+    }
+
+    /// The view of that name that is of all sessions.
+    pub(crate) fn find_lasting(&self, name: &str) -> Option<&Arc<View>> {
+        self.list.iter().find(|view| view.temporary.is_none() && view.name == name)
+    }
+
+    /// The view of a number.
+    pub(crate) fn by_number(&self, number: u32) -> Option<&Arc<View>> {
+        self.list.iter().find(|view| view.number == number)
     }
 }
 
 /// The views last read: they are read anew when the row that counts changes says so.
 #[derive(Debug, Default)]
-pub(crate) struct ViewCache(Mutex<Option<Arc<Views>>>);
+pub(crate) struct ViewCache {
+    all: Mutex<Option<Arc<Views>>>,
+    seen: temporary::Seen,
+}
 
 impl ViewCache {
-    /// The views of a snapshot.
+    /// All views of a snapshot, temporary ones of all sessions among them.
     ///
     /// # Errors
     /// `XX001` for rows that cannot be read.
     pub(crate) fn of(&self, snapshot: &Snapshot) -> QueryResult<Arc<Views>> {
         let meta = rows::meta(snapshot)?;
-        let kept = self.0.lock().clone();
+        let kept = self.all.lock().clone();
         if let Some(kept) = kept
             && kept.meta == meta
         {
             return Ok(kept);
         }
         let read = Arc::new(rows::read(snapshot, meta)?);
-        *self.0.lock() = Some(read.clone());
+        *self.all.lock() = Some(read.clone());
         Ok(read)
     }
 }
@@ -165,6 +209,8 @@ pub(crate) struct Scope {
     /// Tables that a view under definition names.
     tables: Mutex<Vec<ViewTable>>,
     relations: Mutex<Vec<ViewRelation>>,
+    /// What is temporary of what a view under definition names.
+    temporary: Mutex<temporary::Used>,
     /// Revision of the views that were looked into, if any was used.
     used: Mutex<Option<u64>>,
     /// What is treated as if it were not there.
@@ -173,16 +219,40 @@ pub(crate) struct Scope {
     pub(crate) plain: bool,
     /// Whether stored rows of a continuous aggregate are read.
     stored: AtomicBool,
+    /// Aggregates that answer for their table, in words.
+    answered: Mutex<Vec<String>>,
 }
 
 /// A view whose query is being bound.
 #[derive(Debug)]
 struct Open {
-    name: String,
+    /// The number of the view; `None` while a new one is being defined.
+    number: Option<u32>,
     /// `None` while it is being defined.
     view: Option<Arc<View>>,
     /// The buckets that are wanted of it, µs: a start, and one that is not.
     wanted: Option<(i64, i64)>,
+    /// The table whose policies are being bound; then there is no view.
+    policy: Option<Object>,
+}
+
+/// In whose name is read what is being bound.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Behalf {
+    /// Of who asks.
+    Session,
+    /// Of the owner of the view of that number.
+    View(u32),
+    /// Of nobody: what is stored of a query, or would be.
+    Stored,
+    /// Of the owner of that table.
+    Policy(Object),
+}
+
+impl Open {
+    fn of(view: &Arc<View>) -> Open {
+        Open { number: Some(view.number), view: Some(view.clone()), wanted: None, policy: None }
+    }
 }
 
 impl Scope {
@@ -190,10 +260,16 @@ impl Scope {
         Scope { hidden, plain: true, ..Scope::default() }
     }
 
-    /// A view that is being defined under this name: it cannot be part of itself.
-    fn defining(name: &str) -> Scope {
-        let open = Open { name: name.to_string(), view: None, wanted: None };
+    /// A view that is being defined, in place of the one of that number: it cannot be part of
+    /// itself.
+    fn defining(number: Option<u32>) -> Scope {
+        let open = Open { number, view: None, wanted: None, policy: None };
         Scope { open: Mutex::new(vec![open]), ..Scope::default() }
+    }
+
+    /// Whether a view is being defined.
+    fn is_defining(&self) -> bool {
+        self.open.lock().iter().any(|open| open.view.is_none())
     }
 
     /// Revision of the views, if the statement uses one.
@@ -212,6 +288,18 @@ impl Scope {
         self.stored.store(true, Ordering::Relaxed);
     }
 
+    /// Notes that an aggregate answers for its table, from a time to another, µs.
+    fn note_answered(&self, name: &str, (from, to): (i64, i64)) {
+        let shown = |micros: i64| ShownTime(micros.saturating_mul(1_000));
+        let line = format!("Continuous Aggregate: {name}, time={} to {}", shown(from), shown(to));
+        self.answered.lock().push(line);
+    }
+
+    /// The aggregates that answer for their tables, as EXPLAIN shows them.
+    pub(crate) fn answered(&self) -> Vec<String> {
+        self.answered.lock().clone()
+    }
+
     /// Whether stored rows of a continuous aggregate are read: those hold for one snapshot only.
     pub(crate) fn reads_stored(&self) -> bool {
         self.stored.load(Ordering::Relaxed)
@@ -219,6 +307,43 @@ impl Scope {
 
     pub(crate) fn hides_table(&self, table: TableId) -> bool {
         self.hidden.contains(&Hidden::Table(table))
+    }
+
+    /// Begins to bind the policies of a table.
+    pub(crate) fn open_policy(&self, object: Object) -> QueryResult<()> {
+        let mut open = self.open.lock();
+        if open.iter().any(|open| open.policy == Some(object)) {
+            let message = "infinite recursion detected in policy for relation";
+            return Err(QueryError::new("42P17", message));
+        }
+        if open.len() >= DEPTH_MAX {
+            let message = format!("views and policies are nested more than {DEPTH_MAX} deep");
+            return Err(QueryError::new("54001", message));
+        }
+        open.push(Open { number: None, view: None, wanted: None, policy: Some(object) });
+        Ok(())
+    }
+
+    /// Ends what was begun last.
+    pub(crate) fn close(&self) {
+        self.open.lock().pop();
+    }
+
+    /// In whose name is read what is being bound.
+    pub(crate) fn behalf(&self) -> Behalf {
+        let open = self.open.lock();
+        let stored = |open: &Open| open.view.as_ref().is_some_and(|v| v.materialized.is_some());
+        match open.last() {
+            _ if open.iter().any(stored) => Behalf::Stored,
+            Some(Open { policy: Some(object), .. }) => Behalf::Policy(*object),
+            // What is filled is read by who fills it, what is temporary by its session.
+            Some(Open { view: Some(view), .. })
+                if view.temporary.is_none() && view.stored.is_none() =>
+            {
+                Behalf::View(view.number)
+            }
+            Some(_) | None => Behalf::Session,
+        }
     }
 
     /// Whether the query of a view is being bound, or defined.
@@ -247,6 +372,7 @@ impl Scope {
                     out.extend(new.map(|column| column.id));
                 }
             }
+            Some(Open { policy: Some(_), .. }) => {}
             Some(Open { view: None, .. }) => {
                 let mut relations = self.relations.lock();
                 if !relations.iter().any(|known| known.table == table.number) {
@@ -271,6 +397,7 @@ impl Scope {
                     out.extend(known.unknown(table));
                 }
             }
+            Some(Open { policy: Some(_), .. }) => {}
             Some(Open { view: None, .. }) => {
                 let mut tables = self.tables.lock();
                 if !tables.iter().any(|known| known.table == table.id) {
@@ -304,18 +431,35 @@ impl TableSource for ViewSource {
 }
 
 impl PlanContext {
-    /// The view of that name, bound; `None` if there is none.
+    /// The views that the statement sees.
+    pub(crate) fn views(&self) -> QueryResult<Arc<Views>> {
+        self.engine.views().seen(&self.snapshot, self.session())
+    }
+
+    /// The view of that name that is of all sessions, bound; `None` if there is none.
     pub(crate) fn view(&self, name: &str) -> QueryResult<Option<Arc<dyn TableSource>>> {
-        let views = self.engine.views().of(&self.snapshot)?;
-        let Some(view) = views.find(name) else { return Ok(None) };
+        let views = self.views()?;
+        match views.find_lasting(name) {
+            Some(view) => self.bind_named(&views, view),
+            None => Ok(None),
+        }
+    }
+
+    /// A view, bound where a statement or another view names it; `None` if it is hidden.
+    fn bind_named(
+        &self,
+        views: &Views,
+        view: &Arc<View>,
+    ) -> QueryResult<Option<Arc<dyn TableSource>>> {
         if self.scope.hidden.contains(&Hidden::View(view.number)) {
             return Ok(None);
         }
+        let name = view.name.as_str();
         *self.scope.used.lock() = Some(views.revision);
         let wanted;
         {
             let mut open = self.scope.open.lock();
-            if open.iter().any(|open| open.name == name) {
+            if open.iter().any(|open| open.number == Some(view.number)) {
                 let message = format!("infinite recursion detected in view \"{name}\"");
                 return Err(QueryError::new("42P17", message));
             }
@@ -324,11 +468,12 @@ impl PlanContext {
                 return Err(QueryError::new("54001", message));
             }
             wanted = open.last().and_then(|outer| outer.wanted);
-            open.push(Open { name: name.to_string(), view: Some(view.clone()), wanted: None });
+            open.push(Open::of(view));
         }
-        let bound = match &view.materialized {
-            None => self.bind_view(view),
-            Some(materialized) => self.bind_materialized(view, materialized, &views, wanted),
+        let bound = match (&view.materialized, &view.stored) {
+            (Some(materialized), _) => self.bind_materialized(view, materialized, views, wanted),
+            (None, Some(stored)) => self.bind_stored(view, stored),
+            (None, None) => self.bind_view(view),
         };
         self.scope.open.lock().pop();
         let plan = bound.map_err(|error| inside(error, name))?;
@@ -344,10 +489,9 @@ impl PlanContext {
         Ok(Some(Arc::new(ViewSource { schema, plan })))
     }
 
-    /// Binds a view as a statement would that names it.
-    pub(in crate::view) fn bind_open(&self, view: &Arc<View>) -> QueryResult<LogicalPlan> {
-        let open = Open { name: view.name.clone(), view: Some(view.clone()), wanted: None };
-        self.scope.open.lock().push(open);
+    /// Binds the query of a view as a statement would that names it.
+    pub(crate) fn bind_open(&self, view: &Arc<View>) -> QueryResult<LogicalPlan> {
+        self.scope.open.lock().push(Open::of(view));
         let bound = self.bind_view(view);
         self.scope.open.lock().pop();
         bound
@@ -410,6 +554,10 @@ fn inside(error: QueryError, name: &str) -> QueryError {
 /// `42P01` for a name that is no table; what it is, if it is a view.
 pub(crate) fn not_a_table(session: &crate::Session, name: &str, doing: &str) -> QueryError {
     match session.views() {
+        Ok(views) if views.find(name).is_some_and(|view| view.stored.is_some()) => {
+            QueryError::new("42809", format!("\"{name}\" is a materialized view"))
+                .with_hint("Its rows are what its query gives: REFRESH MATERIALIZED VIEW.")
+        }
         Ok(views) if views.find(name).is_some() => {
             QueryError::new("42809", format!("\"{name}\" is a view: {doing}"))
         }

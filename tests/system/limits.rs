@@ -109,7 +109,7 @@ fn roles_are_limited_over_the_wire() {
         let admin = server.sql().await;
         admin
             .batch_execute(
-                "CREATE USER ann PASSWORD 'correct horse';
+                "CREATE USER ann PASSWORD 'correct horse' READ;
                  ALTER ROLE ann SET statement_timeout = '200ms';
                  ALTER ROLE ann SET millrace.max_result_rows = 100;
                  ALTER ROLE ann SET millrace.query_memory = '8MB'",
@@ -196,7 +196,7 @@ fn slow_statements_are_logged_without_secrets() {
         admin
             .batch_execute(
                 "SET millrace.slow_query_after = '1ms';
-                 CREATE USER ann PASSWORD 'do not show this'",
+                 CREATE USER ann PASSWORD 'do not show this' READ",
             )
             .await
             .expect("a role");

@@ -98,7 +98,7 @@ fn rights_hold() {
     server.write("m v=1 1704067200000000000");
     block_on(async {
         let admin = server.sql().await;
-        admin.batch_execute("CREATE USER reader PASSWORD 'only reading'").await.unwrap();
+        admin.batch_execute("CREATE USER reader PASSWORD 'only reading' READ").await.unwrap();
         let mut connection = server.connection();
         connection.user = "reader".into();
         connection.password = Some("only reading".into());

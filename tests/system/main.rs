@@ -19,6 +19,7 @@ mod psql;
 mod python;
 mod quarantine;
 mod restart;
+mod rights;
 mod server;
 mod simulated;
 mod slt;

@@ -294,3 +294,45 @@ fn psql_through_the_file_system() {
     server.server.terminate(std::time::Duration::from_secs(60)).unwrap();
     assert!(!sockets.path().join(format!(".s.PGSQL.{port}")).exists());
 }
+
+#[test]
+fn schemas_and_materialised_views_are_described() {
+    if !psql_found() {
+        return;
+    }
+    let server = TestServer::start();
+    let plain = |command: &str| psql(&server, "", command);
+    plain("CREATE SCHEMA plant");
+    plain("CREATE TABLE plant.site (id int PRIMARY KEY, name text UNIQUE)");
+    plain("CREATE TABLE plant.press (id serial PRIMARY KEY, site int REFERENCES plant.site)");
+    plain("CREATE TABLE other (id int PRIMARY KEY)");
+    check(&plain("\\dn"), &["plant", "public"]);
+    check(
+        &plain("\\d plant.press"),
+        &[
+            "Table \"plant.press\"",
+            "nextval('plant.press_id_seq'::regclass)",
+            "\"press_pkey\" PRIMARY KEY, btree (id)",
+            "FOREIGN KEY (site) REFERENCES plant.site(id)",
+        ],
+    );
+    let referred = "TABLE \"plant.press\" CONSTRAINT \"press_site_fkey\" FOREIGN KEY (site) \
+                    REFERENCES plant.site(id)";
+    check(&plain("\\d plant.site"), &["\"site_name_key\" UNIQUE CONSTRAINT", referred]);
+    check(&plain("\\dt plant.*"), &["plant", "site", "press"]);
+    let visible = plain("\\dt");
+    assert!(visible.contains("other") && !visible.contains("site"), "{visible}");
+    plain("CREATE MATERIALIZED VIEW plant.names AS SELECT name FROM plant.site WITH NO DATA");
+    check(&plain("\\d plant.names"), &["Materialized view \"plant.names\"", "name", "text"]);
+    let details = plain("\\d+ plant.names");
+    check(&details, &["View definition:", "FROM plant.site AS site", "Access method: heap"]);
+    check(&plain("\\dm plant.*"), &["names", "materialized view"]);
+    let refused = psql_output(&server, "", "SELECT * FROM plant.names");
+    check(&String::from_utf8_lossy(&refused.stderr), &["ERROR", "has not been populated"]);
+    let told =
+        psql_output(&server, "", "CREATE TEMP TABLE t (a int); CREATE VIEW tv AS SELECT a FROM t");
+    check(
+        &String::from_utf8_lossy(&told.stderr),
+        &["NOTICE:  view \"tv\" will be a temporary view"],
+    );
+}

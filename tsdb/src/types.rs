@@ -16,6 +16,6 @@ pub use column::{BytesColumn, Column, ColumnBuilder, Value, ValueRef, Values};
 pub use key::{Key, shard_of};
 pub use schema::{
     ColumnId, ColumnSpec, ColumnType, MergeMode, OWNED_TABLE_PREFIX, PARTITION_COLUMNS_MAX,
-    PhysicalType, TableId, TableOptions, TableSchema, TimePrecision,
+    PhysicalType, SCHEMA_TABLE_PREFIX, TableId, TableOptions, TableSchema, TimePrecision,
 };
 pub use time::{TimeRange, now_ns, time_text};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashTable};
 use memchr::memchr_iter;
-use tsdb::types::OWNED_TABLE_PREFIX;
+use tsdb::types::{OWNED_TABLE_PREFIX, SCHEMA_TABLE_PREFIX};
 
 use super::cache::{SeriesCache, TableVersion};
 use super::key;
@@ -343,6 +343,10 @@ impl<'a> Request<'a, '_> {
         }
         if name.starts_with(OWNED_TABLE_PREFIX) {
             let why = format!("measurements that begin with {OWNED_TABLE_PREFIX} are reserved");
+            return Err(why.into());
+        }
+        if name.starts_with(SCHEMA_TABLE_PREFIX) {
+            let why = format!("measurements that begin with {SCHEMA_TABLE_PREFIX} are reserved");
             return Err(why.into());
         }
         let schema = self.context.catalogue.table(&name);

@@ -24,7 +24,9 @@ impl Login for Passwords {
         }
         Ok(Identity {
             user: user.into(),
+            oid: 1,
             superuser: false,
+            can_read: true,
             can_write: user == "writer",
             can_define: false,
             settings: query::RoleSettings::default(),

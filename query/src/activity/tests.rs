@@ -10,7 +10,9 @@ fn identity(user: &str, superuser: bool) -> Arc<Identity> {
     let settings = RoleSettings::default();
     Arc::new(Identity {
         user: user.into(),
+        oid: 1,
         superuser,
+        can_read: true,
         can_write: false,
         can_define: false,
         settings,

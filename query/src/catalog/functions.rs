@@ -6,7 +6,8 @@ mod privileges;
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::{DataType, Int32Type};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::ScalarUDF;
 
@@ -86,7 +87,7 @@ pub(crate) fn of_catalog(name: &str, context: &PlanContext) -> Option<Arc<Scalar
         return privileges::of_name(name, context);
     }
     match name {
-        "pg_table_is_visible" => Some(visible(name)),
+        "pg_table_is_visible" => Some(visible(name, context)),
         "format_type" => Some(Lookup::udf(name, DataType::Utf8View, |args| {
             let modifier = number(args.get(1)).unwrap_or(-1);
             let name = |oid| text(kinds::sql_name_with(oid, modifier));
@@ -289,11 +290,22 @@ fn found_as(name: &str, register: Register, context: &PlanContext) -> Arc<Scalar
 }
 
 /// System tables other than those of pg_catalog need their schema's name.
-fn visible(name: &str) -> Arc<ScalarUDF> {
-    Lookup::udf(name, DataType::Boolean, |args| {
+fn visible(name: &str, context: &PlanContext) -> Arc<ScalarUDF> {
+    // Without schemas of users all of them are visible.
+    let image = match context.schemas() {
+        Ok(schemas) if schemas.list.is_empty() => None,
+        _ => match context.image() {
+            Ok(image) => Some(image),
+            Err(error) => return failing(name, error),
+        },
+    };
+    Lookup::udf(name, DataType::Boolean, move |args| {
         let oid = number(args.first());
         let hidden = oid.is_some_and(|oid| {
-            pg::system_tables().any(|(o, schema, _)| o == oid && schema != pg::NS_CATALOG)
+            let own = image.as_ref().is_some_and(|image| {
+                image.flat_name(oid).is_some_and(|name| !image.is_visible(&name))
+            });
+            own || pg::system_tables().any(|(o, schema, _)| o == oid && schema != pg::NS_CATALOG)
         });
         Ok(ScalarValue::Boolean(oid.map(|_| !hidden)))
     })
@@ -312,9 +324,23 @@ fn of_objects(name: &str, context: &PlanContext) -> Option<Arc<ScalarUDF>> {
             let mut own = pg::relational::all_constraints(image);
             let own = own.find(|constraint| pg::object_oid(constraint.number) == oid);
             match own {
-                Some(own) => Some(pg::relational::constraint_definition(image, &own)),
+                Some(own) => {
+                    Some(image.schemas.sql(&pg::relational::constraint_definition(image, &own)))
+                }
                 None => image.table(oid - 2).map(|t| objects::constraint_definition(t.schema())),
             }
+        }),
+        // Names of roles by a list of their numbers.
+        "__role_names" => context.image().map(|image| {
+            Lookup::udf(name, arrays::list_of_texts(), move |args| {
+                let list = match args.first() {
+                    Some(ScalarValue::List(list)) if list.is_valid(0) => list.value(0),
+                    _ => return Ok(arrays::texts(None)),
+                };
+                let oids = list.as_primitive_opt::<Int32Type>().map(|l| l.values().to_vec());
+                let oids: Vec<i64> = oids.unwrap_or_default().into_iter().map(i64::from).collect();
+                Ok(arrays::texts(Some(&super::acl::names_of(&image.roles, &oids))))
+            })
         }),
         // A column's default by the numbers of its relation and its own.
         "__column_default" => context.image().map(|image| {
@@ -324,7 +350,7 @@ fn of_objects(name: &str, context: &PlanContext) -> Option<Arc<ScalarUDF>> {
                 let shown = relation
                     .zip(at)
                     .and_then(|(table, at)| pg::relational::default(table, table.columns.get(at)?));
-                Ok(shown.map_or(NO_TEXT, text))
+                Ok(shown.map_or(NO_TEXT, |shown| text(image.schemas.sql(&shown))))
             })
         }),
         "pg_get_function_result" => by_number(name, context, None, |_, oid| {
@@ -392,7 +418,8 @@ fn view_definition(name: &str, context: &PlanContext) -> Made {
             None => None,
         };
         let view = oid.and_then(|oid| image.view(oid));
-        Ok(view.map_or(NO_TEXT, |view| text(objects::view_definition(view))))
+        let shown = view.map(|view| image.schemas.sql(&objects::view_definition(view)));
+        Ok(shown.map_or(NO_TEXT, text))
     }))
 }
 
@@ -412,7 +439,7 @@ fn by_index(name: &str, context: &PlanContext) -> Made {
                     .names(index.columns)
                     .get(at as usize - 1)
                     .map_or(NO_TEXT, |name| text(objects::quoted(name))),
-                _ => text(pg::relational::index_definition(&index)),
+                _ => text(image.schemas.sql(&pg::relational::index_definition(&index))),
             });
         }
         let Some(table) = oid.and_then(|oid| image.table(oid - 1)) else {
@@ -423,7 +450,7 @@ fn by_index(name: &str, context: &PlanContext) -> Made {
             Some(at) if at > 0 => objects::key_names(table.schema())
                 .get(at as usize - 1)
                 .map_or(NO_TEXT, |name| text(objects::quoted(name))),
-            _ => text(objects::index_definition(table.schema())),
+            _ => text(image.schemas.sql(&objects::index_definition(table.schema()))),
         })
     }))
 }

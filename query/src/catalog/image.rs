@@ -11,8 +11,10 @@ use crate::error::QueryResult;
 use crate::jobs::Jobs;
 use crate::plan::PlanContext;
 use crate::relational::def::{Relations, TableDef};
+use crate::rights::Rights;
+use crate::schema::{On, Schemas};
 use crate::session::CursorInfo;
-use crate::view::{View, Views};
+use crate::view::{View, Views, stored};
 use crate::{Identity, RoleInfo, comment, relational};
 
 /// Tables, roles and settings at one moment.
@@ -23,6 +25,10 @@ pub(crate) struct Image {
     pub(crate) all_tables: Vec<tsdb::Table>,
     pub(crate) views: Arc<Views>,
     pub(crate) relations: Arc<Relations>,
+    pub(crate) rights: Arc<Rights>,
+    pub(crate) schemas: Arc<Schemas>,
+    /// The schemas of `search_path`.
+    pub(crate) path: Vec<On>,
     pub(crate) jobs: Arc<Jobs>,
     pub(crate) snapshot: Snapshot,
     pub(crate) comments: Vec<comment::Shown>,
@@ -47,7 +53,7 @@ impl Image {
         let snapshot = &context.snapshot;
         let schemas: Vec<Arc<TableSchema>> = snapshot.tables();
         let stats = context.engine.db().stats();
-        let views = context.engine.views().of(snapshot)?;
+        let views = context.views()?;
         let relations = context.relations()?;
         let comments = comment::all(
             snapshot,
@@ -66,6 +72,9 @@ impl Image {
             snapshot: snapshot.clone(),
             views,
             relations,
+            rights: context.rights()?,
+            schemas: context.schemas()?,
+            path: context.path(),
             roles: context.engine.directory().roles()?,
             pools: context.engine.pools().usage(&stats),
             stats,
@@ -120,6 +129,11 @@ impl Image {
         self.engine.relational().rows_about(table, &view)
     }
 
+    /// About how many rows a view keeps.
+    pub(super) fn rows_kept(&self, view: &View) -> u64 {
+        stored::rows_about(&self.engine, &self.snapshot, view)
+    }
+
     /// The relational table of that number.
     pub(super) fn relation(&self, oid: i64) -> Option<&Arc<TableDef>> {
         self.relations.list.iter().find(|table| super::pg::object_oid(table.number) == oid)
@@ -133,6 +147,70 @@ impl Image {
             || self.relation(oid).is_some()
             || super::pg::relational::find_index(self, oid).is_some()
             || super::pg::system_tables().any(|(number, ..)| number == oid)
+    }
+
+    /// The flat name of the relation or index of that number.
+    pub(super) fn flat_name(&self, oid: i64) -> Option<String> {
+        if let Some(table) = self.table(oid) {
+            return Some(table.schema().name.clone());
+        }
+        if let Some(table) = self.table(oid - 1) {
+            return Some(super::pg::objects::index_name(table.schema()));
+        }
+        if let Some(view) = self.view(oid) {
+            return Some(view.name.clone());
+        }
+        if let Some(table) = self.relation(oid) {
+            return Some(table.name.clone());
+        }
+        super::pg::relational::find_index(self, oid).map(|index| index.name.to_string())
+    }
+
+    /// The flat name of a name in a schema; `None` if there is no such schema of users.
+    pub(super) fn flat(&self, schema: &str, name: &str) -> Option<String> {
+        match self.schemas.find(schema) {
+            Some(schema) => Some(self.schemas.flat(schema, name)),
+            None => (schema == "public").then(|| name.to_string()),
+        }
+    }
+
+    /// The flat name of what a name alone means, as `search_path` says.
+    pub(super) fn searched(&self, name: &str) -> String {
+        let flat = |on: &On| match on {
+            On::Public => Some(name.to_string()),
+            On::Own(number) => self.schemas.flat_in(*number, name),
+        };
+        let found = self.path.iter().filter_map(flat).find(|name| self.is_there(name));
+        found.unwrap_or_else(|| name.to_string())
+    }
+
+    fn is_there(&self, name: &str) -> bool {
+        let is_table = |table: &tsdb::Table| {
+            let schema = table.schema();
+            schema.name == name || super::pg::objects::index_name(schema) == name
+        };
+        self.relations.is_taken(name)
+            || self.views.find(name).is_some()
+            || self.tables.iter().any(is_table)
+    }
+
+    /// Whether a name alone means what lies under a flat name.
+    pub(super) fn is_visible(&self, flat: &str) -> bool {
+        let on = match self.schemas.place(flat) {
+            (Some(schema), _) => On::Own(schema.number),
+            (None, _) => On::Public,
+        };
+        self.path.contains(&on)
+    }
+
+    /// A flat name as SQL of this session may say it.
+    pub(super) fn name_of(&self, flat: &str) -> String {
+        match self.schemas.place(flat) {
+            (Some(_), bare) if self.is_visible(flat) => super::quoted(bare),
+            (Some(_), _) => self.schemas.qualified(flat),
+            (None, name) if self.is_visible(flat) => super::quoted(name),
+            (None, name) => format!("public.{}", super::quoted(name)),
+        }
     }
 
     /// Whether a relation has a column of that name.

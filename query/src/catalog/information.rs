@@ -1,12 +1,12 @@
 //! Schema `information_schema`, as far as tools read it.
 //!
-//! It shows what the user may see, and every user may read everything.
+//! What is there is shown to every user, and so are the rights of all.
 
 use super::pg::builtins::BUILTINS;
 use super::pg::kinds::{self, FUNCTIONS};
 use super::pg::{objects, relational};
 use super::rows::{Form, Rows, V};
-use super::{Fill, Fixed, Image};
+use super::{Fill, Fixed, Image, acl};
 use crate::error::QueryResult;
 use crate::plan::names::{DATABASE, SCHEMA};
 use crate::view::View;
@@ -56,12 +56,15 @@ fn schemata(image: &Image, rows: &mut Rows) -> QueryResult<()> {
     for schema in SCHEMAS {
         form.push([DATABASE.into(), schema.into(), image.owner_name().into()]);
     }
+    for schema in &image.schemas.list {
+        form.push([DATABASE.into(), schema.name.as_str().into(), image.owner_name().into()]);
+    }
     Ok(())
 }
 
 /// Views without those that are materialised: as in Postgres, these are none of the standard's.
 fn plain_views(image: &Image) -> impl Iterator<Item = &View> {
-    image.views.list.iter().map(|view| &**view).filter(|view| view.materialized.is_none())
+    image.views.list.iter().map(|view| &**view).filter(|view| !view.is_materialized())
 }
 
 const TABLES: [&str; 6] =
@@ -535,21 +538,6 @@ fn usage(name: &str) -> Option<Fill> {
     })
 }
 
-/// What a role may do with a table, in the order of Postgres.
-fn privileges(role: &crate::RoleInfo) -> &'static [&'static str] {
-    match role.superuser || role.can_write {
-        true => &["INSERT", "SELECT", "UPDATE", "DELETE", "TRUNCATE"],
-        false => &["SELECT"],
-    }
-}
-
-/// Names of tables and views.
-fn relations(image: &Image) -> impl Iterator<Item = (&str, bool)> {
-    let tables = image.tables.iter().map(|of| (of.schema().name.as_str(), true));
-    let relations = image.relations.list.iter().map(|of| (of.name.as_str(), true));
-    tables.chain(relations).chain(image.views.list.iter().map(|view| (view.name.as_str(), false)))
-}
-
 fn table_privileges(image: &Image, rows: &mut Rows) -> QueryResult<()> {
     let mut form = rows.of([
         "grantor",
@@ -561,20 +549,18 @@ fn table_privileges(image: &Image, rows: &mut Rows) -> QueryResult<()> {
         "is_grantable",
         "with_hierarchy",
     ]);
-    for role in &image.roles {
-        for (name, is_table) in relations(image) {
-            for privilege in privileges(role).iter().filter(|p| is_table || **p == "SELECT") {
-                form.push([
-                    image.owner_name().into(),
-                    role.name.as_str().into(),
-                    DATABASE.into(),
-                    SCHEMA.into(),
-                    name.into(),
-                    (*privilege).into(),
-                    "NO".into(),
-                    if *privilege == "SELECT" { "YES" } else { "NO" }.into(),
-                ]);
-            }
+    for known in image.relations_known() {
+        for of in acl::shown(image, &known).into_iter().filter(|of| of.column.is_none()) {
+            form.push([
+                of.by.into(),
+                of.to.into(),
+                DATABASE.into(),
+                SCHEMA.into(),
+                known.name.as_str().into(),
+                of.right.into(),
+                if of.grantable { "YES" } else { "NO" }.into(),
+                if of.right == "SELECT" { "YES" } else { "NO" }.into(),
+            ]);
         }
     }
     Ok(())
@@ -591,31 +577,27 @@ fn column_privileges(image: &Image, rows: &mut Rows) -> QueryResult<()> {
         "privilege_type",
         "is_grantable",
     ]);
-    for role in &image.roles {
-        let relational = image.relations.list.iter().map(|table| {
-            let columns = table.columns.iter().map(|column| column.name.clone()).collect();
-            (table.name.clone(), columns)
-        });
-        let tables = image.tables.iter().map(|of| {
-            let columns = objects::columns(of.schema());
-            let columns: Vec<String> = columns.into_iter().map(|column| column.1).collect();
-            (of.schema().name.clone(), columns)
-        });
-        for (table, columns) in tables.chain(relational) {
+    for known in image.relations_known() {
+        for of in acl::shown(image, &known) {
+            if !matches!(of.right, "INSERT" | "SELECT" | "UPDATE" | "REFERENCES") {
+                continue;
+            }
+            let all = known.columns.iter().map(|column| column.1.clone());
+            let columns: Vec<String> = match of.column {
+                Some(column) => vec![column],
+                None => all.collect(),
+            };
             for column in columns {
-                let of_column = |p: &&&str| matches!(**p, "SELECT" | "INSERT" | "UPDATE");
-                for privilege in privileges(role).iter().filter(of_column) {
-                    form.push([
-                        image.owner_name().into(),
-                        role.name.as_str().into(),
-                        DATABASE.into(),
-                        SCHEMA.into(),
-                        table.as_str().into(),
-                        column.as_str().into(),
-                        (*privilege).into(),
-                        "NO".into(),
-                    ]);
-                }
+                form.push([
+                    of.by.as_str().into(),
+                    of.to.as_str().into(),
+                    DATABASE.into(),
+                    SCHEMA.into(),
+                    known.name.as_str().into(),
+                    column.into(),
+                    of.right.into(),
+                    if of.grantable { "YES" } else { "NO" }.into(),
+                ]);
             }
         }
     }

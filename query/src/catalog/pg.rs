@@ -31,6 +31,14 @@ pub(super) const NS_PUBLIC: i64 = 2200;
 pub(super) const NS_INFORMATION: i64 = 13_000;
 /// Number of schema sys.
 pub(super) const NS_SYS: i64 = 13_001;
+/// First number of schemas that somebody made: beyond what tables, views and the like come to.
+const NS_FIRST: i64 = 2_000_000_000;
+
+/// Number of a schema that somebody made.
+pub(super) fn namespace(number: u32) -> i64 {
+    NS_FIRST + i64::from(number)
+}
+
 /// Number of the database.
 pub(super) const DATABASE_OID: i64 = 5;
 /// Numbers of system tables that are tables in Postgres are below this one.
@@ -115,6 +123,9 @@ pub(super) fn is_empty(name: &str) -> bool {
 /// What makes rows of a table of pg_catalog that come and go.
 pub(super) fn fill(name: &str) -> Option<Fill> {
     Some(match name {
+        "pg_namespace" => super::acl::namespaces,
+        "pg_policy" => super::acl::policy_rows,
+        "pg_policies" => super::acl::policy_view,
         "pg_class" => classes::classes,
         "pg_attribute" => classes::attributes,
         "pg_index" => classes::indexes,

@@ -81,9 +81,18 @@ fn narrowed(expr: Expr) -> Expr {
     }
 }
 
+/// A bound query as its result is given: numbers of objects looked up, and shown as names.
+pub(crate) fn given(plan: LogicalPlan, context: &PlanContext) -> QueryResult<LogicalPlan> {
+    let plan = match context.is_of_catalogue() {
+        true => resolve(plan, context)?,
+        false => plan,
+    };
+    show(plan, context)
+}
+
 /// Shows a result as Postgres does: numbers of objects as names, columns under the types of
 /// Postgres, counts of rows as `bigint`.
-pub(crate) fn show(plan: LogicalPlan, context: &PlanContext) -> QueryResult<LogicalPlan> {
+fn show(plan: LogicalPlan, context: &PlanContext) -> QueryResult<LogicalPlan> {
     let fields: Vec<_> = plan.schema().iter().map(|(q, f)| (q.cloned(), f.clone())).collect();
     let mut exprs = Vec::with_capacity(fields.len());
     let mut changed = false;

@@ -127,7 +127,7 @@ impl VisitorMut for Rewriter<'_> {
                 *expr = call("__no_texts", None);
             }
             Expr::Function(function) if is_array(function) => {
-                if let Some(done) = nested::array(function) {
+                if let Some(done) = nested::roles_of(function).or_else(|| nested::array(function)) {
                     *expr = done;
                 }
             }
@@ -175,11 +175,10 @@ impl VisitorMut for Rewriter<'_> {
                 }
             }
             Expr::Collate { expr: inner, .. } => *expr = (**inner).clone(),
-            Expr::BinaryOp { left, op: op @ BinaryOperator::Eq, right }
+            Expr::BinaryOp { left, op: BinaryOperator::Eq | BinaryOperator::NotEq, right }
                 if literal_text(right).as_deref() == Some("{0}") =>
             {
                 // The roles of a policy that is for all.
-                *op = BinaryOperator::Eq;
                 let text = vec![(**left).clone(), sets::text(",".into())];
                 **left = sets::call_of("array_to_string", text);
                 **right = sets::text("0".into());

@@ -14,7 +14,9 @@ use arrow::datatypes::{
 use datafusion::common::Result;
 
 use super::T;
+use super::pg::namespace;
 use crate::PG_TYPE;
+use crate::schema::Schemas;
 
 /// One value.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,6 +69,23 @@ impl<T: Into<V>> From<Option<T>> for V {
     }
 }
 
+/// Columns that say schemas, by name or number, and those with the names of what lies in them.
+const NAMES: [(&str, &[&str]); 8] = [
+    ("relnamespace", &["relname"]),
+    ("typnamespace", &["typname"]),
+    ("connamespace", &["conname"]),
+    (
+        "schemaname",
+        &["tablename", "viewname", "matviewname", "indexname", "relname", "indexrelname"],
+    ),
+    ("table_schema", &["table_name"]),
+    ("view_schema", &["view_name"]),
+    ("constraint_schema", &["constraint_name"]),
+    ("unique_constraint_schema", &["unique_constraint_name"]),
+];
+/// Columns with SQL in which names may be.
+const TEXTS: [&str; 5] = ["indexdef", "definition", "view_definition", "column_default", "adbin"];
+
 /// Rows of one table.
 pub(super) struct Rows {
     columns: Vec<(&'static str, T)>,
@@ -107,6 +126,49 @@ impl Rows {
             at
         });
         Form { rows: self, at, rest }
+    }
+
+    /// Puts schemas in the place of the marks of flat names, in tables that users see.
+    pub(super) fn place(&mut self, schemas: &Schemas, of: &str) {
+        if schemas.list.is_empty() {
+            return;
+        }
+        let at = |wanted: &str| self.columns.iter().position(|(name, _)| *name == wanted);
+        let named: Vec<(usize, Vec<usize>)> = NAMES
+            .iter()
+            .filter_map(|(space, names)| {
+                let names = names.iter().filter_map(|name| at(name)).collect();
+                Some((at(space)?, names))
+            })
+            .collect();
+        let texts: Vec<usize> = TEXTS.iter().filter_map(|name| at(name)).collect();
+        let count = self.values.first().map_or(0, Vec::len);
+        for row in 0..count {
+            for (space, names) in &named {
+                for name in names {
+                    let V::Text(text) = &self.values[*name][row] else { continue };
+                    let (Some(schema), bare) = schemas.place(text) else { continue };
+                    let (shown, bare) = match self.values[*space][row] {
+                        V::Int(_) => (V::Int(namespace(schema.number)), V::from(bare)),
+                        _ => (V::from(schema.name.as_str()), V::from(bare)),
+                    };
+                    self.values[*space][row] = shown;
+                    self.values[*name][row] = bare;
+                }
+            }
+            for at in &texts {
+                if let V::Text(text) = &self.values[*at][row] {
+                    self.values[*at][row] = schemas.sql(text).into();
+                }
+            }
+            if of == "sys" {
+                for column in &mut self.values {
+                    if let V::Text(text) = &column[row] {
+                        column[row] = schemas.listed(text).into();
+                    }
+                }
+            }
+        }
     }
 
     pub(super) fn finish(self, schema: SchemaRef) -> Result<RecordBatch> {

@@ -20,7 +20,7 @@ enum Place {
 }
 
 /// `0A000` for a condition that would not be taken as SQL means it.
-pub(super) fn check(condition: &Expr) -> QueryResult<()> {
+pub(crate) fn check(condition: &Expr) -> QueryResult<()> {
     if is_sure(condition, Place::Whole) { Ok(()) } else { Err(refusal()) }
 }
 

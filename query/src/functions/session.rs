@@ -12,7 +12,7 @@ use super::{Fixed, Lookup};
 use crate::catalog;
 use crate::error::QueryError;
 use crate::plan::PlanContext;
-use crate::plan::names::{DATABASE, SCHEMA};
+use crate::plan::names::DATABASE;
 use crate::settings;
 
 /// A text as all texts are.
@@ -42,12 +42,20 @@ pub(crate) fn of_session(name: &str, context: &PlanContext) -> Option<Arc<Scalar
         "current_user" | "session_user" | "user" | "current_role" => {
             named(text(&context.identity.user))
         }
-        "current_schema" => named(text(SCHEMA)),
-        "current_schemas" => Some(Lookup::udf(name, names_type(), |args| {
-            let system = matches!(args.first(), Some(ScalarValue::Boolean(Some(true))));
-            let all = if system { vec!["pg_catalog", SCHEMA] } else { vec![SCHEMA] };
-            Ok(list(&all, name_item()))
-        })),
+        "current_schema" => match context.path_names().first() {
+            Some(first) => named(text(first)),
+            None => named(ScalarValue::Utf8View(None)),
+        },
+        "current_schemas" => {
+            let path = context.path_names();
+            Some(Lookup::udf(name, names_type(), move |args| {
+                let system = matches!(args.first(), Some(ScalarValue::Boolean(Some(true))));
+                let system = system.then_some("pg_catalog");
+                let all: Vec<&str> =
+                    system.into_iter().chain(path.iter().map(String::as_str)).collect();
+                Ok(list(&all, name_item()))
+            }))
+        }
         "current_setting" => {
             let values = context.settings.clone();
             Some(Lookup::udf(name, DataType::Utf8View, move |args| {

@@ -66,6 +66,11 @@ impl NativeAggregate {
         (self.spec.measures.len() + self.spec.filters.len()).max(1)
     }
 
+    /// Whether reading may stop early, at an end of time.
+    pub(crate) fn reads_top(&self) -> bool {
+        self.top_rows().is_some()
+    }
+
     /// Rows wanted of an answer in order of time, where reading may stop early.
     fn top_rows(&self) -> Option<usize> {
         if !self.having.is_empty() {

@@ -73,7 +73,7 @@ pub(super) fn plain_args(args: &[FunctionArg]) -> Option<Vec<&Expr>> {
 }
 
 /// Whether a name of a zone is UTC, where days are 24 hours.
-pub(super) fn is_utc(zone: &str) -> bool {
+pub(crate) fn is_utc(zone: &str) -> bool {
     matches!(zone, "+00:00" | "UTC" | "Etc/UTC" | "GMT" | "Z")
 }
 
@@ -253,7 +253,7 @@ fn nanoseconds(interval: IntervalMonthDayNano) -> Option<i64> {
 
 /// The width of a bucket, ns. Buckets are cut in UTC, whatever the session's zone is; SQL's times
 /// are µs, and a width that is no number of them would cut otherwise.
-pub(super) fn fixed_width(interval: IntervalMonthDayNano) -> Option<i64> {
+pub(crate) fn fixed_width(interval: IntervalMonthDayNano) -> Option<i64> {
     nanoseconds(interval).filter(|width| *width > 0 && width % 1_000 == 0)
 }
 

@@ -94,10 +94,10 @@ fn native(aggregate: &Aggregate, context: &PlanContext) -> Result<Option<Logical
 }
 
 /// Filters with the columns that they see, and the scan below them.
-type Leaf<'a> = (Vec<(Expr, &'a DFSchemaRef)>, &'a TableScan);
+pub(crate) type Leaf<'a> = (Vec<(Expr, &'a DFSchemaRef)>, &'a TableScan);
 
 /// The scan below filters, aliases, and lists of columns that keep their names, as views have.
-fn leaf(plan: &LogicalPlan) -> Option<Leaf<'_>> {
+pub(crate) fn leaf(plan: &LogicalPlan) -> Option<Leaf<'_>> {
     let mut filters = Vec::new();
     let mut node = plan;
     loop {

@@ -29,6 +29,7 @@ use crate::plan::PlanContext;
 use crate::plan::names::SCHEMA;
 use crate::plan::origins::{self, Origin};
 use crate::relational::{self, PointRows};
+use crate::rights::Object;
 use crate::table::{Extra, SeriesTable, Source};
 use crate::{catalog, functions};
 
@@ -139,14 +140,21 @@ pub(crate) fn recognise(
         return constants.flatten().map(Native::Constants);
     };
     let (name, alias) = relation(from)?;
+    if context.is_hidden(&name) {
+        return None;
+    }
     if let Some(def) = context.relations().ok()?.find(&name) {
+        if def.temporary.is_none() && !context.reads_plainly(Object::Relational(def.number)) {
+            return None;
+        }
         let plain = group_by.is_empty() && having.is_none() && distinct.is_none();
         let plain = plain && order_by.is_none() && limit.is_none();
         let point = || relational::recognise(def, &alias, selection, list, params, context);
         return plain.then(point).flatten().map(Native::Point);
     }
     let table = context.snapshot.table(&name)?;
-    if context.has_written(table.schema().id) {
+    let id = table.schema().id;
+    if context.has_written(id) || !context.reads_plainly(Object::Table(id)) {
         return None;
     }
     let zone = context.settings.zone();
@@ -591,7 +599,7 @@ fn bucket(name: &str, args: &[&Expr], scope: &Scope<'_>) -> Option<Buckets> {
 }
 
 /// The buckets that `date_trunc` cuts in UTC.
-pub(super) fn truncated(unit: &str) -> Option<Buckets> {
+pub(crate) fn truncated(unit: &str) -> Option<Buckets> {
     let width = match &unit.to_lowercase()[..] {
         "second" => SECOND,
         "minute" => 60 * SECOND,

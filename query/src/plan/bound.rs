@@ -19,10 +19,12 @@ pub(crate) struct Bound {
     schema_version: u64,
     settings: Arc<Settings>,
     given: Vec<Option<DataType>>,
-    /// Revision of the views, if it uses any.
+    /// Revision of the views, if it depends on it.
     views: Option<u64>,
     /// Revision of the relational tables.
     relations: u64,
+    /// Revision of the rights, where policies are put into plans.
+    rights: u64,
     numbered: Arc<[bool]>,
     pub(crate) plan: LogicalPlan,
     /// Whether optimising it gives the same whenever that is done.
@@ -46,8 +48,9 @@ impl Bound {
             schema_version: context.snapshot.schema_version(),
             settings: context.settings.clone(),
             given: given.to_vec(),
-            views: context.scope.used(),
+            views: context.views_used(),
             relations: context.relations().map_or(0, |relations| relations.revision),
+            rights: context.rights_revision(),
             numbered: context.numbered.clone(),
             origins: origins::of_plan(&plan),
             is_fixed: context.may_keep() && params.is_empty() && is_fixed(&plan).unwrap_or(false),
@@ -64,11 +67,15 @@ impl Bound {
             && Arc::ptr_eq(&self.settings, &context.settings)
             && self.given == given
             && context.relations().is_ok_and(|now| now.revision == self.relations)
+            && self.rights == context.rights_revision()
             && self.numbered == context.numbered
-            && self.views.is_none_or(|used| {
-                let now = context.engine.views().of(&context.snapshot);
-                now.is_ok_and(|now| now.revision == used)
-            })
+            && match self.views {
+                None => !context.engine.views().any_temporary(),
+                Some(used) => {
+                    let now = context.engine.views().of(&context.snapshot);
+                    now.is_ok_and(|now| now.revision == used)
+                }
+            }
     }
 }
 

@@ -34,6 +34,8 @@ use super::PlanContext;
 use super::names::{DATABASE, ROWS, SCHEMA};
 use crate::error::QueryError;
 use crate::relational::RelationTable;
+use crate::relational::def::TableDef;
+use crate::rights::{BARE, BARE_ROWS, Object};
 use crate::table::{Extra, SeriesTable};
 use crate::{catalog, functions};
 
@@ -62,6 +64,10 @@ fn widened(arg: Expr) -> Expr {
 impl ContextProvider for PlanContext {
     fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
         let missing = || QueryError::no_table(&name.to_string()).into_datafusion();
+        let secured = |object, source| {
+            let secured = self.secured(name.schema(), name.table(), object, source);
+            secured.map_err(QueryError::into_datafusion)
+        };
         if name.catalog().is_some_and(|c| c != DATABASE) {
             let message = format!("cross-database references are not implemented: \"{name}\"");
             return Err(QueryError::new("0A000", message).into_datafusion());
@@ -70,31 +76,41 @@ impl ContextProvider for PlanContext {
             self.mark_catalogue();
             return Ok(provider_as_source(table));
         }
-        let identity = self.changes && name.schema() == Some(ROWS);
-        if !identity && name.schema().is_some_and(|s| s != SCHEMA) {
+        let identity = self.changes && matches!(name.schema(), Some(ROWS | BARE_ROWS));
+        let bare = identity || name.schema() == Some(BARE);
+        if !bare && name.schema().is_some_and(|s| s != SCHEMA) {
             return Err(missing());
         }
+        if name.schema().is_none()
+            && let Some(view) =
+                self.temporary_view(name.table()).map_err(QueryError::into_datafusion)?
+        {
+            return Ok(view);
+        }
         if let Some(table) = self.relation(name.table()).map_err(QueryError::into_datafusion)? {
-            return Ok(provider_as_source(table));
+            let object = Object::Relational(table.def().number);
+            return secured(object, provider_as_source(table));
         }
         let found = self.snapshot.table(name.table());
         let found = found.filter(|table| !self.scope.hides_table(table.schema().id));
         let Some(found) = found else {
-            let view = match identity {
+            let view = match bare {
                 true => None,
                 false => self.view(name.table()).map_err(QueryError::into_datafusion)?,
             };
             return view.ok_or_else(missing);
         };
+        let object = Object::Table(found.schema().id);
         let zone = self.settings.zone();
         let extra = Extra { quality: self.quality(), identity };
         let hidden = self.scope.hidden_columns(found.schema());
         if !hidden.is_empty() {
             let rest = Arc::new(without(found.schema(), &hidden));
-            return Ok(provider_as_source(Arc::new(SeriesTable::new(rest, zone, extra))));
+            let rest = SeriesTable::new(rest, zone, extra);
+            return secured(object, provider_as_source(Arc::new(rest)));
         }
         let provider = self.engine.tables().provider(found.schema(), zone, extra);
-        Ok(provider_as_source(provider))
+        secured(object, provider_as_source(provider))
     }
 
     fn get_table_function_source(
@@ -190,10 +206,13 @@ impl PlanContext {
     /// The relational table of a name.
     fn relation(&self, name: &str) -> crate::error::QueryResult<Option<Arc<RelationTable>>> {
         let relations = self.relations()?;
-        // A view means the same for all sessions.
-        let found = match self.scope.in_view() {
-            true => relations.find_lasting(name),
-            false => relations.find(name),
+        // A view means the same for all sessions, a temporary one what it meant when it was made.
+        let hidden = |table: &TableDef| {
+            table.temporary.is_some() && !self.scope.sees_temporary_table(table.number)
+        };
+        let found = match relations.find(name) {
+            Some(table) if hidden(table) => relations.find_lasting(name),
+            found => found,
         };
         let Some(def) = found else { return Ok(None) };
         if self.scope.hides_relation(def.number) {

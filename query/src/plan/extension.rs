@@ -37,6 +37,7 @@ pub(crate) use operator;
 
 use crate::asof::AsOf;
 use crate::gapfill::GapFill;
+use crate::rights::Barrier;
 use crate::window_join::WindowJoin;
 
 /// DataFusion's planner, which asks here for nodes that are ours.
@@ -65,6 +66,9 @@ impl ExtensionPlanner for Ours {
         }
         if let (Some(join), [left, right]) = (node.as_any().downcast_ref::<WindowJoin>(), inputs) {
             return join.operator(left.clone(), right.clone()).map(Some);
+        }
+        if let (Some(barrier), [input]) = (node.as_any().downcast_ref::<Barrier>(), inputs) {
+            return Ok(Some(barrier.operator(input.clone())));
         }
         Ok(None)
     }

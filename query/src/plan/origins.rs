@@ -46,6 +46,11 @@ pub(crate) fn alias_of_view(number: u32) -> String {
     format!("{VIEW}{}", catalog::view_number(number))
 }
 
+/// The `pg_class.oid` of the view that an alias tells of.
+pub(crate) fn view_of_alias(alias: &str) -> Option<i64> {
+    alias.strip_prefix(VIEW)?.parse().ok()
+}
+
 /// The origins of a bound plan's columns.
 pub(crate) fn of_plan(plan: &LogicalPlan) -> Vec<Option<Origin>> {
     let mut found = match plan {
@@ -104,7 +109,7 @@ pub(crate) fn of_plan(plan: &LogicalPlan) -> Vec<Option<Origin>> {
 }
 
 fn of_alias(alias: &TableReference) -> Option<i64> {
-    alias.table().strip_prefix(VIEW)?.parse().ok()
+    view_of_alias(alias.table())
 }
 
 fn of_exprs<'a>(

@@ -54,6 +54,11 @@ impl AnalyzerRule for CheckedIntegers {
     }
 }
 
+/// The same for one expression that has its types, of a statement that is not planned.
+pub(crate) fn check(expr: Expr, schema: &DFSchema) -> Result<Expr> {
+    Ok(expr.transform_up(|expr| Ok(checked(expr, schema)))?.data)
+}
+
 /// Whether there is anything to rewrite: most nodes have nothing, and need no schema then.
 fn computes(node: &LogicalPlan) -> Result<bool> {
     let mut found = false;

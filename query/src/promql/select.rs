@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tsdb::series::{Bitmap, KeyTest};
-use tsdb::types::{ColumnId, ColumnSpec, ColumnType, Key, OWNED_TABLE_PREFIX, TableSchema, Value};
+use tsdb::types::{
+    ColumnId, ColumnSpec, ColumnType, Key, OWNED_TABLE_PREFIX, SCHEMA_TABLE_PREFIX, TableSchema,
+    Value,
+};
 use tsdb::{Snapshot, Table};
 
 use super::labels::{Label, Labels, METRIC_NAME};
@@ -101,9 +104,11 @@ fn candidates(snapshot: &Snapshot, names: &[&Matcher]) -> Vec<(String, Table, Co
     found
 }
 
-/// Whether users know the table: what belongs to a continuous aggregate is its own affair.
+/// Whether PromQL knows the table: what belongs to a continuous aggregate is its own affair, and
+/// tables in schemas have no names that a metric could have.
 pub(crate) fn is_users(table: &Table) -> bool {
-    !table.schema().name.starts_with(OWNED_TABLE_PREFIX)
+    let name = &table.schema().name;
+    !name.starts_with(OWNED_TABLE_PREFIX) && !name.starts_with(SCHEMA_TABLE_PREFIX)
 }
 
 /// The series of a table that pass.

@@ -19,11 +19,12 @@ use super::rebuild::{Needs, Rebuild};
 use super::view::View;
 use crate::Outcome;
 use crate::comment::{self, Relation};
-use crate::ddl::{apply, done, may_define};
+use crate::ddl::{apply, done};
 use crate::error::{QueryError, QueryResult};
 use crate::insert::table_name;
 use crate::names::folded;
 use crate::plan::PlanContext;
+use crate::schema;
 use crate::session::Session;
 use crate::view::Hidden;
 use crate::view::define::{cascading, drop_commands, refuse_if_used};
@@ -139,6 +140,7 @@ impl<'b> Work<'_, 'b> {
                 let hidden = Hidden::Relation(self.new.number);
                 let what = "renaming a table that a view uses";
                 refuse_if_used(self.session, hidden, &self.new.name, what).await?;
+                self.move_names(&to)?;
                 self.new.name = to;
                 Ok(())
             }
@@ -153,6 +155,27 @@ impl<'b> Work<'_, 'b> {
             }
             other => Err(QueryError::unsupported(format!("ALTER TABLE … {other}"))),
         }
+    }
+
+    /// Indexes and constraints lie in the schema of their table, so they follow it into another.
+    fn move_names(&mut self, to: &str) -> QueryResult<()> {
+        let to_name = |name: &str| match name.strip_prefix('\u{1}') {
+            Some(hidden) => format!("\u{1}{}", schema::moved(hidden, to)),
+            None => schema::moved(name, to),
+        };
+        let new = &mut self.new;
+        let indexes = new.indexes.iter_mut().map(|index| &mut index.name);
+        for name in new.primary.iter_mut().map(|primary| &mut primary.name).chain(indexes) {
+            let moved = to_name(name);
+            if moved != *name && is_taken(self.session, &moved)? {
+                return Err(exists(&moved));
+            }
+            *name = moved;
+        }
+        let checks = new.checks.iter_mut().map(|check| &mut check.name);
+        let foreign = new.foreign.iter_mut().map(|foreign| &mut foreign.name);
+        checks.chain(foreign).for_each(|name| *name = schema::moved(name, to));
+        Ok(())
     }
 
     fn definer(&mut self) -> Definer<'_, 'b> {
@@ -284,6 +307,8 @@ impl<'b> Work<'_, 'b> {
         behavior: Option<&DropBehavior>,
     ) -> QueryResult<()> {
         let cascade = behavior == Some(&DropBehavior::Cascade);
+        let name = schema::beside(&self.new.name, name);
+        let name = name.as_str();
         if let Some(primary) = self.new.primary.clone().filter(|primary| primary.name == name) {
             self.drop_key(&primary.columns, cascade)?;
             self.new.primary = None;
@@ -318,6 +343,8 @@ impl<'b> Work<'_, 'b> {
     }
 
     fn rename_constraint(&mut self, name: &str, to: &Ident) -> QueryResult<()> {
+        let name = schema::beside(&self.new.name, name);
+        let name = name.as_str();
         if !self.new.has_constraint(name) {
             return Err(no_constraint(&self.new, name));
         }
@@ -509,9 +536,4 @@ pub(crate) fn drop_tables(
         redefine.put(table);
     }
     Ok(())
-}
-
-/// Whether a session may define, as for all definitions.
-pub(super) fn may(session: &Session, what: &str) -> QueryResult<()> {
-    may_define(session, what)
 }

@@ -16,6 +16,7 @@ use super::writer::{Row, Table, Writer};
 use crate::error::{QueryError, QueryResult};
 use crate::names::folded;
 use crate::plan::PlanContext;
+use crate::schema;
 
 /// What becomes of rows that are there already.
 pub(super) enum OnConflict {
@@ -83,6 +84,7 @@ fn arbiter(target: Option<&ConflictTarget>, def: &TableDef) -> QueryResult<Optio
         }
         Some(ConflictTarget::OnConstraint(name)) => {
             let name = name.0.last().and_then(|p| p.as_ident()).map(folded).unwrap_or_default();
+            let name = schema::beside(&def.name, &name);
             let primary = def.primary.iter().filter(|p| p.name == name).map(|p| p.index);
             let unique = def
                 .indexes

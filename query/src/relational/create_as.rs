@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field};
-use datafusion::sql::sqlparser::ast::{self, CreateTable, CreateTableOptions, OnCommit};
+use datafusion::sql::sqlparser::ast::{
+    self, CreateTable, CreateTableOptions, ObjectName, OnCommit,
+};
 use futures::StreamExt;
 use tsdb::Command;
 use tsdb::rows::RowChange;
@@ -16,17 +18,18 @@ use super::kind::Kind;
 use super::writer::{BYTES_MAX, ROWS_MAX, Row, Table, row_key};
 use super::{COLUMNS_MAX, TABLES_MAX};
 use crate::Outcome;
-use crate::ddl::{apply, done, may_define};
+use crate::ddl::{apply, done};
 use crate::error::{QueryError, QueryResult};
 use crate::insert::table_name;
 use crate::names::Names;
+use crate::rights;
 use crate::session::{Session, Tree};
 use crate::statement::Kind as Statements;
 
 /// A CREATE TABLE … AS, or a SELECT … INTO.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct CreateAs {
-    name: String,
+    name: ObjectName,
     /// Names for the columns, the first of them at least.
     columns: Vec<String>,
     if_not_exists: bool,
@@ -46,10 +49,10 @@ impl CreateAs {
             return Err(QueryError::unsupported("types of columns in CREATE TABLE … AS")
                 .with_hint("Cast them in the query."));
         }
-        let name = table_name(&create.name)?;
+        let name = create.name.clone();
         match &create.table_options {
             CreateTableOptions::None => {}
-            CreateTableOptions::With(given) => check_settings(given, &name)?,
+            CreateTableOptions::With(given) => check_settings(given, &name.to_string())?,
             _ => return Err(QueryError::unsupported("table options other than WITH (…)")),
         }
         Ok(Some(CreateAs {
@@ -59,6 +62,18 @@ impl CreateAs {
             temporary: create.temporary.then_some(create.on_commit),
             query: query.to_string(),
         }))
+    }
+
+    pub(crate) fn is_temporary(&self) -> bool {
+        self.temporary.is_some()
+    }
+
+    pub(crate) fn name(&self) -> &ObjectName {
+        &self.name
+    }
+
+    pub(crate) fn name_mut(&mut self) -> &mut ObjectName {
+        &mut self.name
     }
 
     /// With names for the columns.
@@ -78,7 +93,7 @@ impl CreateAs {
             return Err(QueryError::unsupported("SELECT INTO UNLOGGED"));
         }
         Ok(CreateAs {
-            name: table_name(&into.name)?,
+            name: into.name,
             columns: Vec::new(),
             if_not_exists: false,
             temporary: into.temporary.then_some(None),
@@ -89,29 +104,30 @@ impl CreateAs {
 
 /// Runs it.
 pub(crate) async fn create_as(session: &Session, create: &CreateAs) -> QueryResult<Outcome> {
+    let name = table_name(&create.name)?;
     let temporary = match &create.temporary {
         Some(on_commit) => Some(super::temporary::read(session, on_commit.as_ref())?),
         None => {
-            may_define(session, "CREATE TABLE AS")?;
+            rights::may_create(session, "CREATE TABLE AS")?;
             None
         }
     };
     let taken = || match temporary {
-        Some(_) => super::temporary::is_taken(session, &create.name),
-        None => is_taken(session, &create.name),
+        Some(_) => super::temporary::is_taken(session, &name),
+        None => is_taken(session, &name),
     };
     if taken()? {
         return match create.if_not_exists {
             true => done("CREATE TABLE AS"),
-            false => Err(exists(&create.name)),
+            false => Err(exists(&name)),
         };
     }
-    check_name(&create.name, "table")?;
+    check_name(&name, "table")?;
     let (columns, rows) = read(session, create).await?;
     let engine = session.engine().clone();
     let _guard = engine.definitions().lock().await;
     if taken()? {
-        return Err(exists(&create.name));
+        return Err(exists(&name));
     }
     let relations = session.relations(&session.snapshot())?;
     if relations.list.len() >= TABLES_MAX {
@@ -120,7 +136,7 @@ pub(crate) async fn create_as(session: &Session, create: &CreateAs) -> QueryResu
     }
     let mut redefine = Redefine::new(&relations);
     let (number, storage) = (redefine.number(), redefine.number());
-    let mut def = TableDef::new(number, storage, create.name.clone());
+    let mut def = TableDef::new(number, storage, name);
     def.temporary = temporary;
     def.next_column = columns.len() as u32 + 1;
     def.columns = columns;
@@ -139,13 +155,14 @@ pub(crate) async fn create_as(session: &Session, create: &CreateAs) -> QueryResu
     changes.into_iter().for_each(|change| redefine.change(change));
     redefine.put(TableDef::clone(&shared));
     apply(session, vec![Command::Rows(redefine.command()?)]).await?;
+    rights::own(session, &shared.name).await?;
     done(&format!("SELECT {count}"))
 }
 
 /// The columns and rows of the query.
 async fn read(session: &Session, create: &CreateAs) -> QueryResult<(Vec<Column>, Vec<Row>)> {
     let statement = match session.parse(&create.query)?.pop() {
-        Some(statement) => statement,
+        Some(statement) => session.resolved(&statement)?,
         None => return Err(QueryError::internal("a query without a text")),
     };
     let Statements::Query(ast) = statement.kind() else {
@@ -168,7 +185,7 @@ async fn read(session: &Session, create: &CreateAs) -> QueryResult<(Vec<Column>,
             let message = format!("column \"{name}\" specified more than once");
             return Err(QueryError::new("42701", message));
         }
-        let (id, kind) = (at as u32 + 1, kind_of(field)?);
+        let (id, kind) = (at as u32 + 1, kind_of(field, "CREATE TABLE … AS")?);
         let (not_null, default, missing, sequence) = (false, None, None, None);
         columns.push(Column { id, name, kind, not_null, default, missing, sequence });
     }
@@ -195,8 +212,8 @@ async fn read(session: &Session, create: &CreateAs) -> QueryResult<(Vec<Column>,
     Ok((columns, rows))
 }
 
-/// The type of a column that takes what a query gives.
-fn kind_of(field: &Field) -> QueryResult<Kind> {
+/// The type of a column that takes what a query gives; `place`: the statement that asks.
+pub(crate) fn kind_of(field: &Field, place: &str) -> QueryResult<Kind> {
     Ok(match field.data_type() {
         DataType::Boolean => Kind::Bool,
         DataType::Int8 | DataType::Int16 | DataType::UInt8 => Kind::Int2,
@@ -217,7 +234,7 @@ fn kind_of(field: &Field) -> QueryResult<Kind> {
         DataType::Timestamp(_, Some(_)) => Kind::Timestamptz,
         other => {
             let name = field.name();
-            let message = format!("a column \"{name}\" of type {other} in CREATE TABLE … AS");
+            let message = format!("a column \"{name}\" of type {other} in {place}");
             return Err(QueryError::unsupported(message).with_hint("Cast it to text."));
         }
     })

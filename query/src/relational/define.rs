@@ -16,11 +16,13 @@ use super::insert::defaults;
 use super::kind::Kind;
 use super::{COLUMNS_MAX, CONSTRAINTS_MAX, KEY_COLUMNS_MAX, TABLES_MAX};
 use crate::Outcome;
-use crate::ddl::{apply, done, may_define};
+use crate::ddl::{apply, done};
 use crate::error::{QueryError, QueryResult};
 use crate::insert::table_name;
 use crate::names::folded;
 use crate::plan::PlanContext;
+use crate::rights::{self, Known};
+use crate::schema;
 use crate::session::Session;
 
 /// Bytes of a name, as of other tables.
@@ -58,7 +60,7 @@ pub(crate) async fn create(session: &Session, create: &CreateTable) -> QueryResu
     let temporary = match create.temporary {
         true => Some(super::temporary::read(session, create.on_commit.as_ref())?),
         false => {
-            may_define(session, "CREATE TABLE")?;
+            rights::may_create(session, "CREATE TABLE")?;
             None
         }
     };
@@ -95,7 +97,7 @@ pub(crate) async fn create(session: &Session, create: &CreateTable) -> QueryResu
     }
     let mut redefine = Redefine::new(&relations);
     let (number, storage) = (redefine.number(), redefine.number());
-    let mut def = TableDef::new(number, storage, name);
+    let mut def = TableDef::new(number, storage, name.clone());
     def.temporary = temporary;
     let mut definer = Definer { context: &context, redefine: &mut redefine };
     let mut constraints = Vec::new();
@@ -106,7 +108,15 @@ pub(crate) async fn create(session: &Session, create: &CreateTable) -> QueryResu
     definer.constraints(&mut def, &constraints)?;
     redefine.put(def);
     apply(session, vec![Command::Rows(redefine.command()?)]).await?;
+    rights::own(session, &name).await?;
     done("CREATE TABLE")
+}
+
+/// Whether a setting of that name, in lower case, is one of Postgres about how rows lie.
+pub(crate) fn is_storage_setting(name: &str) -> bool {
+    STORAGE_SETTINGS.contains(&name)
+        || name.starts_with("autovacuum_")
+        || name.starts_with("toast.")
 }
 
 /// `22023` for settings that mean nothing here.
@@ -116,10 +126,7 @@ pub(super) fn check_settings(options: &[SqlOption], table: &str) -> QueryResult<
             return Err(QueryError::new("42601", format!("unrecognized parameter {option}")));
         };
         let name = key.value.to_lowercase();
-        let known = STORAGE_SETTINGS.contains(&name.as_str())
-            || name.starts_with("autovacuum_")
-            || name.starts_with("toast.");
-        if !known {
+        if !is_storage_setting(&name) {
             let message = format!("setting \"{name}\" is none of the relational table \"{table}\"");
             return Err(QueryError::new("22023", message).with_hint(
                 "A time-series table has a timestamptz column in its PRIMARY KEY: \
@@ -134,7 +141,7 @@ pub(super) fn check_settings(options: &[SqlOption], table: &str) -> QueryResult<
 pub(crate) fn is_taken(session: &Session, name: &str) -> QueryResult<bool> {
     let snapshot = session.snapshot();
     Ok(snapshot.table(name).is_some()
-        || session.views()?.find(name).is_some()
+        || session.views()?.find_lasting(name).is_some()
         || session.engine().relational().lasting(&snapshot)?.is_taken(name)
         || super::returning::is_system(name))
 }
@@ -397,14 +404,14 @@ impl Definer<'_, '_> {
         parts: impl Fn() -> Vec<String>,
     ) -> QueryResult<String> {
         let preview = self.redefine.preview();
+        let given = given.map(|given| schema::beside(&def.name, &folded(given)));
         let taken = |name: &str| {
             def.has_constraint(name)
                 || def.indexes.iter().any(|index| index.name == name)
                 || def.name == name
                 || preview.is_taken(name)
         };
-        if let Some(given) = given {
-            let name = folded(given);
+        if let Some(name) = given {
             check_name(&name, "constraint")?;
             return match taken(&name) {
                 false => Ok(name),
@@ -505,6 +512,10 @@ impl Definer<'_, '_> {
         if target.len() != columns.len() {
             let message = "number of referencing and referenced columns for foreign key disagree";
             return Err(QueryError::new("42830", message));
+        }
+        if !own {
+            let (identity, known) = (&self.context.identity, Known::of_relation(&parent));
+            rights::check_references(identity, &self.context.engine, &target, &known)?;
         }
         in_order_of_key(&parent, &mut target, &mut columns)?;
         let name = self.constraint_name(def, asked.name.as_ref(), || {

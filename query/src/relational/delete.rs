@@ -21,6 +21,7 @@ use crate::error::{QueryError, QueryResult};
 use crate::insert::{placeholder, table_name};
 use crate::names::{Names, folded};
 use crate::plan::PlanContext;
+use crate::rights::{self, Known, Object, acl::Mode};
 use crate::session::{Change, Session, Tree};
 use crate::statement::{Kind, Statement};
 use crate::{Description, Outcome};
@@ -87,11 +88,14 @@ async fn once(
 ) -> QueryResult<Outcome> {
     let context = session.context(statement.text());
     let def = table_of(&context, name)?;
-    super::check_rights(session, &def, "DELETE")?;
+    super::check_rights(session, &def, "DELETE", Mode::DELETE, &[])?;
+    let returning = delete.returning.as_deref();
+    rights::check_returned(session, returning, || Known::of_relation(&def))?;
     let called = folded(&syntax::called(syntax::delete_target(delete)?)?);
     let quick = match &delete.selection {
         Some(selection)
             if syntax::using(delete).is_empty()
+                && context.reads_plainly(Object::Relational(def.number))
                 && context.settings.is_on("millrace.use_native") =>
         {
             point::point(&def, &called, selection, params)

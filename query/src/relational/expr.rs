@@ -32,6 +32,7 @@ pub(crate) struct Bound {
 impl Names {
     /// Columns under the name that their table goes by.
     pub(crate) fn of(called: &str, schema: &SchemaRef) -> QueryResult<Names> {
+        let called = crate::schema::bare(called);
         let schema = DFSchema::try_from_qualified_schema(TableReference::bare(called), schema)?;
         Ok(Names { schema: Arc::new(schema) })
     }

@@ -3,21 +3,21 @@
 use datafusion::sql::sqlparser::ast::{self, CreateIndex, ObjectName};
 use tsdb::Command;
 
-use super::alter::may;
 use super::def::{Index, Redefine, TableDef};
 use super::define::{Definer, check_name, exists, is_taken};
 use super::rebuild::fill_index;
 use super::{CONSTRAINTS_MAX, def};
 use crate::Outcome;
-use crate::ddl::{apply, done};
+use crate::ddl::{apply, definable, done};
 use crate::error::{QueryError, QueryResult};
 use crate::insert::table_name;
+use crate::rights;
 use crate::session::Session;
-use crate::view::not_a_table;
+use crate::view::{not_a_table, refuse_hidden};
 
 /// Runs CREATE [UNIQUE] INDEX.
 pub(crate) async fn create_index(session: &Session, create: &CreateIndex) -> QueryResult<Outcome> {
-    may(session, "CREATE INDEX")?;
+    rights::may_alter(session, "CREATE INDEX", &table_name(&create.table_name)?)?;
     let refuse = |what: &str| Err(QueryError::unsupported(what));
     if create.predicate.is_some() || !create.include.is_empty() {
         return refuse("indexes with WHERE or INCLUDE");
@@ -34,6 +34,7 @@ pub(crate) async fn create_index(session: &Session, create: &CreateIndex) -> Que
     let context = session.context("");
     let relations = context.relations()?;
     let table = table_name(&create.table_name)?;
+    refuse_hidden(session, &table)?;
     let Some(old) = relations.find(&table).cloned() else {
         if context.snapshot.table(&table).is_some() {
             return Err(QueryError::unsupported("CREATE INDEX on a time-series table")
@@ -83,7 +84,7 @@ pub(crate) async fn drop_index(
     names: &[ObjectName],
     if_exists: bool,
 ) -> QueryResult<Outcome> {
-    may(session, "DROP INDEX")?;
+    definable(session, "DROP INDEX")?;
     let engine = session.engine().clone();
     let _guard = engine.definitions().lock().await;
     let _gate = engine.relational().gate.write().await;
@@ -103,6 +104,7 @@ pub(crate) async fn drop_index(
             }
             return Err(QueryError::new("42704", format!("index \"{name}\" does not exist")));
         };
+        rights::may_alter(session, "DROP INDEX", &table.name)?;
         if index.constraint.is_some() {
             return Err(of_constraint(&name, table));
         }

@@ -21,6 +21,8 @@ use crate::insert::literal::{self, Literal};
 use crate::insert::width;
 use crate::names::{Names, folded};
 use crate::plan::PlanContext;
+use crate::rights::{self, Known, acl::Mode};
+use crate::schema;
 use crate::session::{Session, Tree};
 use crate::statement::Statement;
 use crate::{Description, Outcome};
@@ -77,7 +79,7 @@ fn check_form(insert: &ast::Insert) -> QueryResult<()> {
 
 fn called(def: &TableDef, insert: &ast::Insert) -> String {
     let alias = insert.table_alias.as_ref().map(|alias| folded(&alias.alias));
-    alias.unwrap_or_else(|| def.name.clone())
+    alias.unwrap_or_else(|| schema::bare(&def.name).to_string())
 }
 
 /// Parameter types: what the client declared, else that of the column a parameter goes into.
@@ -177,8 +179,8 @@ async fn once(
     let context = session.context(statement.text());
     let relations = context.relations()?;
     let def = relations.find(name).ok_or_else(|| QueryError::no_table(name))?.clone();
-    super::check_rights(session, &def, "INSERT")?;
     let targets = targets(&def, insert)?;
+    check_insert(session, &def, insert, &targets)?;
     let given = match &insert.source {
         None => vec![vec![None; targets.len()]],
         Some(query) if literal::is_plain(query) => {
@@ -212,6 +214,19 @@ async fn once(
     };
     session.write_rows(snapshot, pending).await?;
     Ok(outcome.unwrap_or_else(|| Outcome::Done { tag: format!("INSERT 0 {count}") }))
+}
+
+/// `42501` for what the session may not do.
+fn check_insert(
+    session: &Session,
+    def: &TableDef,
+    insert: &ast::Insert,
+    targets: &[usize],
+) -> QueryResult<()> {
+    let names: Vec<&str> = targets.iter().map(|at| def.columns[*at].name.as_str()).collect();
+    super::check_rights(session, def, "INSERT", Mode::INSERT, &names)?;
+    rights::check_returned(session, insert.returning.as_deref(), || Known::of_relation(def))?;
+    rights::check_conflict(session, insert, || Known::of_relation(def))
 }
 
 /// An INSERT whose rows are known.
@@ -269,7 +284,7 @@ impl Job {
                 rows
             }
             OnConflict::Update(update) => {
-                let called = self.called.as_deref().unwrap_or(&self.def.name);
+                let called = self.called.as_deref().unwrap_or(schema::bare(&self.def.name));
                 update.run(
                     &self.context,
                     &mut writer,

@@ -9,24 +9,35 @@ use datafusion::sql::sqlparser::ast::OnCommit;
 use tsdb::Command;
 
 use super::alter::drop_tables;
-use super::def::{Redefine, Temporary};
+use super::def::{Redefine, TableDef, Temporary};
 use crate::engine::Engine;
 use crate::error::{QueryError, QueryResult};
 use crate::session::{Session, in_block};
+use crate::view;
 
 /// Temporary tables of a session.
 const TABLES_MAX: usize = 100;
 
-/// What a CREATE TEMPORARY TABLE makes, if the session may make one.
-pub(super) fn read(session: &Session, on_commit: Option<&OnCommit>) -> QueryResult<Temporary> {
+/// Whether the session may make and drop what is temporary.
+pub(crate) fn may_make_temporary(session: &Session, what: &str) -> QueryResult<()> {
     let identity = session.identity();
     if !identity.superuser && !identity.can_define && !identity.can_write {
-        return Err(QueryError::denied("CREATE TEMPORARY TABLE"));
+        return Err(QueryError::denied(what));
     }
     if session.in_block() {
-        return Err(in_block("CREATE TEMPORARY TABLE"));
+        return Err(in_block(what));
     }
-    session.check_writable("CREATE TEMPORARY TABLE")?;
+    session.check_writable(what)
+}
+
+/// The session's own temporary table of that name.
+pub(crate) fn temporary_table(session: &Session, name: &str) -> QueryResult<Option<Arc<TableDef>>> {
+    Ok(super::find(session, name)?.filter(|table| table.temporary.is_some()))
+}
+
+/// What a CREATE TEMPORARY TABLE makes, if the session may make one.
+pub(super) fn read(session: &Session, on_commit: Option<&OnCommit>) -> QueryResult<Temporary> {
+    may_make_temporary(session, "CREATE TEMPORARY TABLE")?;
     let delete_rows = match on_commit {
         None | Some(OnCommit::PreserveRows) => false,
         Some(OnCommit::DeleteRows) => true,
@@ -41,14 +52,14 @@ pub(super) fn read(session: &Session, on_commit: Option<&OnCommit>) -> QueryResu
     Ok(Temporary { session: session.number(), delete_rows })
 }
 
-/// Whether the session has a temporary table of that name; others it may hide.
+/// Whether the session has a temporary table or view of that name; others it may hide.
 pub(super) fn is_taken(session: &Session, name: &str) -> QueryResult<bool> {
-    let relations = session.relations(&session.snapshot())?;
-    let own = relations.find(name).is_some_and(|table| table.temporary.is_some());
+    let table = temporary_table(session, name)?.is_some();
+    let own = table || session.views()?.find_temporary(name).is_some();
     Ok(own || super::returning::is_system(name))
 }
 
-/// Drops the temporary tables of a session.
+/// Drops the temporary tables and views of a session.
 pub(crate) async fn drop_of_session(engine: &Arc<Engine>, session: u64) -> QueryResult<()> {
     let _guard = engine.definitions().lock().await;
     let _gate = engine.relational().gate.write().await;
@@ -80,13 +91,17 @@ pub(crate) fn drop_leftovers(engine: &Engine) {
 }
 
 fn drop_now(engine: &Engine, session: Option<u64>) -> QueryResult<()> {
-    let relations = engine.relational().of(&engine.db().snapshot())?;
+    let snapshot = engine.db().snapshot();
+    let mut commands = view::drop_of_sessions(engine, &snapshot, session)?;
+    let relations = engine.relational().of(&snapshot)?;
     let gone = relations.temporary(session);
-    if gone.is_empty() {
-        return Ok(());
+    if !gone.is_empty() {
+        let mut redefine = Redefine::new(&relations);
+        drop_tables(&mut redefine, &gone, true)?;
+        commands.push(Command::Rows(redefine.command()?));
     }
-    let mut redefine = Redefine::new(&relations);
-    drop_tables(&mut redefine, &gone, true)?;
-    engine.db().commit(vec![Command::Rows(redefine.command()?)])?.all()?;
+    if !commands.is_empty() {
+        engine.db().commit(commands)?.all()?;
+    }
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use datafusion::sql::sqlparser::ast;
 
 use crate::error::{QueryError, QueryResult};
+use crate::rights::acl::Mode;
 use crate::session::{Session, in_block};
 
 /// Empties tables.
@@ -26,7 +27,7 @@ pub(crate) async fn truncate(
     let mut numbers = BTreeSet::new();
     for name in names {
         let def = relations.find(name).ok_or_else(|| QueryError::no_table(name))?;
-        super::check_rights(session, def, "TRUNCATE TABLE")?;
+        super::check_rights(session, def, "TRUNCATE TABLE", Mode::TRUNCATE, &[])?;
         numbers.insert(def.number);
     }
     let mut queue: Vec<u32> = numbers.iter().copied().collect();
@@ -46,6 +47,7 @@ pub(crate) async fn truncate(
                     ),
                 ));
             }
+            super::check_rights(session, child, "TRUNCATE TABLE", Mode::TRUNCATE, &[])?;
             numbers.insert(referrer.table);
             queue.push(referrer.table);
         }

@@ -23,6 +23,7 @@ use crate::change::{By, syntax};
 use crate::error::{QueryError, QueryResult};
 use crate::names::folded;
 use crate::plan::PlanContext;
+use crate::rights::{self, Known, Object, acl::Mode};
 use crate::session::{Change, Session, Tree};
 use crate::statement::Statement;
 
@@ -73,7 +74,12 @@ async fn once(
 ) -> QueryResult<Outcome> {
     let context = session.context(statement.text());
     let def = table_of(&context, name)?;
-    super::check_rights(session, &def, "UPDATE")?;
+    let sets_of = sets(&def, update)?;
+    let names: Vec<&str> =
+        sets_of.iter().map(|(place, _)| def.columns[*place].name.as_str()).collect();
+    super::check_rights(session, &def, "UPDATE", Mode::UPDATE, &names)?;
+    let returning = update.returning.as_deref();
+    rights::check_returned(session, returning, || Known::of_relation(&def))?;
     let called = folded(&syntax::called(&update.table)?);
     let (context, found) = match quick(&context, &def, update, &called, params)? {
         Some(found) => (context, found),
@@ -128,7 +134,10 @@ fn quick(
     params: &[ScalarValue],
 ) -> QueryResult<Option<Vec<Found>>> {
     let Some(selection) = &update.selection else { return Ok(None) };
-    if !syntax::from(update).is_empty() || !context.settings.is_on("millrace.use_native") {
+    if !syntax::from(update).is_empty()
+        || !context.settings.is_on("millrace.use_native")
+        || !context.reads_plainly(Object::Relational(def.number))
+    {
         return Ok(None);
     }
     let Some(key) = point::point(def, called, selection, params) else { return Ok(None) };

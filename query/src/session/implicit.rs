@@ -64,6 +64,7 @@ impl Session {
             | Kind::Insert(_)
             | Kind::Delete(_)
             | Kind::Update(_)
+            | Kind::Merge(_)
                 if written.is_empty() =>
             {
                 false
@@ -83,6 +84,7 @@ impl Session {
             // They look for their rows in what is committed.
             Kind::Delete(delete) => self.reads(statement, delete.as_ref(), &written),
             Kind::Update(update) => self.reads(statement, update.as_ref(), &written),
+            Kind::Merge(merge) => self.reads(statement, merge.as_ref(), &written),
             Kind::Copy(copy) => match copy.query() {
                 Some(query) => match query.kind() {
                     Kind::Query(ast) => self.reads(query, ast.as_ref(), &written),
@@ -111,10 +113,12 @@ impl Session {
         }
         let snapshot = self.engine.db().snapshot();
         // What a view reads is known when it is bound; an early commit is the cheaper answer again.
-        let Ok(views) = self.engine.views().of(&snapshot) else { return true };
+        let views = self.engine.views().seen(&snapshot, self.number);
+        let Ok(views) = views else { return true };
         let found = ast::visit_relations(syntax, |name| {
             let Ok(name) = table_name(name) else { return ControlFlow::Continue(()) };
             let reads = match snapshot.table(&name) {
+                _ if views.find_temporary(&name).is_some() => true,
                 Some(table) => written.contains(&table.schema().id),
                 None => views.find(&name).is_some(),
             };

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tsdb::Snapshot;
 
 use super::Session;
 use crate::activity::{Live, Query, Work};
@@ -33,7 +34,7 @@ impl Session {
 
     async fn prom_answer(&self, asked: PromQuery, query: &Arc<Query>) -> QueryResult<PromAnswer> {
         let limits = self.prom_limits();
-        let snapshot = self.snapshot();
+        let (snapshot, whole) = self.sight()?;
         query.works(Work::Line(format!("PromQL: {}", query.text)));
         let (pool, mut stop) = (Arc::clone(query.memory.pool()), query.stop());
         let counted = self.engine.enter();
@@ -41,6 +42,7 @@ impl Session {
             let (pool, stop) = (Arc::clone(&pool), stop.clone());
             self.blocking(move || {
                 let prepared = promql::prepare(asked, snapshot, &limits)?;
+                prepared.check_sight(whole.as_ref())?;
                 let rows = prepared.rows_about();
                 match is_small_of(rows) {
                     true => prepared.run(&pool, &limits, &stop).map(Ok),
@@ -101,7 +103,8 @@ impl Session {
     ) -> QueryResult<T> {
         let live = self.enter_prom(&format!("PromQL: {what}"), None)?;
         let query = Arc::clone(live.query());
-        let (mut stop, snapshot, counted) = (query.stop(), self.snapshot(), self.engine.enter());
+        let (snapshot, _) = self.sight()?;
+        let (mut stop, counted) = (query.stop(), self.engine.enter());
         let looked = stop.clone();
         query.run();
         let work = self.blocking(move || {
@@ -124,7 +127,10 @@ impl Session {
         let live = self.enter_prom("PromQL: remote read", None)?;
         let query = Arc::clone(live.query());
         let limits = self.prom_limits();
-        let (snapshot, counted) = (self.snapshot(), self.engine.enter());
+        let ((snapshot, whole), counted) = (self.sight()?, self.engine.enter());
+        asked.iter().try_for_each(|asked| {
+            promql::check_sight(&asked.matchers, &snapshot, whole.as_ref())
+        })?;
         let (mut stop, looked) = (query.stop(), query.stop());
         let slot = stop.guard(self.admit(&query, false)).await?;
         let (sender, receiver) = mpsc::channel(SERIES_AHEAD);
@@ -139,6 +145,17 @@ impl Session {
             }
         });
         Ok(receiver)
+    }
+
+    /// The snapshot with the tables that the session may read as a whole, and if there are others
+    /// that with all.
+    fn sight(&self) -> QueryResult<(Snapshot, Option<Snapshot>)> {
+        let snapshot = self.snapshot();
+        let hidden = self.engine.hidden_tables(&self.identity)?;
+        match hidden.is_empty() {
+            true => Ok((snapshot, None)),
+            false => Ok((snapshot.without_tables(&hidden), Some(snapshot))),
+        }
     }
 
     fn prom_limits(&self) -> PromLimits {

@@ -27,10 +27,11 @@ use crate::native::{self, Native, NativeAggregate, NativeNewest, NativeRows};
 use crate::plan::bound::{self, Bound};
 use crate::plan::weight::Weight;
 use crate::plan::{PlanContext, origins};
-use crate::relational::PointRows;
+use crate::relational::{self, PointRows};
 use crate::run::{self, Ahead, Driver, Running, Source, Stop};
 use crate::statement::{Kind, Statement};
-use crate::{Description, Outcome, catalog, change, explain, insert, sugar, table};
+use crate::view::{View, materialized};
+use crate::{Description, Outcome, catalog, change, explain, insert, rights, sugar, table};
 
 /// Parameters of one statement; the protocol counts them in 16 bits.
 const PARAMS_MAX: usize = 65_535;
@@ -405,8 +406,9 @@ impl Session {
             let operators = stop.clone();
             let work = async {
                 let (plan, _) = physical(&mut context, &tree, &params).await?;
+                let told = context.scope.answered();
                 if !analyze {
-                    return explain::plan(plan.as_ref(), verbose);
+                    return explain::plan(plan.as_ref(), verbose, told);
                 }
                 let planning_ms = started.elapsed().as_secs_f64() * 1e3;
                 let (slot, _) = weigh(&context, plan.as_ref(), &query).await?;
@@ -414,7 +416,7 @@ impl Session {
                 query.works(Work::Plan(Arc::clone(&plan)));
                 query.run();
                 let heavy = slot.is_some().then(|| context.engine.heavy_runtime()).transpose()?;
-                let analyzed = explain::analyze(plan, context.task(), verbose, planning_ms);
+                let analyzed = explain::analyze(plan, context.task(), verbose, told, planning_ms);
                 match heavy {
                     None => analyzed.await,
                     Some(heavy) => AbortOnDrop(heavy.spawn(analyzed)).done().await,
@@ -458,7 +460,8 @@ impl Session {
         given: &[Option<DataType>],
     ) -> QueryResult<Description> {
         let mut context = self.context(tree.statement.text());
-        context.changes = matches!(tree.statement.kind(), Kind::Delete(_) | Kind::Update(_));
+        context.changes =
+            matches!(tree.statement.kind(), Kind::Delete(_) | Kind::Update(_) | Kind::Merge(_));
         let given = given.to_vec();
         let work = async move {
             let bound = bind(&context, &tree, &given)?;
@@ -522,7 +525,10 @@ fn recognise(
     if statement.is_deep() || !context.settings.is_on("millrace.use_native") {
         return None;
     }
-    native::recognise(ast, context, params)
+    native::recognise(ast, context, params).filter(|native| match native {
+        Native::Aggregate(native) => !materialized::may_help(native, context),
+        _ => true,
+    })
 }
 
 /// A task that ends with its reader.
@@ -593,18 +599,25 @@ pub(crate) struct Tree {
     by: By,
     /// For DELETE and UPDATE: what is selected besides, for RETURNING.
     returned: Vec<ast::SelectItem>,
+    /// The view whose query is meant, whatever the statement.
+    view: Option<Arc<View>>,
 }
 
 impl Tree {
     /// Of a SELECT or EXPLAIN.
     pub(crate) fn of(statement: &Statement) -> Tree {
         let (filled, returned) = (Vec::new(), Vec::new());
-        Tree { statement: statement.clone(), filled, by: By::Time, returned }
+        Tree { statement: statement.clone(), filled, by: By::Time, returned, view: None }
     }
 
     /// Of a DELETE or UPDATE.
     pub(crate) fn of_change(statement: &Statement, by: By) -> Tree {
         Tree { by, ..Tree::of(statement) }
+    }
+
+    /// Of the query of a view, for a statement that fills it.
+    pub(crate) fn of_view(statement: &Statement, view: &Arc<View>) -> Tree {
+        Tree { view: Some(view.clone()), ..Tree::of(statement) }
     }
 
     /// With what a RETURNING wants to know.
@@ -635,6 +648,9 @@ impl Tree {
                 self.by,
                 &self.returned,
             )?))),
+            Kind::Merge(merge) => {
+                Ok(ast::Statement::Query(Box::new(relational::merge_query(merge)?)))
+            }
             _ => Err(none()),
         }
     }
@@ -666,6 +682,7 @@ fn logical(
         );
         return Err(QueryError::new("08P01", message));
     }
+    rights::check_plan(context, &bound.plan)?;
     context.refuse_own_writes(&bound.plan)?;
     if let Some(plan) = bound.optimized.get() {
         context.note_size(&bound.plan)?;
@@ -684,6 +701,10 @@ pub(crate) fn bind(
     tree: &Tree,
     given: &[Option<DataType>],
 ) -> QueryResult<Arc<Bound>> {
+    if let Some(view) = &tree.view {
+        let plan = catalog::registers::given(context.bind_open(view)?, context)?;
+        return Ok(Arc::new(Bound::new(context, given, plan, Vec::new())));
+    }
     if let Some(found) = bound::find(&tree.statement, context, given) {
         context.engine.caches().plans.hit();
         return Ok(found);
@@ -728,10 +749,7 @@ fn infer(
     types: &[Option<DataType>],
 ) -> QueryResult<(LogicalPlan, Vec<DataType>)> {
     let mut plan = context.bind(ast.clone(), types)?;
-    if context.is_of_catalogue() {
-        plan = catalog::registers::resolve(plan, context)?;
-    }
-    plan = catalog::registers::show(plan, context)?;
+    plan = catalog::registers::given(plan, context)?;
     let found = plan.get_parameter_fields()?;
     let mut params = Vec::with_capacity(types.len());
     for (i, given) in types.iter().enumerate() {

@@ -5,6 +5,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use super::Kind;
 use super::words::Words;
 use crate::error::{QueryError, QueryResult};
+use crate::schema::resolve::marked;
 
 /// COMMENT ON.
 #[derive(Debug)]
@@ -49,9 +50,6 @@ pub(super) fn parse(words: &mut Words<'_>) -> QueryResult<Kind> {
         return Err(words.unexpected());
     }
     let text = if words.take("NULL") { None } else { Some(words.text()?) };
-    let relation = name.pop().unwrap_or_default();
-    if name.pop().is_some_and(|schema| schema != crate::plan::names::SCHEMA) {
-        return Err(QueryError::no_table(&relation));
-    }
+    let relation = marked(name);
     Ok(Kind::Comment(Comment { view, relation, column, text }))
 }

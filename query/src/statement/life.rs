@@ -7,6 +7,7 @@ use super::Kind;
 use super::own::relation;
 use super::words::Words;
 use crate::error::QueryResult;
+use crate::schema::define::OfSchema;
 
 /// Reads the statement if it is one of these.
 pub(super) fn parse(piece: &[TokenWithSpan], sql: &str) -> QueryResult<Option<Kind>> {
@@ -22,6 +23,11 @@ pub(super) fn parse(piece: &[TokenWithSpan], sql: &str) -> QueryResult<Option<Ki
         let names = names(&mut words)?;
         words.end()?;
         return Ok(Some(Kind::ResetOptions { table, if_exists, names }));
+    }
+    if words.take_all(&["SET", "SCHEMA"]) {
+        let schema = words.name()?;
+        words.end()?;
+        return Ok(Some(Kind::OfSchema(OfSchema::Move { table, if_exists, schema })));
     }
     if words.take("RESTORE") {
         let from = words.take("FROM").then(|| words.text()).transpose()?;

@@ -3,12 +3,13 @@
 
 use std::borrow::Cow;
 
+use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::Kind;
 use super::own::relation;
 use super::words::Words;
-use crate::error::QueryResult;
+use crate::error::{QueryError, QueryResult};
 
 /// ALTER MATERIALIZED VIEW … SET (…) or RESET (…).
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +18,14 @@ pub(crate) struct Alter {
     pub(crate) if_exists: bool,
     /// Options and their new values; `None`: the default.
     pub(crate) options: Vec<(String, Option<String>)>,
+}
+
+/// REFRESH MATERIALIZED VIEW.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Refresh {
+    pub(crate) name: String,
+    pub(crate) concurrently: bool,
+    pub(crate) with_data: bool,
 }
 
 /// `ALTER MATERIALIZED VIEW [IF EXISTS] name RENAME TO name | SET (option = 'value', …) | RESET (option, …)`.
@@ -57,22 +66,41 @@ pub(super) fn alter(words: &mut Words<'_>) -> QueryResult<Kind> {
     }
 }
 
-/// `REFRESH MATERIALIZED VIEW [CONCURRENTLY] name [WITH DATA]`.
+/// `REFRESH MATERIALIZED VIEW [CONCURRENTLY] name [WITH [NO] DATA]`.
 pub(super) fn refresh(words: &mut Words<'_>) -> QueryResult<Kind> {
     if !words.take_all(&["REFRESH", "MATERIALIZED", "VIEW"]) {
         words.take("REFRESH");
         return Err(words.unexpected());
     }
     // Readers never wait for a refresh.
-    words.take("CONCURRENTLY");
+    let concurrently = words.take("CONCURRENTLY");
     let name = relation(words)?;
-    words.take_all(&["WITH", "DATA"]);
-    Ok(Kind::Refresh { name })
+    let with_data = words.take_all(&["WITH", "DATA"]) || !words.take_all(&["WITH", "NO", "DATA"]);
+    if concurrently && !with_data {
+        let message = "CONCURRENTLY and WITH NO DATA options cannot be used together";
+        return Err(QueryError::new("42601", message));
+    }
+    Ok(Kind::Refresh(Refresh { name, concurrently, with_data }))
+}
+
+/// Whether a CREATE MATERIALIZED VIEW ends in WITH NO DATA.
+pub(super) fn ends_without_data(piece: &[TokenWithSpan]) -> bool {
+    let significant = |t: &&TokenWithSpan| !matches!(t.token, Token::Whitespace(_) | Token::EOF);
+    let last: Vec<_> = piece.iter().rev().filter(significant).take(3).collect();
+    let words = last.iter().map(|t| word(&t.token)).collect::<Vec<_>>();
+    let ends = ["DATA", "NO", "WITH"];
+    words.len() == ends.len() && words.iter().zip(ends).all(|(w, end)| w.as_deref() == Some(end))
+}
+
+/// Whether a CREATE MATERIALIZED VIEW says WITH NO DATA.
+pub(crate) fn without_data(create: &ast::CreateView) -> bool {
+    // sqlparser has no place for it; this one is for what Postgres does not know.
+    create.with_no_schema_binding
 }
 
 /// CREATE MATERIALIZED VIEW as sqlparser reads it: an option without a value is `true`, and WITH
-/// [NO] DATA at the end is left out: either way the view answers at once and is stored in the
-/// background.
+/// [NO] DATA at the end is left out (`ends_without_data` tells it): a continuous aggregate answers at
+/// once either way, and is stored in the background.
 pub(super) fn readable(piece: &[TokenWithSpan]) -> Cow<'_, [TokenWithSpan]> {
     let significant = |t: &TokenWithSpan| !matches!(t.token, Token::Whitespace(_) | Token::EOF);
     let places: Vec<usize> = (0..piece.len()).filter(|at| significant(&piece[*at])).collect();

@@ -5,15 +5,22 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use tsdb::types::OWNED_TABLE_PREFIX;
 
 use super::words::Words;
-use super::{Kind, SetValue, backup, comment, copy, cursor, life, materialized, prepared};
+use super::{Kind, SetValue, backup, comment, copy, cursor, life, materialized, prepared, rights};
 use crate::error::{QueryError, QueryResult};
 use crate::notify::{Action, check_words};
+use crate::schema::define::OfSchema;
+use crate::schema::resolve::marked;
 use crate::{NewRole, RoleChange};
 
 /// Reads the statement if it is one of ours; `None` leaves it to sqlparser.
 pub(super) fn parse(piece: &[TokenWithSpan], sql: &str) -> QueryResult<Option<Kind>> {
     let mut words = Words::new(piece, sql);
     let Some(first) = words.peek() else { return Ok(None) };
+    if first == "ALTER"
+        && let Some(kind) = rights::alter(piece, sql)?
+    {
+        return Ok(Some(kind));
+    }
     let kind = match first.as_str() {
         "SET" => set(&mut words)?,
         "SHOW" => show(&mut words)?,
@@ -34,6 +41,11 @@ pub(super) fn parse(piece: &[TokenWithSpan], sql: &str) -> QueryResult<Option<Ki
         {
             role(&mut words)?
         }
+        "CREATE" | "ALTER" | "DROP" if words.peek_at(1).as_deref() == Some("POLICY") => {
+            rights::policy(&mut words)?
+        }
+        "GRANT" | "REVOKE" => rights::grant(&mut words)?,
+        "ALTER" if words.peek_at(1).as_deref() == Some("SCHEMA") => alter_schema(&mut words)?,
         "ALTER" if words.peek_at(1).as_deref() == Some("VIEW") => return alter_view(&mut words),
         "ALTER" if words.peek_at(1).as_deref() == Some("MATERIALIZED") => {
             materialized::alter(&mut words)?
@@ -58,8 +70,8 @@ pub(super) fn parse(piece: &[TokenWithSpan], sql: &str) -> QueryResult<Option<Ki
             words.take("SAVEPOINT");
             Kind::Release(words.name()?)
         }
-        "LOCK" | "CALL" | "DO" | "GRANT" | "REVOKE" | "CLUSTER" | "REINDEX" | "SECURITY"
-        | "REASSIGN" | "IMPORT" | "LOAD" => {
+        "LOCK" | "CALL" | "DO" | "CLUSTER" | "REINDEX" | "SECURITY" | "REASSIGN" | "IMPORT"
+        | "LOAD" => {
             words.skip_all();
             Kind::Unsupported(QueryError::unsupported(&first))
         }
@@ -285,6 +297,18 @@ fn vacuum(words: &mut Words<'_>) -> QueryResult<Kind> {
     Ok(Kind::Vacuum { full, table })
 }
 
+/// ALTER SCHEMA name RENAME TO name.
+fn alter_schema(words: &mut Words<'_>) -> QueryResult<Kind> {
+    words.take_all(&["ALTER", "SCHEMA"]);
+    let name = words.name()?;
+    if !words.take_all(&["RENAME", "TO"]) {
+        words.skip_all();
+        return Ok(Kind::Unsupported(QueryError::unsupported("ALTER SCHEMA other than RENAME TO")));
+    }
+    let to = words.name()?;
+    Ok(Kind::OfSchema(OfSchema::Rename { name, to }))
+}
+
 /// ALTER VIEW [IF EXISTS] name RENAME TO name; `None` for other forms.
 fn alter_view(words: &mut Words<'_>) -> QueryResult<Option<Kind>> {
     words.take_all(&["ALTER", "VIEW"]);
@@ -300,15 +324,15 @@ fn alter_view(words: &mut Words<'_>) -> QueryResult<Option<Kind>> {
     Ok(Some(Kind::RenameView { name, to, if_exists, materialized: false }))
 }
 
-/// The last part of a dotted name.
+/// A name that may have a schema and the database in front (`schema::resolve`).
 pub(super) fn relation(words: &mut Words<'_>) -> QueryResult<String> {
-    let mut name = words.name()?;
+    let mut parts = vec![words.name()?];
     while words.take_token(&Token::Period) {
-        name = words.name()?;
+        parts.push(words.name()?);
     }
-    match name.starts_with(OWNED_TABLE_PREFIX) {
-        true => Err(crate::insert::owned(&name)),
-        false => Ok(name),
+    match parts.last() {
+        Some(name) if name.starts_with(OWNED_TABLE_PREFIX) => Err(crate::insert::owned(name)),
+        _ => Ok(marked(parts)),
     }
 }
 
@@ -384,11 +408,14 @@ fn role_option(words: &mut Words<'_>, role: &mut NewRole) -> QueryResult<()> {
         "LOGIN" => role.can_login = Some(true),
         "NOLOGIN" => role.can_login = Some(false),
         // Rights of this database, named like Postgres' role attributes.
+        "READ" => role.can_read = Some(true),
+        "NOREAD" => role.can_read = Some(false),
         "WRITE" => role.can_write = Some(true),
         "NOWRITE" => role.can_write = Some(false),
         "DEFINE" | "CREATEDB" => role.can_define = Some(true),
         "NODEFINE" | "NOCREATEDB" => role.can_define = Some(false),
         "READONLY" => {
+            role.can_read = Some(true);
             role.can_write = Some(false);
             role.can_define = Some(false);
         }

@@ -424,7 +424,7 @@ fn arrays_and_subqueries_of_drivers() {
 #[test]
 fn privileges_tell_the_truth() {
     let world = world();
-    world.run("CREATE USER eve PASSWORD 'long enough'; CREATE VIEW v AS SELECT * FROM press");
+    world.run("CREATE USER eve PASSWORD 'long enough' READ; CREATE VIEW v AS SELECT * FROM press");
     for (call, truth) in [
         ("has_table_privilege('bob', 'press', 'INSERT')", "true"),
         ("has_table_privilege('bob', 'v', 'INSERT')", "false"),

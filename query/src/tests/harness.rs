@@ -35,6 +35,7 @@ impl Directory for Users {
             name: role.name,
             superuser: role.superuser.unwrap_or(false),
             can_login: role.can_login.unwrap_or(false),
+            can_read: role.can_read.unwrap_or(false),
             can_write: role.can_write.unwrap_or(false),
             can_define: role.can_define.unwrap_or(false),
             created_unix_ms: 0,
@@ -47,7 +48,9 @@ impl Directory for Users {
         let mut roles = self.roles.lock();
         match roles.iter_mut().find(|r| r.name == role.name) {
             Some(found) => {
+                found.can_read = role.can_read.unwrap_or(found.can_read);
                 found.can_write = role.can_write.unwrap_or(found.can_write);
+                found.can_define = role.can_define.unwrap_or(found.can_define);
                 Ok(())
             }
             None => Err(QueryError::new("42704", format!("role \"{}\" does not exist", role.name))),
@@ -91,7 +94,15 @@ pub(crate) struct World {
 
 pub(crate) fn identity(user: &str, all: bool) -> Identity {
     let settings = RoleSettings::default();
-    Identity { user: user.into(), superuser: all, can_write: all, can_define: all, settings }
+    Identity {
+        user: user.into(),
+        oid: if all { 20 } else { 1 },
+        superuser: all,
+        can_read: true,
+        can_write: all,
+        can_define: all,
+        settings,
+    }
 }
 
 impl World {
@@ -131,6 +142,22 @@ impl World {
         let settings = roles.iter().find(|r| r.name == user).map(|r| r.settings.clone());
         let settings = settings.unwrap_or_default();
         self.engine.session(Identity { settings, can_write: true, ..identity(user, false) }, &[])
+    }
+
+    /// A session of a role with the rights that it has.
+    pub(crate) fn session_as(&self, user: &str) -> Session {
+        let roles = self.engine.directory().roles().unwrap();
+        let role = roles.into_iter().find(|role| role.name == user).unwrap();
+        let identity = Identity {
+            user: role.name,
+            oid: role.oid,
+            superuser: role.superuser,
+            can_read: role.superuser || role.can_read,
+            can_write: role.superuser || role.can_write,
+            can_define: role.superuser || role.can_define,
+            settings: role.settings,
+        };
+        self.engine.session(identity, &[])
     }
 
     /// A world with readings of three presses; `press` has two keys.

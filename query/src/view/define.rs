@@ -8,10 +8,10 @@ use tsdb::{Command, Snapshot};
 
 use super::depend::{Hidden, dependents};
 use super::rows::{self, Change};
-use super::{Scope, View, ViewColumn, Views, expand, materialized};
+use super::{Scope, View, ViewColumn, Views, expand, materialized, stored, temporary};
 use crate::Outcome;
 use crate::comment::{self, Relation};
-use crate::ddl::{apply, done, may_define};
+use crate::ddl::{apply, done};
 use crate::error::{QueryError, QueryResult};
 use crate::insert::table_name;
 use crate::jobs::history;
@@ -19,7 +19,7 @@ use crate::names::{Names, folded};
 use crate::plan::PlanContext;
 use crate::session::Session;
 use crate::statement::Statement;
-use crate::{catalog, sugar};
+use crate::{catalog, relational, rights, sugar};
 
 /// Views of a database: all of them are held in memory.
 pub(super) const VIEWS_MAX: usize = 10_000;
@@ -35,51 +35,109 @@ pub(crate) async fn create(
     create: &ast::CreateView,
 ) -> QueryResult<Outcome> {
     if create.materialized {
-        return materialized::define::create(session, statement, create).await;
+        return match materialized::define::is_continuous(create) {
+            true => materialized::define::create(session, statement, create).await,
+            false => stored::create(session, statement, create).await,
+        };
     }
-    may_define(session, "CREATE VIEW")?;
+    match create.temporary {
+        true => temporary::may_make(session)?,
+        false => rights::may_create(session, "CREATE VIEW")?,
+    }
     check_form(statement, create)?;
     let name = table_name(&create.name)?;
     check_name(&name)?;
     let engine = session.engine().clone();
     let _guard = engine.definitions().lock().await;
     let views = session.views()?;
-    let old = views.find(&name).cloned();
-    if session.snapshot().table(&name).is_some()
-        || session.engine().relational().lasting(&session.snapshot())?.is_taken(&name)
-        || catalog::table(None, &name).is_some()
-    {
-        return Err(match create.or_replace {
-            true => QueryError::new("42809", format!("\"{name}\" is not a view")),
-            false => exists(&name),
-        });
-    }
-    if old.is_some() && !create.or_replace {
-        return Err(exists(&name));
-    }
+    let mut place =
+        Place { name: &name, temporary: create.temporary, or_replace: create.or_replace };
+    let mut old = place.replaced(session, &views)?;
     if old.is_none() && views.list.len() >= VIEWS_MAX {
         let message = format!("a database may have {VIEWS_MAX} views");
         return Err(QueryError::new("54000", message));
     }
-    let context = session.context("").in_scope(Scope::defining(&name));
-    let (asked, number) = (create.clone(), old.as_ref().map_or(views.next, |old| old.number));
-    let made = session.on_workers(async move { make(&context, &asked, number, name) }).await?;
+    let number_of = |old: &Option<Arc<View>>| old.as_ref().map(|old| old.number);
+    let context = session.context("").in_scope(Scope::defining(number_of(&old)));
+    let (asked, number) = (create.clone(), number_of(&old).unwrap_or(views.next));
+    let called = name.clone();
+    let making = async move { make(&context, &asked, number, called) };
+    let mut made = session.on_workers(making).await?;
+    if made.temporary.is_some() && !create.temporary {
+        // What it reads makes it temporary: it is another view than the lasting one of its name.
+        temporary::may_make(session)?;
+        place.temporary = true;
+        old = place.replaced(session, &views)?;
+        made.number = number_of(&old).unwrap_or(views.next);
+        session.notice(format!("view \"{name}\" will be a temporary view"));
+    }
+    if made.temporary.is_some() {
+        session.note_temporary();
+        engine.views().note_temporary();
+    }
     if let Some(old) = &old {
-        if old.materialized.is_some() {
-            return Err(QueryError::new("42809", format!("\"{}\" is not a view", old.name))
-                .with_hint("DROP MATERIALIZED VIEW, then CREATE VIEW."));
-        }
         check_replacement(old, &made)?;
+        // It would read in the name of another.
+        rights::check_owner(session, &old.name)?;
     }
     let next = views.next.max(made.number + 1);
     commit(session, &views, next, &[Change::Put(&made)]).await?;
+    // A temporary one belongs to its session, whatever else has its name.
+    if old.is_none() && made.temporary.is_none() {
+        rights::own(session, &made.name).await?;
+    }
     done("CREATE VIEW")
 }
 
-fn check_form(statement: &Statement, create: &ast::CreateView) -> QueryResult<()> {
-    if create.temporary {
-        return Err(QueryError::unsupported("CREATE TEMPORARY VIEW"));
+/// Where a CREATE VIEW puts its view.
+struct Place<'a> {
+    name: &'a str,
+    temporary: bool,
+    or_replace: bool,
+}
+
+impl Place<'_> {
+    /// The view that is there already.
+    ///
+    /// # Errors
+    /// `42P07` and `42809` where the name is taken.
+    fn replaced(&self, session: &Session, views: &Views) -> QueryResult<Option<Arc<View>>> {
+        let name = self.name;
+        let (old, taken) = match self.temporary {
+            true => {
+                temporary::check_count(views)?;
+                let table = relational::temporary_table(session, name)?.is_some();
+                (views.find_temporary(name), table || catalog::table(None, name).is_some())
+            }
+            false => (views.find_lasting(name), is_table(session, name)?),
+        };
+        match (old, taken, self.or_replace) {
+            (None, false, _) => Ok(None),
+            (Some(old), _, true) if old.is_materialized() => {
+                Err(QueryError::new("42809", format!("\"{}\" is not a view", old.name))
+                    .with_hint("DROP MATERIALIZED VIEW, then CREATE VIEW."))
+            }
+            (Some(old), false, true) => Ok(Some(old.clone())),
+            (_, true, true) => Err(QueryError::new("42809", format!("\"{name}\" is not a view"))),
+            _ => Err(exists(name)),
+        }
     }
+}
+
+/// Whether something that lasts and is no view has the name.
+fn is_table(session: &Session, name: &str) -> QueryResult<bool> {
+    let snapshot = session.snapshot();
+    Ok(snapshot.table(name).is_some()
+        || session.engine().relational().lasting(&snapshot)?.is_taken(name)
+        || catalog::table(None, name).is_some())
+}
+
+/// Whether something that lasts has the name.
+pub(super) fn is_taken(session: &Session, name: &str) -> QueryResult<bool> {
+    Ok(session.views()?.find_lasting(name).is_some() || is_table(session, name)?)
+}
+
+fn check_form(statement: &Statement, create: &ast::CreateView) -> QueryResult<()> {
     let plain = !create.or_alter
         && !create.secure
         && !create.if_not_exists
@@ -93,7 +151,7 @@ fn check_form(statement: &Statement, create: &ast::CreateView) -> QueryResult<()
         && create.columns.iter().all(|c| c.data_type.is_none() && c.options.is_none());
     if !plain {
         return Err(QueryError::unsupported("this form of CREATE VIEW")
-            .with_hint("CREATE [OR REPLACE] VIEW name [(column, …)] AS SELECT …"));
+            .with_hint("CREATE [OR REPLACE] [TEMP] VIEW name [(column, …)] AS SELECT …"));
     }
     if statement.is_deep() {
         return Err(QueryError::new("54001", "the query of the view is nested too deeply"));
@@ -147,7 +205,25 @@ pub(super) fn make(
     let columns = columns(&shown, create)?;
     let tables = std::mem::take(&mut *context.scope.tables.lock());
     let relations = std::mem::take(&mut *context.scope.relations.lock());
-    let view = View { number, name, columns, tables, relations, text, query, materialized: None };
+    let used = std::mem::take(&mut *context.scope.temporary.lock());
+    if create.materialized && used.any {
+        let message = "materialized views must not use temporary tables or views";
+        return Err(QueryError::new("0A000", message));
+    }
+    let temporary = used.of_view(create.temporary, context.session());
+    let (materialized, stored) = (None, None);
+    let view = View {
+        number,
+        name,
+        columns,
+        tables,
+        relations,
+        text,
+        query,
+        materialized,
+        stored,
+        temporary,
+    };
     context.bind_view(&view)?;
     Ok(view)
 }
@@ -181,16 +257,19 @@ fn columns_of(context: &PlanContext, name: &ObjectName) -> QueryResult<Option<Ve
         return Ok(Some(system.schema().fields().iter().map(|f| f.name().clone()).collect()));
     }
     let Ok(table) = table_name(name) else { return Ok(None) };
-    if let Some(found) = context.relations()?.find_lasting(&table) {
+    let views = context.views()?;
+    let names = |view: &Arc<View>| view.columns.iter().map(|c| c.name.clone()).collect();
+    if let Some(view) = views.find_temporary(&table) {
+        return Ok(Some(names(view)));
+    }
+    if let Some(found) = context.relations()?.find(&table) {
         return Ok(Some(found.columns.iter().map(|column| column.name.clone()).collect()));
     }
     if let Some(found) = context.snapshot.table(&table) {
         let names = found.schema().columns.iter().map(|column| column.name.clone());
         return Ok(Some([found.schema().time_name.clone()].into_iter().chain(names).collect()));
     }
-    let views = context.engine.views().of(&context.snapshot)?;
-    let names = |view: &Arc<View>| view.columns.iter().map(|c| c.name.clone()).collect();
-    Ok(views.find(&table).map(names))
+    Ok(views.find_lasting(&table).map(names))
 }
 
 /// OR REPLACE keeps the columns that are there, as Postgres has it.
@@ -223,15 +302,16 @@ pub(crate) async fn drop(
         true => ("DROP MATERIALIZED VIEW", "materialized view"),
         false => ("DROP VIEW", "view"),
     };
-    may_define(session, verb)?;
+    temporary::may_drop(session, names, verb)?;
     let engine = session.engine().clone();
     let _guard = engine.definitions().lock().await;
     let views = session.views()?;
     let mut gone: Vec<Arc<View>> = Vec::new();
     for name in names {
         let name = table_name(name)?;
-        match views.find(&name) {
-            Some(view) if view.materialized.is_some() == materialized => gone.push(view.clone()),
+        let hidden = relational::temporary_table(session, &name)?.is_some();
+        match views.find(&name).filter(|_| !hidden) {
+            Some(view) if view.is_materialized() == materialized => gone.push(view.clone()),
             Some(_) => {
                 let other = if materialized { "DROP VIEW" } else { "DROP MATERIALIZED VIEW" };
                 return Err(QueryError::new("42809", format!("\"{name}\" is not a {thing}"))
@@ -281,8 +361,8 @@ pub(crate) async fn cascading(
         return Ok(found);
     }
     let message = format!("cannot drop {what} because other objects depend on it");
-    let lines: Vec<String> =
-        found.iter().map(|view| format!("view {} depends on it", view.name)).collect();
+    let line = |view: &Arc<View>| format!("{} {} depends on it", view.kind(), view.name);
+    let lines: Vec<String> = found.iter().map(line).collect();
     Err(QueryError::new("2BP01", message)
         .with_detail(lines.join("\n"))
         .with_hint("Use DROP ... CASCADE to drop the dependent objects too."))
@@ -311,7 +391,7 @@ pub(crate) async fn rename(
     materialized: bool,
 ) -> QueryResult<Outcome> {
     let verb = if materialized { "ALTER MATERIALIZED VIEW" } else { "ALTER VIEW" };
-    may_define(session, verb)?;
+    temporary::may_rename(session, name, verb)?;
     check_name(to)?;
     let engine = session.engine().clone();
     let _guard = engine.definitions().lock().await;
@@ -326,14 +406,18 @@ pub(crate) async fn rename(
         };
     };
     // As in Postgres ALTER VIEW renames either kind.
-    if materialized && view.materialized.is_none() {
+    if materialized && !view.is_materialized() {
         let message = format!("\"{name}\" is not a materialized view");
         return Err(QueryError::new("42809", message));
     }
-    let taken = views.find(to).is_some()
-        || session.snapshot().table(to).is_some()
-        || session.engine().relational().lasting(&session.snapshot())?.is_taken(to)
-        || catalog::table(None, to).is_some();
+    let taken = match view.temporary {
+        Some(_) => {
+            views.find_temporary(to).is_some()
+                || relational::temporary_table(session, to)?.is_some()
+                || catalog::table(None, to).is_some()
+        }
+        None => is_taken(session, to)?,
+    };
     if taken {
         return Err(exists(to));
     }
@@ -354,6 +438,7 @@ pub(crate) fn drop_commands(
         return Ok(Vec::new());
     }
     let mut commands = materialized::define::drop_stores(snapshot, gone);
+    commands.extend(stored::drop_rows(gone));
     let changes: Vec<Change<'_>> = gone.iter().map(|view| Change::Drop(view)).collect();
     commands.push(Command::Rows(rows::command(views, views.next, &changes)?));
     commands.extend(history::forget(snapshot, gone.iter().map(|view| view.number))?);

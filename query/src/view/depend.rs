@@ -30,26 +30,33 @@ pub(crate) async fn dependents(
     hidden: Vec<Hidden>,
     names: Vec<String>,
 ) -> QueryResult<Vec<Arc<View>>> {
-    let views = session.views()?;
-    let candidates = mentioning(&views, names);
-    if candidates.is_empty() {
-        return Ok(Vec::new());
-    }
-    // Without stored rows: those of another snapshot would look like another meaning.
-    let plain = session.context("").hiding(Vec::new());
-    let without = session.context("").hiding(hidden.clone());
-    session
-        .on_workers(async move {
+    // Those of other sessions too.
+    let views = session.engine().views().of(&session.snapshot())?;
+    let mut candidates = mentioning(&views, names);
+    candidates.retain(|view| !hidden.contains(&Hidden::View(view.number)));
+    let mut out = Vec::new();
+    while let Some(first) = candidates.first() {
+        // A temporary view sees what its session does.
+        let of = first.temporary.as_ref().map_or(session.number(), |of| of.session);
+        let (now, later): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|view| {
+            view.temporary.as_ref().map_or(session.number(), |of| of.session) == of
+        });
+        candidates = later;
+        // Without stored rows: those of another snapshot would look like another meaning.
+        let plain = session.context("").of_session(of).hiding(Vec::new());
+        let without = session.context("").of_session(of).hiding(hidden.clone());
+        let depending = async move {
             let depends = |view: &Arc<View>| {
-                if hidden.contains(&Hidden::View(view.number)) {
-                    return false;
-                }
                 // One that is broken already is nothing that this would break.
                 shape(&plain, view).is_some_and(|now| shape(&without, view) != Some(now))
             };
-            Ok(candidates.into_iter().filter(depends).collect())
-        })
-        .await
+            Ok(now.into_iter().filter(depends).collect::<Vec<_>>())
+        };
+        out.extend(session.on_workers(depending).await?);
+    }
+    // In the order in which they were made.
+    out.sort_by_key(|view| view.number);
+    Ok(out)
 }
 
 /// What a view reads, if it can be bound.

@@ -4,10 +4,14 @@
 //!
 //! - `check`: what such a view may be. `define`: the statements about it.
 //! - `ladder`: which rows a bucket is made of. `standing`: what of the stored answers holds.
+//!   `groups`: which of its groups have changed.
+//! - `answer`: aggregations over the table itself, out of the stored answers.
 //! - `read`: the stored answers that hold, and the rest out of the table. `refresh`: storing.
 
+mod answer;
 mod check;
 pub(crate) mod define;
+mod groups;
 mod ladder;
 mod options;
 mod read;
@@ -22,6 +26,7 @@ use tsdb::types::{OWNED_TABLE_PREFIX, TableId};
 
 use super::{View, Views};
 use crate::error::{QueryError, QueryResult};
+pub(crate) use answer::{may_help, rewrite};
 use ladder::{BucketSpec, Ladder};
 
 /// What makes a view a continuous aggregate.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tsdb::Snapshot;
 use tsdb::rows::{RowChange, RowCommand, RowExpect};
 
-use super::{Materialized, View, ViewColumn, ViewRelation, ViewTable, Views};
+use super::{Materialized, Stored, Temporary, View, ViewColumn, ViewRelation, ViewTable, Views};
 use crate::error::{QueryError, QueryResult};
 use crate::statement::{self, Kind};
 use std::sync::Arc;
@@ -23,6 +23,10 @@ const VERSION: u32 = 1;
 const MATERIALIZED_VERSION: u32 = 2;
 /// That of the row of a view over relational tables.
 const RELATIONAL_VERSION: u32 = 3;
+/// That of the row of a materialised view that is no continuous aggregate.
+const STORED_VERSION: u32 = 4;
+/// That of the row of a temporary view.
+const TEMPORARY_VERSION: u32 = 5;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -45,6 +49,46 @@ struct ViewRow {
     query: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     materialized: Option<Materialized>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stored: Option<Stored>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    temporary: Option<Temporary>,
+}
+
+impl ViewRow {
+    fn of(view: &View) -> ViewRow {
+        let mut row = ViewRow {
+            v: VERSION,
+            number: view.number,
+            name: view.name.clone(),
+            columns: view.columns.clone(),
+            tables: view.tables.clone(),
+            relations: view.relations.clone(),
+            query: view.text.clone(),
+            materialized: view.materialized.clone(),
+            stored: view.stored.clone(),
+            temporary: view.temporary.clone(),
+        };
+        row.v = row.version();
+        row
+    }
+
+    /// The version that a row which holds so much has.
+    fn version(&self) -> u32 {
+        match (&self.materialized, &self.stored, &self.temporary) {
+            (Some(_), ..) => MATERIALIZED_VERSION,
+            (_, Some(_), _) => STORED_VERSION,
+            (_, _, Some(_)) => TEMPORARY_VERSION,
+            _ if self.relations.is_empty() => VERSION,
+            _ => RELATIONAL_VERSION,
+        }
+    }
+
+    /// Whether it says what no view can be.
+    fn is_mixed(&self) -> bool {
+        let kinds = [self.materialized.is_some(), self.stored.is_some(), self.temporary.is_some()];
+        kinds.iter().filter(|kind| **kind).count() > 1
+    }
 }
 
 /// The row that counts.
@@ -59,30 +103,30 @@ pub(super) fn read(snapshot: &Snapshot, meta: Option<Vec<u8>>) -> QueryResult<Vi
     check_version(counts.v)?;
     let rows = snapshot.rows().scan(SPACE_VIEWS, &[VIEW_KEY])?;
     let list = rows.iter().map(|(_, value)| Ok(Arc::new(view(value)?)));
-    Ok(Views {
-        revision: counts.revision,
-        next: counts.next,
-        list: list.collect::<QueryResult<_>>()?,
-        meta,
-    })
+    Ok(Views::new(counts.revision, counts.next, meta, list.collect::<QueryResult<_>>()?))
 }
 
 fn view(value: &[u8]) -> QueryResult<View> {
     let row: ViewRow = decode(value)?;
-    if row.v != version_of(&row.materialized, &row.relations) {
+    if row.v != row.version() {
         return Err(damaged(format!("version {}", row.v)));
     }
-    let query = parse(&row.query).map_err(|error| damaged(error.message))?;
-    let ViewRow { number, name, columns, tables, relations, query: text, materialized, .. } = row;
-    Ok(View { number, name, columns, tables, relations, text, query, materialized })
-}
-
-fn version_of(materialized: &Option<Materialized>, relations: &[ViewRelation]) -> u32 {
-    match (materialized, relations) {
-        (Some(_), _) => MATERIALIZED_VERSION,
-        (None, []) => VERSION,
-        (None, _) => RELATIONAL_VERSION,
+    if row.is_mixed() {
+        return Err(damaged(format!("view {} is of several kinds", row.number)));
     }
+    let query = parse(&row.query).map_err(|error| damaged(error.message))?;
+    Ok(View {
+        number: row.number,
+        name: row.name,
+        columns: row.columns,
+        tables: row.tables,
+        relations: row.relations,
+        text: row.query,
+        query,
+        materialized: row.materialized,
+        stored: row.stored,
+        temporary: row.temporary,
+    })
 }
 
 /// A text as one query.
@@ -134,16 +178,7 @@ pub(super) fn command(views: &Views, next: u32, changes: &[Change<'_>]) -> Query
             Change::Put(view) => RowChange::Put {
                 space: SPACE_VIEWS,
                 key: key(view.number),
-                value: encode(&ViewRow {
-                    v: version_of(&view.materialized, &view.relations),
-                    number: view.number,
-                    name: view.name.clone(),
-                    columns: view.columns.clone(),
-                    tables: view.tables.clone(),
-                    relations: view.relations.clone(),
-                    query: view.text.clone(),
-                    materialized: view.materialized.clone(),
-                })?,
+                value: encode(&ViewRow::of(view))?,
             },
             Change::Drop(view) => RowChange::Delete { space: SPACE_VIEWS, key: key(view.number) },
         });
@@ -174,7 +209,29 @@ mod tests {
             text: "SELECT 1 AS a".into(),
             query: parse("SELECT 1 AS a").unwrap(),
             materialized: None,
+            stored: None,
+            temporary: None,
         }
+    }
+
+    #[test]
+    fn each_kind_has_a_version() {
+        let golden = [
+            r#"{"v":4,"number":7,"name":"v","columns":[{"name":"a","kind":20}],"tables":[],"query":"SELECT 1 AS a","stored":{"storage":9,"kinds":["bigint"]}}"#,
+            r#"{"v":4,"number":7,"name":"v","columns":[{"name":"a","kind":20}],"tables":[],"query":"SELECT 1 AS a","stored":{"kinds":["bigint"]}}"#,
+            r#"{"v":5,"number":7,"name":"v","columns":[{"name":"a","kind":20}],"tables":[],"relations":[{"table":3,"columns":[[1,"b"]]}],"query":"SELECT 1 AS a","temporary":{"session":12,"views":[4]}}"#,
+        ];
+        for text in golden {
+            let read = view(text.as_bytes()).unwrap();
+            assert_eq!(encode(&ViewRow::of(&read)).unwrap(), text.as_bytes());
+            let plain = text.replacen(&text[..6], "{\"v\":1", 1);
+            assert_eq!(view(plain.as_bytes()).unwrap_err().code, "XX001");
+            for end in 0..text.len() {
+                assert_eq!(view(&text.as_bytes()[..end]).unwrap_err().code, "XX001");
+            }
+        }
+        let both = golden[0].replacen("}}", "},\"temporary\":{\"session\":1}}", 1);
+        assert!(view(both.as_bytes()).unwrap_err().message.contains("several kinds"));
     }
 
     #[test]

@@ -34,7 +34,9 @@ impl FolderRunner {
         let engine = Engine::new(folder.db().clone(), users, options)?;
         let identity = Identity {
             user: "admin".into(),
+            oid: 10,
             superuser: true,
+            can_read: true,
             can_write: true,
             can_define: true,
             settings: RoleSettings::default(),

@@ -224,25 +224,40 @@ impl Taken {
 /// The newest version and a state with all of its parts. The state keeps the files of parts that
 /// a merge takes out; the hold keeps all others.
 fn together(core: &Core) -> Result<(Version, Arc<State>)> {
+    let begun = std::time::Instant::now();
     loop {
         core.check_writable()?;
-        {
+        let lacking = {
             let log = core.version.lock();
             let state = core.state.load_full();
-            let has = |(table, files): (&u32, &crate::engine::TableFiles)| {
-                // A table that the state has no more is being dropped, and its files are held.
-                state.tables.get(table).is_none_or(|table| {
-                    let there = |id| table.parts.iter().any(|part| part.entry.id == id);
-                    files.parts.keys().all(|id| there(*id))
-                })
-            };
-            if log.version.tables.iter().all(has) {
-                return Ok((log.version.clone(), state));
+            match lacking(&log.version, &state) {
+                None => return Ok((log.version.clone(), state)),
+                Some(lacking) => lacking,
             }
+        };
+        if begun.elapsed() > TOGETHER_MAX {
+            let (table, part) = lacking;
+            return Err(Error::Corrupt(format!(
+                "part {part} of table {table} is in the version log and not in use: start the \
+                 server anew, and back up then"
+            )));
         }
         // Between an edit and its state there is a moment.
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
+}
+
+/// Longer than any moment between an edit and its state.
+const TOGETHER_MAX: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// A part, behind its table, that the version has and the state has not.
+fn lacking(version: &Version, state: &State) -> Option<(u32, u64)> {
+    version.tables.iter().find_map(|(id, files)| {
+        // A table that the state has no more is being dropped, and its files are held.
+        let table = state.tables.get(id)?;
+        let there = |id: &u64| table.parts.iter().any(|part| part.entry.id == *id);
+        files.parts.keys().find(|part| !there(part)).map(|part| (*id, *part))
+    })
 }
 
 fn write_rows(core: &Core) -> Result<()> {

@@ -63,10 +63,13 @@ pub(crate) fn apply(
     for command in commands {
         let outcome = match command {
             Prepared::Write(write) => {
-                if !told {
-                    noted.write(state, &write);
+                let late = if told { None } else { watch::late_rows(state, &write) };
+                let outcome = apply_write(context, state, effects, position, write);
+                // Its series have their numbers now.
+                if let Some(late) = late {
+                    noted.late(state, &late);
                 }
-                apply_write(context, state, effects, position, write)
+                outcome
             }
             Prepared::Other(Command::Rows(rows)) => {
                 waiting.push((outcomes.len(), row_commands.len()));

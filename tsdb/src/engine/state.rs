@@ -125,6 +125,18 @@ impl Snapshot {
         self.state.tables.get(&id).map(|state| Table { state: Arc::clone(state), left_out })
     }
 
+    /// The snapshot as if these tables were not there.
+    #[must_use]
+    pub fn without_tables(&self, hidden: &[TableId]) -> Snapshot {
+        let mut state = State::clone(&self.state);
+        for id in hidden {
+            if let Some(table) = state.tables.remove(id) {
+                state.names.remove(&table.schema.name);
+            }
+        }
+        Snapshot { state: Arc::new(state), left_out: self.left_out.clone() }
+    }
+
     /// The snapshot with all tables as [`Table::without_quarantined`] gives them.
     #[must_use]
     pub fn without_quarantined(self, left_out: Arc<LeftOut>) -> Snapshot {

@@ -9,7 +9,7 @@ mod deletes;
 mod faults;
 mod formats;
 mod full;
-mod golden;
+pub(crate) mod golden;
 mod groups;
 pub(crate) mod hook;
 mod life;

@@ -9,14 +9,17 @@
 //! - Times that were noted since the last raising are not settled: what is settled was noted before
 //!   the snapshot that the settler looked at. So what is noted already needs no second note, and
 //!   late rows that keep coming cost one small row between two raisings.
+//! - Who reads what has changed of single series finds all of it there, or in what has changed of all.
 
-use std::collections::BTreeSet;
+mod changes;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::deletes::Selection;
 use crate::error::{Error, Result};
 use crate::rows::{RowChange, RowSnapshot};
-use crate::types::{TableId, TimeRange};
+use crate::types::{SeriesRef, TableId, TimeRange};
 
 use super::bytes::Reader;
 use super::catalog;
@@ -25,19 +28,23 @@ use super::disk::Use;
 use super::prepare::SortedWrite;
 use super::record::Prepared;
 use super::state::{Snapshot, State};
+use changes::Changes;
 
 /// Space of the row store that holds watches.
 pub const WATCH_SPACE: u16 = 2;
 /// Watches of a table: each costs every late write.
 pub const WATCHES_MAX: usize = 64;
-/// Ranges of a set; beyond, near ones become one.
-const RANGES_MAX: usize = 128;
-const VERSION: u8 = 1;
+/// Series of one command that are noted apart; of more, the times of all series are noted.
+const SERIES_MAX: usize = 64;
+/// Without what single series have changed, and with it.
+const VERSION_OF_ALL: u8 = 1;
+const VERSION: u8 = 2;
 
 const BEGIN: u8 = 0;
 const RAISE: u8 = 1;
 const SETTLE: u8 = 2;
 const END: u8 = 3;
+const SETTLE_SERIES: u8 = 4;
 
 /// A watch over one table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,8 +57,8 @@ pub struct Watch {
     pub until: i64,
     /// How far the watcher is, ns; it means what he wants.
     pub done: i64,
-    before: Ranges,
-    since: Ranges,
+    before: Changes,
+    since: Changes,
 }
 
 /// A change of a watch.
@@ -74,110 +81,47 @@ pub enum WatchChange {
         /// See [`Watch::done`]; never lowered.
         done: i64,
     },
+    /// Takes times out of what had changed of single series before the watch was last raised.
+    SettleSeries {
+        /// Those series, ascending.
+        series: Vec<u32>,
+        /// Those times.
+        times: TimeRange,
+    },
     /// Takes it away.
     End,
-}
-
-/// Disjoint ranges in ascending order that do not touch.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Ranges(Vec<TimeRange>);
-
-impl Ranges {
-    fn covers(&self, range: &TimeRange) -> bool {
-        let at = self.0.partition_point(|own| own.max < range.min);
-        self.0.get(at).is_some_and(|own| own.encloses(range))
-    }
-
-    fn insert(&mut self, mut range: TimeRange) {
-        let from = self.0.partition_point(|own| own.max.saturating_add(1) < range.min);
-        let to = self.0.partition_point(|own| own.min <= range.max.saturating_add(1));
-        for own in &self.0[from..to.max(from)] {
-            range = range.cover(own);
-        }
-        self.0.splice(from..to.max(from), [range]);
-        if self.0.len() > RANGES_MAX {
-            self.join_nearest();
-        }
-    }
-
-    /// Makes one of the two ranges with the smallest gap.
-    fn join_nearest(&mut self) {
-        let gap = |at: &usize| self.0[at + 1].min.abs_diff(self.0[*at].max);
-        if let Some(at) = (0..self.0.len() - 1).min_by_key(gap) {
-            self.0[at] = self.0[at].cover(&self.0[at + 1]);
-            self.0.remove(at + 1);
-        }
-    }
-
-    fn remove(&mut self, times: &TimeRange) {
-        let mut left = Vec::with_capacity(self.0.len() + 1);
-        for own in &self.0 {
-            if !own.overlaps(times) {
-                left.push(*own);
-                continue;
-            }
-            if own.min < times.min {
-                left.push(TimeRange::new(own.min, times.min - 1));
-            }
-            if own.max > times.max {
-                left.push(TimeRange::new(times.max + 1, own.max));
-            }
-        }
-        self.0 = left;
-        while self.0.len() > RANGES_MAX {
-            self.join_nearest();
-        }
-    }
-
-    fn put(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&(self.0.len() as u32).to_le_bytes());
-        for range in &self.0 {
-            out.extend_from_slice(&range.min.to_le_bytes());
-            out.extend_from_slice(&range.max.to_le_bytes());
-        }
-    }
-
-    fn read(reader: &mut Reader<'_>) -> Result<Ranges> {
-        let count = reader.count(16)?;
-        let mut ranges: Vec<TimeRange> = Vec::with_capacity(count);
-        for _ in 0..count {
-            let range = TimeRange::new(reader.i64()?, reader.i64()?);
-            let follows = ranges.last().is_none_or(|last| last.max < range.min);
-            if range.is_empty() || !follows {
-                return Err(reader.error("ranges do not ascend"));
-            }
-            ranges.push(range);
-        }
-        Ok(Ranges(ranges))
-    }
 }
 
 impl Watch {
     /// Times that may have changed, in disjoint ascending ranges.
     pub fn changed(&self) -> Vec<TimeRange> {
-        let mut all = self.before.0.clone();
-        all.extend(&self.since.0);
-        all.sort_unstable_by_key(|range| range.min);
-        let mut out: Vec<TimeRange> = Vec::with_capacity(all.len());
-        for range in all {
-            match out.last_mut() {
-                Some(last) if last.max.saturating_add(1) >= range.min => *last = last.cover(&range),
-                _ => out.push(range),
-            }
-        }
-        out
+        let mut all = self.changed_of_all();
+        all.extend(self.changed_of_some().into_iter().map(|(_, range)| range));
+        union(all)
     }
 
-    /// Notes changed times; whether that changes the watch.
+    /// Times that may have changed whatever the series, in disjoint ascending ranges.
+    pub fn changed_of_all(&self) -> Vec<TimeRange> {
+        let mut all = self.before.of_all().to_vec();
+        all.extend_from_slice(self.since.of_all());
+        union(all)
+    }
+
+    /// Times that may have changed of single series besides, in any order.
+    pub fn changed_of_some(&self) -> Vec<(u32, TimeRange)> {
+        let mut some = self.before.of_some().to_vec();
+        some.extend_from_slice(self.since.of_some());
+        some
+    }
+
+    /// Notes changed times of all series; whether that changes the watch.
     fn note(&mut self, spans: impl IntoIterator<Item = TimeRange>) -> bool {
-        let mut changed = false;
-        for span in spans {
-            if !span.is_empty() && !self.since.covers(&span) {
-                self.since.insert(span);
-                changed = true;
-            }
-        }
-        changed
+        spans.into_iter().fold(false, |changed, span| self.since.note(span) | changed)
+    }
+
+    /// Notes changed times of a series; whether that changes the watch.
+    fn note_of(&mut self, series: u32, spans: impl IntoIterator<Item = TimeRange>) -> bool {
+        spans.into_iter().fold(false, |changed, span| self.since.note_of(series, span) | changed)
     }
 
     fn grain_of(&self, time: i64) -> i64 {
@@ -213,26 +157,45 @@ impl Watch {
         for number in [self.grain, self.until, self.done] {
             out.extend_from_slice(&number.to_le_bytes());
         }
-        self.before.put(&mut out);
-        self.since.put(&mut out);
+        self.before.put_all(&mut out);
+        self.since.put_all(&mut out);
+        self.before.put_some(&mut out);
+        self.since.put_some(&mut out);
         out
     }
 
     fn decode(number: u32, bytes: &[u8]) -> Result<Watch> {
         let mut reader = Reader::new(bytes, "row of a watch");
         let version = reader.u8()?;
-        if version != VERSION {
+        if ![VERSION_OF_ALL, VERSION].contains(&version) {
             return Err(reader.error(format_args!("version {version} is newer than this program")));
         }
         let (grain, until, done) = (reader.i64()?, reader.i64()?, reader.i64()?);
         if grain < 1 {
             return Err(reader.error("a grain without length"));
         }
-        let before = Ranges::read(&mut reader)?;
-        let since = Ranges::read(&mut reader)?;
+        let mut before = Changes::read_all(&mut reader)?;
+        let mut since = Changes::read_all(&mut reader)?;
+        if version == VERSION {
+            before.read_some(&mut reader)?;
+            since.read_some(&mut reader)?;
+        }
         reader.end()?;
         Ok(Watch { number, grain, until, done, before, since })
     }
+}
+
+/// Disjoint ascending ranges of what these cover; ranges that touch become one.
+fn union(mut ranges: Vec<TimeRange>) -> Vec<TimeRange> {
+    ranges.sort_unstable_by_key(|range| range.min);
+    let mut out: Vec<TimeRange> = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        match out.last_mut() {
+            Some(last) if last.max.saturating_add(1) >= range.min => *last = last.cover(&range),
+            _ => out.push(range),
+        }
+    }
+    out
 }
 
 fn key(table: TableId, number: u32) -> Vec<u8> {
@@ -270,31 +233,51 @@ pub(crate) fn load(rows: &RowSnapshot) -> Result<Vec<(TableId, Watch)>> {
     Ok(watches)
 }
 
+/// The late rows of a write, of a watch: how they are noted shows when their series have numbers.
+enum Late {
+    /// Of too many series to note them apart.
+    All(Vec<TimeRange>),
+    Some(Vec<(SeriesRef, Vec<TimeRange>)>),
+}
+
+/// What a write is to note, by number of the watch.
+pub(crate) struct LateRows {
+    table: TableId,
+    of: Vec<(u32, Late)>,
+}
+
 /// Watches that a record has changed, to be stored with it.
 #[derive(Default)]
 pub(crate) struct Noted(BTreeSet<(TableId, u32)>);
 
 impl Noted {
-    /// Notes the rows of a write, as the record has them.
-    pub fn write(&mut self, state: &mut State, write: &SortedWrite) {
-        let first = |watch: &Watch| write_starts(write).any(|time| time < watch.until);
-        self.each(state, write.table, first, |watch| {
-            let mut grains = BTreeSet::new();
-            let mut start = 0;
-            for count in &write.counts {
-                let times = &write.times[start..start + *count as usize];
-                let mut last = None;
-                for time in times.iter().take_while(|time| **time < watch.until) {
-                    let grain = watch.grain_of(*time);
-                    if last != Some(grain) {
-                        grains.insert(grain);
-                        last = Some(grain);
+    /// Notes the rows of a write as the record has them, now that it is applied.
+    pub fn late(&mut self, state: &mut State, rows: &LateRows) {
+        let Some(table) = state.tables.get(&rows.table) else { return };
+        let index = Arc::clone(&table.series);
+        let number_of = |series: &SeriesRef| match series {
+            SeriesRef::Known(number) => Some(*number),
+            SeriesRef::Key(key) => index.lookup(key),
+        };
+        let concerned = |watch: &Watch| rows.of.iter().any(|(number, _)| *number == watch.number);
+        self.each(state, rows.table, concerned, |watch| {
+            let (own, mut changed) = (watch.number, false);
+            for (_, late) in rows.of.iter().filter(|(number, _)| *number == own) {
+                match late {
+                    Late::All(spans) => changed |= watch.note(spans.iter().copied()),
+                    Late::Some(list) => {
+                        for (series, spans) in list {
+                            let spans = spans.iter().copied();
+                            changed |= match number_of(series) {
+                                Some(number) => watch.note_of(number, spans),
+                                // Every series of a write that was applied has a number.
+                                None => watch.note(spans),
+                            };
+                        }
                     }
                 }
-                start += *count as usize;
             }
-            let spans = watch.spans(&grains);
-            watch.note(spans)
+            changed
         });
     }
 
@@ -304,23 +287,7 @@ impl Noted {
             selections.iter().any(|selection| selection.bounds().1.min < watch.until)
         };
         self.each(state, table, some, |watch| {
-            let mut grains = BTreeSet::new();
-            let mut spans = Vec::new();
-            for selection in selections {
-                match selection {
-                    Selection::Range { times, .. } if times.min < watch.until => {
-                        let last = times.max.min(watch.until - 1);
-                        spans.push(watch.span(watch.grain_of(times.min), watch.grain_of(last)));
-                    }
-                    Selection::Range { .. } => {}
-                    Selection::Points { times, .. } => {
-                        let times = times.iter().filter(|time| **time < watch.until);
-                        grains.extend(times.map(|time| watch.grain_of(*time)));
-                    }
-                }
-            }
-            spans.extend(watch.spans(&grains));
-            watch.note(spans)
+            selections.iter().fold(false, |changed, of| note_selection(watch, of) | changed)
         });
     }
 
@@ -386,12 +353,15 @@ impl Noted {
                 let watch = &mut watches[at];
                 watch.until = watch.until.max(*until);
                 let since = std::mem::take(&mut watch.since);
-                since.0.into_iter().for_each(|range| watch.before.insert(range));
+                watch.before.absorb(since);
             }
             (WatchChange::Settle { times, done }, Some(at)) => {
                 let watch = &mut watches[at];
                 watch.done = watch.done.max(*done);
-                watch.before.remove(times);
+                watch.before.settle(times);
+            }
+            (WatchChange::SettleSeries { series, times }, Some(at)) => {
+                watches[at].before.settle_of(series, times);
             }
             (WatchChange::End, Some(at)) => {
                 watches.remove(at);
@@ -417,11 +387,82 @@ impl Noted {
     }
 }
 
-/// The first time of each series of a write.
-fn write_starts(write: &SortedWrite) -> impl Iterator<Item = i64> {
+/// What a write has to note when it is applied; `None`: nothing, as of almost all of them.
+pub(crate) fn late_rows(state: &State, write: &SortedWrite) -> Option<LateRows> {
+    let table = state.tables.get(&write.table)?;
+    let mut of = Vec::new();
+    for watch in table.watches.iter() {
+        let late = starts(write).filter(|start| write.times[*start] < watch.until).count();
+        if late > 0 {
+            of.push((watch.number, late_rows_of(watch, write, late)));
+        }
+    }
+    (!of.is_empty()).then_some(LateRows { table: write.table, of })
+}
+
+fn late_rows_of(watch: &Watch, write: &SortedWrite, late: usize) -> Late {
+    let apart = late <= SERIES_MAX;
+    let (mut grains, mut some) = (BTreeSet::new(), Vec::new());
+    let mut start = 0;
+    for (series, count) in write.series.iter().zip(&write.counts) {
+        let times = &write.times[start..start + *count as usize];
+        start += *count as usize;
+        let mut last = None;
+        for time in times.iter().take_while(|time| **time < watch.until) {
+            let grain = watch.grain_of(*time);
+            if last != Some(grain) {
+                grains.insert(grain);
+                last = Some(grain);
+            }
+        }
+        if apart && !grains.is_empty() {
+            some.push((series.clone(), watch.spans(&grains)));
+            grains.clear();
+        }
+    }
+    match apart {
+        true => Late::Some(some),
+        false => Late::All(watch.spans(&grains)),
+    }
+}
+
+/// Notes the times that a selection names; whether that changes the watch.
+fn note_selection(watch: &mut Watch, selection: &Selection) -> bool {
+    match selection {
+        Selection::Range { times, .. } if times.min >= watch.until => false,
+        Selection::Range { series, times } => {
+            let last = times.max.min(watch.until - 1);
+            let span = watch.span(watch.grain_of(times.min), watch.grain_of(last));
+            match series {
+                Some(set) if set.cardinality() <= SERIES_MAX as u64 => set
+                    .iter()
+                    .fold(false, |changed, series| watch.note_of(series, [span]) | changed),
+                _ => watch.note([span]),
+            }
+        }
+        Selection::Points { series, times } => {
+            let mut of: BTreeMap<u32, BTreeSet<i64>> = BTreeMap::new();
+            for (series, time) in series.iter().zip(times).filter(|(_, t)| **t < watch.until) {
+                of.entry(*series).or_default().insert(watch.grain_of(*time));
+            }
+            if of.len() > SERIES_MAX {
+                let all: BTreeSet<i64> = of.into_values().flatten().collect();
+                let spans = watch.spans(&all);
+                return watch.note(spans);
+            }
+            of.into_iter().fold(false, |changed, (series, grains)| {
+                let spans = watch.spans(&grains);
+                watch.note_of(series, spans) | changed
+            })
+        }
+    }
+}
+
+/// Where the rows of each series of a write begin.
+fn starts(write: &SortedWrite) -> impl Iterator<Item = usize> {
     let mut start = 0;
     write.counts.iter().filter_map(move |count| {
-        let first = (*count > 0).then(|| write.times.get(start).copied()).flatten();
+        let first = (*count > 0).then_some(start).filter(|first| *first < write.times.len());
         start += *count as usize;
         first
     })
@@ -440,10 +481,15 @@ pub(crate) fn put_change(out: &mut Vec<u8>, change: &WatchChange) {
         WatchChange::Begin { grain } => (BEGIN, vec![*grain]),
         WatchChange::Raise { until } => (RAISE, vec![*until]),
         WatchChange::Settle { times, done } => (SETTLE, vec![times.min, times.max, *done]),
+        WatchChange::SettleSeries { times, .. } => (SETTLE_SERIES, vec![times.min, times.max]),
         WatchChange::End => (END, Vec::new()),
     };
     out.push(kind);
     numbers.iter().for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
+    if let WatchChange::SettleSeries { series, .. } = change {
+        out.extend_from_slice(&(series.len() as u32).to_le_bytes());
+        series.iter().for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
+    }
 }
 
 /// Reads what [`put_change`] wrote.
@@ -455,7 +501,16 @@ pub(crate) fn change(reader: &mut Reader<'_>) -> Result<WatchChange> {
             let times = TimeRange::new(reader.i64()?, reader.i64()?);
             WatchChange::Settle { times, done: reader.i64()? }
         }
+        SETTLE_SERIES => {
+            let times = TimeRange::new(reader.i64()?, reader.i64()?);
+            let count = reader.count(4)?;
+            let series = (0..count).map(|_| reader.u32()).collect::<Result<_>>()?;
+            WatchChange::SettleSeries { series, times }
+        }
         END => WatchChange::End,
         kind => return Err(reader.error(format_args!("no change of a watch is {kind}"))),
     })
 }
+
+#[cfg(test)]
+mod tests;

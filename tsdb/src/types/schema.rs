@@ -36,6 +36,10 @@ pub enum ColumnType {
 /// users make none of such a name, nor write to one. A number follows.
 pub const OWNED_TABLE_PREFIX: &str = "_materialized_";
 
+/// What names of tables begin with that lie in a schema of SQL; its number, `_` and the name in it
+/// follow. Whoever makes tables by themselves, as line protocol does, makes none of such a name.
+pub const SCHEMA_TABLE_PREFIX: &str = "_schema_";
+
 /// How the values of a column lie in memory and on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]

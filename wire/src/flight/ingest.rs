@@ -120,7 +120,7 @@ fn check_target(asked: &CommandStatementIngest) -> QueryResult<()> {
         return Err(QueryError::new("3D000", format!("there is one catalog, {CATALOG}")));
     }
     if other(&asked.schema, SCHEMA) {
-        let message = format!("tables are in schema {SCHEMA}; there is nothing to write elsewhere");
+        let message = format!("an ingest writes to tables of schema {SCHEMA} alone");
         return Err(QueryError::new("3F000", message));
     }
     if asked.table.is_empty() {

@@ -32,9 +32,17 @@ pub(super) trait Backend: Send + Sync + 'static {
     /// Blocks.
     fn log_in_by_token(&self, token: &str) -> Result<Identity, LoginFailed>;
     /// Blocks until the lines are durable.
-    fn write_lines(&self, body: &[u8], precision: Precision, now_ns: i64) -> tsdb::Result<Report>;
+    fn write_lines(
+        &self,
+        by: &Identity,
+        body: &[u8],
+        precision: Precision,
+        now_ns: i64,
+    ) -> tsdb::Result<Report>;
     /// Blocks until the samples of a `WriteRequest` of remote write are durable.
-    fn write_series(&self, body: &[u8]) -> tsdb::Result<Report>;
+    fn write_series(&self, by: &Identity, body: &[u8]) -> tsdb::Result<Report>;
+    /// Whether somebody may write anything at all.
+    fn may_write(&self, by: &Identity) -> bool;
     /// What senders say about their metrics.
     fn metadata(&self, metric: Option<&str>, limit: usize) -> Vec<(String, Described)>;
     fn session(&self, identity: Identity, settings: &[(String, String)]) -> Arc<dyn SqlSession>;
@@ -197,16 +205,30 @@ impl Backend for House {
         self.users.verify_token(token)
     }
 
-    fn write_lines(&self, body: &[u8], precision: Precision, now_ns: i64) -> tsdb::Result<Report> {
-        self.lines.write(body, precision, now_ns)
+    fn write_lines(
+        &self,
+        by: &Identity,
+        body: &[u8],
+        precision: Precision,
+        now_ns: i64,
+    ) -> tsdb::Result<Report> {
+        let refuses = |table: &str, defines| self.engine.refuses_insert(by, table, defines);
+        let gate: Option<ingest::Gate<'_>> = if by.can_write { None } else { Some(&refuses) };
+        self.lines.write_through(gate, body, precision, now_ns)
+    }
+
+    fn may_write(&self, by: &Identity) -> bool {
+        self.engine.may_insert_somewhere(by).unwrap_or(false)
     }
 
     fn session(&self, identity: Identity, settings: &[(String, String)]) -> Arc<dyn SqlSession> {
         Arc::new(sql::EngineSession(self.engine.session(identity, settings)))
     }
 
-    fn write_series(&self, body: &[u8]) -> tsdb::Result<Report> {
-        self.lines.write_series(body)
+    fn write_series(&self, by: &Identity, body: &[u8]) -> tsdb::Result<Report> {
+        let refuses = |table: &str, defines| self.engine.refuses_insert(by, table, defines);
+        let gate: Option<ingest::Gate<'_>> = if by.can_write { None } else { Some(&refuses) };
+        self.lines.write_series_through(gate, body)
     }
 
     fn metadata(&self, metric: Option<&str>, limit: usize) -> Vec<(String, Described)> {

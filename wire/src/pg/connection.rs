@@ -330,7 +330,11 @@ where
     /// Tells what a statement has to warn of, before its end.
     pub(super) fn warn(&mut self) {
         for warning in self.session.take_warnings() {
-            out::report(&mut self.socket.out, Severity::Warning, &warning);
+            let severity = match warning.code {
+                "00000" => Severity::Notice,
+                _ => Severity::Warning,
+            };
+            out::report(&mut self.socket.out, severity, &warning);
         }
     }
 

@@ -78,8 +78,15 @@ impl Exchange for FakeExchange {
         }
         let user = self.user.clone();
         let settings = query::RoleSettings::default();
-        let identity =
-            Identity { user, superuser: true, can_write: true, can_define: true, settings };
+        let identity = Identity {
+            user,
+            oid: 10,
+            superuser: true,
+            can_read: true,
+            can_write: true,
+            can_define: true,
+            settings,
+        };
         Ok((b"proof".to_vec(), identity))
     }
 }

@@ -51,14 +51,16 @@ pub enum Severity {
     /// The connection closes after it.
     Fatal,
     Warning,
+    Notice,
 }
 
-/// ErrorResponse, or NoticeResponse for a warning.
+/// ErrorResponse, or NoticeResponse for a warning or a notice.
 pub fn report(out: &mut Vec<u8>, severity: Severity, error: &QueryError) {
     let (kind, word) = match severity {
         Severity::Error => (b'E', "ERROR"),
         Severity::Fatal => (b'E', "FATAL"),
         Severity::Warning => (b'N', "WARNING"),
+        Severity::Notice => (b'N', "NOTICE"),
     };
     message(out, kind, |out| {
         let mut field = |code: u8, text: &str| {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tsdb::types::{ColumnType, OWNED_TABLE_PREFIX, TableSchema, Value};
+use tsdb::types::{ColumnType, OWNED_TABLE_PREFIX, SCHEMA_TABLE_PREFIX, TableSchema, Value};
 
 use super::super::StoreLimits;
 
@@ -106,7 +106,7 @@ impl Twin<'_> {
         }
         let mut parts = split(key, b',').into_iter();
         let table = name(&parts.next().unwrap_or_default(), ", ").ok_or(end)?;
-        if table.starts_with(OWNED_TABLE_PREFIX) {
+        if table.starts_with(OWNED_TABLE_PREFIX) || table.starts_with(SCHEMA_TABLE_PREFIX) {
             return Err(end);
         }
         let mut tags = BTreeMap::new();

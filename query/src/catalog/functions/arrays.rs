@@ -59,11 +59,11 @@ pub(super) fn of_name(name: &str) -> Option<Arc<ScalarUDF>> {
     Some(Arc::new(ScalarUDF::from(OfArray { name: name.to_string(), gives, signature })))
 }
 
-fn list_of_texts() -> DataType {
+pub(super) fn list_of_texts() -> DataType {
     DataType::new_list(DataType::Utf8View, true)
 }
 
-fn texts(parts: Option<&[String]>) -> ScalarValue {
+pub(super) fn texts(parts: Option<&[String]>) -> ScalarValue {
     match parts {
         Some(parts) => {
             let values: Vec<ScalarValue> = parts.iter().map(text).collect();

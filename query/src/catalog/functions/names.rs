@@ -52,7 +52,7 @@ impl Register {
             Register::Type => kinds::by_oid(oid)
                 .map(|kind| kind.sql.to_string())
                 .or_else(|| row_type_name(image, oid)),
-            Register::Namespace => namespace_name(oid).map(str::to_string),
+            Register::Namespace => namespace_name(image, oid).map(objects::quoted),
             Register::Role => {
                 let role = image.roles.iter().find(|r| i64::from(r.oid) == oid);
                 role.map(|r| objects::quoted(&r.name))
@@ -76,7 +76,7 @@ impl Register {
                 kinds::named(name).map(|kind| kind.oid).or_else(|| row_type_oid(image, name))
             }
             Register::Namespace => match split_name(name)?.as_slice() {
-                [schema] => namespace_oid(schema),
+                [schema] => namespace_oid(image, schema),
                 _ => None,
             },
             Register::Role => match split_name(name)?.as_slice() {
@@ -152,56 +152,51 @@ fn row_type_name(image: &Image, oid: i64) -> Option<String> {
     let name = table.map(|table| table.schema().name.clone());
     let view = || image.view(oid - 1).map(|view| view.name.clone());
     let relation = || image.relation(oid - 1).map(|table| table.name.clone());
-    name.or_else(view).or_else(relation).map(|name| objects::quoted(&name))
+    name.or_else(view).or_else(relation).map(|name| image.name_of(&name))
 }
 
 fn row_type_oid(image: &Image, name: &str) -> Option<i64> {
     let parts = split_name(name)?;
     let name = match parts.as_slice() {
-        [name] => name,
-        [schema, name] if schema == "public" => name,
+        [name] => image.searched(name),
+        [schema, name] => image.flat(schema, name)?,
         _ => return None,
     };
-    let table = image.tables.iter().find(|table| table.schema().name == *name);
+    let name = name.as_str();
+    let table = image.tables.iter().find(|table| table.schema().name == name);
     let view = || image.views.find(name).map(|view| pg::view_oid(view.number) + 1);
     let relation = || image.relations.find(name).map(|table| pg::object_oid(table.number) + 1);
     table.map(|table| pg::row_type_oid(table.schema().id)).or_else(view).or_else(relation)
 }
 
+/// The schemas that are always there.
+const NAMESPACES: [(&str, i64); 4] = [
+    ("pg_catalog", pg::NS_CATALOG),
+    ("public", NS_PUBLIC),
+    ("information_schema", pg::NS_INFORMATION),
+    ("sys", pg::NS_SYS),
+];
+
 /// Number of a schema.
-pub(crate) fn namespace_oid(name: &str) -> Option<i64> {
-    match name {
-        "pg_catalog" => Some(pg::NS_CATALOG),
-        "public" => Some(NS_PUBLIC),
-        "information_schema" => Some(pg::NS_INFORMATION),
-        "sys" => Some(pg::NS_SYS),
-        _ => None,
-    }
+pub(crate) fn namespace_oid(image: &Image, name: &str) -> Option<i64> {
+    let found = NAMESPACES.iter().find(|(known, _)| *known == name).map(|(_, oid)| *oid);
+    found.or_else(|| image.schemas.find(name).map(|schema| pg::namespace(schema.number)))
 }
 
 /// Name of a schema.
-pub(crate) fn namespace_name(oid: i64) -> Option<&'static str> {
-    ["pg_catalog", "public", "information_schema", "sys"]
-        .into_iter()
-        .find(|name| namespace_oid(name) == Some(oid))
+pub(crate) fn namespace_name(image: &Image, oid: i64) -> Option<&str> {
+    let found = NAMESPACES.iter().find(|(_, known)| *known == oid).map(|(name, _)| *name);
+    let own = || {
+        let mut all = image.schemas.list.iter();
+        all.find(|schema| pg::namespace(schema.number) == oid).map(|schema| schema.name.as_str())
+    };
+    found.or_else(own)
 }
 
 /// Name of a relation as regclass shows it.
 fn relation_name(image: &Image, oid: i64) -> Option<String> {
-    if let Some(table) = image.table(oid) {
-        return Some(objects::quoted(&table.schema().name));
-    }
-    if let Some(table) = image.table(oid - 1) {
-        return Some(objects::quoted(&objects::index_name(table.schema())));
-    }
-    if let Some(view) = image.view(oid) {
-        return Some(objects::quoted(&view.name));
-    }
-    if let Some(table) = image.relation(oid) {
-        return Some(objects::quoted(&table.name));
-    }
-    if let Some(index) = pg::relational::find_index(image, oid) {
-        return Some(objects::quoted(index.name));
+    if let Some(name) = image.flat_name(oid) {
+        return Some(image.name_of(&name));
     }
     match pg::system_tables().find(|(o, ..)| *o == oid) {
         Some((_, pg::NS_CATALOG, known)) => Some(known.name.to_string()),
@@ -218,7 +213,14 @@ pub(crate) fn relation_oid(image: &Image, name: &str) -> Option<i64> {
         [schema, name] | [_, schema, name] => (Some(schema.as_str()), name.as_str()),
         _ => return None,
     };
-    if schema.is_none_or(|s| s == "public") {
+    let flat = match schema {
+        None => Some(image.searched(name)),
+        Some(schema) => image.flat(schema, name),
+    };
+    if let Some(name) = flat.as_deref() {
+        if let Some(view) = image.views.find_temporary(name) {
+            return Some(pg::view_oid(view.number));
+        }
         if let Some(table) = image.relations.find(name) {
             return Some(pg::object_oid(table.number));
         }

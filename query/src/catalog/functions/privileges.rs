@@ -1,7 +1,7 @@
 //! `has_table_privilege` and its kin: what the statements of a role would be let do.
 //!
-//! Every role reads everything; WRITE lets it change rows, DEFINE lets it make and drop tables, a
-//! superuser may do all.
+//! READ lets a role read everything, WRITE change rows, DEFINE make and drop tables; what else it may
+//! was granted to it or to everybody, or it owns it; a superuser may do all.
 
 use std::sync::Arc;
 
@@ -17,6 +17,8 @@ use crate::error::{QueryError, QueryResult};
 use crate::functions::Lookup;
 use crate::plan::PlanContext;
 use crate::plan::names::DATABASE;
+use crate::rights::acl::Mode;
+use crate::rights::{Known, Object, PUBLIC_SCHEMA, Role};
 
 /// What a privilege is about.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -92,10 +94,14 @@ impl Of {
         if !self.is_there(image, object, rest)? {
             return Ok(None);
         }
+        let column = match self {
+            Of::Column => rest.get(1),
+            _ => None,
+        };
         // Any of several, as in Postgres.
         let mut may = false;
         for word in asked.split(',') {
-            may |= self.may_one(image, role, object, word.trim())?;
+            may |= self.may_one(image, role, (object, column), word.trim())?;
         }
         Ok(Some(may))
     }
@@ -130,12 +136,14 @@ impl Of {
             Of::Schema => match name {
                 Some(name) => {
                     let parts = split_name(name).unwrap_or_default();
-                    let found = parts.first().and_then(|name| namespace_oid(name));
+                    let found = parts.first().and_then(|name| namespace_oid(image, name));
                     let gone =
                         || QueryError::new("3F000", format!("schema \"{name}\" does not exist"));
                     found.map(|_| true).ok_or_else(gone)
                 }
-                None => Ok(number(Some(object)).is_some_and(|oid| namespace_name(oid).is_some())),
+                None => {
+                    Ok(number(Some(object)).is_some_and(|oid| namespace_name(image, oid).is_some()))
+                }
             },
             Of::Database => match name {
                 Some(name) if name == DATABASE => Ok(true),
@@ -158,7 +166,7 @@ impl Of {
         self,
         image: &Image,
         role: &RoleInfo,
-        object: &ScalarValue,
+        (object, column): (&ScalarValue, Option<&ScalarValue>),
         asked: &str,
     ) -> QueryResult<bool> {
         let upper = asked.to_ascii_uppercase();
@@ -171,29 +179,40 @@ impl Of {
         };
         let unknown =
             || QueryError::new("22023", format!("unrecognized privilege type: \"{asked}\""));
-        // Rights are given by superusers alone.
         let all = role.superuser;
         let open = |given: bool| Ok(all || (given && !grant));
+        let of = |all: Mode| Mode::of_word(word).filter(|mode| all.has(*mode)).ok_or_else(unknown);
         match self {
-            Of::Table => match word {
-                "SELECT" => open(true),
-                "INSERT" | "UPDATE" | "DELETE" | "TRUNCATE" => {
-                    open(role.can_write && is_table(image, object))
+            Of::Table => {
+                let mode = of(Mode::OF_RELATION)?;
+                let Some(known) = known(image, object) else {
+                    // The system tables are open to all.
+                    return open(mode == Mode::SELECT);
+                };
+                Ok(all || may(image, role, &known, mode, 0, grant))
+            }
+            Of::Column | Of::AnyColumn => {
+                let mode = of(Mode::OF_COLUMN)?;
+                let Some(known) = known(image, object) else {
+                    return open(mode == Mode::SELECT);
+                };
+                let one = |number: u32| may(image, role, &known, mode, number, grant);
+                Ok(all
+                    || match column {
+                        Some(column) => number_of(&known, column).is_some_and(one),
+                        None => one(0) || known.columns.iter().any(|column| one(column.0)),
+                    })
+            }
+            Of::Schema => {
+                let mode = of(Mode::OF_SCHEMA)?;
+                match is_public(object) {
+                    true => {
+                        let schema = Object::Schema(PUBLIC_SCHEMA);
+                        open(image.rights.may(&Role::from(role), schema, mode, 0))
+                    }
+                    false => open(mode == Mode::USAGE),
                 }
-                "REFERENCES" | "TRIGGER" => Ok(all),
-                _ => Err(unknown()),
-            },
-            Of::Column | Of::AnyColumn => match word {
-                "SELECT" => open(true),
-                "INSERT" | "UPDATE" => open(role.can_write && is_table(image, object)),
-                "REFERENCES" => Ok(all),
-                _ => Err(unknown()),
-            },
-            Of::Schema => match word {
-                "USAGE" => open(true),
-                "CREATE" => open(role.can_define && is_public(object)),
-                _ => Err(unknown()),
-            },
+            }
             Of::Database => match word {
                 "CONNECT" => open(role.can_login),
                 "CREATE" | "TEMPORARY" | "TEMP" => Ok(all),
@@ -212,11 +231,36 @@ impl Of {
     }
 }
 
-fn is_table(image: &Image, object: &ScalarValue) -> bool {
+/// The relation of a name or number that rights are kept of; the system tables are none.
+fn known(image: &Image, object: &ScalarValue) -> Option<Known> {
     let by_name = || as_text(object).and_then(|name| relation_oid(image, name));
-    number(Some(object))
-        .or_else(by_name)
-        .is_some_and(|oid| image.table(oid).is_some() || image.relation(oid).is_some())
+    image.known(number(Some(object)).or_else(by_name)?)
+}
+
+fn number_of(known: &Known, column: &ScalarValue) -> Option<u32> {
+    if let Some(name) = as_text(column) {
+        return known.number(name);
+    }
+    let place = usize::try_from(number(Some(column))? - 1).ok()?;
+    known.columns.get(place).map(|column| column.0)
+}
+
+fn may(
+    image: &Image,
+    role: &RoleInfo,
+    known: &Known,
+    mode: Mode,
+    column: u32,
+    grant: bool,
+) -> bool {
+    let rights = &image.rights;
+    if grant {
+        return rights.acl(known.object).is_some_and(|acl| {
+            let both = acl.grantable(role.oid, 0).with(acl.grantable(role.oid, column));
+            both.has(mode)
+        });
+    }
+    rights.may(&Role::from(role), known.object, mode, column)
 }
 
 fn is_public(object: &ScalarValue) -> bool {

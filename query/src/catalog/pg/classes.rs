@@ -8,25 +8,21 @@ use super::{
     NS_CATALOG, NS_INFORMATION, NS_PUBLIC, NS_SYS, class_oid, constraint_oid, index_oid,
     object_oid, relation_oid, relational, row_type_oid, system_tables, table_oid, view_oid,
 };
-use crate::catalog::Image;
 use crate::catalog::rows::{Form, Rows, V};
+use crate::catalog::{Image, acl};
 use crate::error::QueryResult;
+use crate::rights::{Known, Object};
 
-/// The schemas.
+/// The schemas whose rights are always the same.
 pub(super) fn namespaces(owner: i64, rows: &mut Rows) {
-    let all = [
-        (NS_CATALOG, "pg_catalog"),
-        (NS_PUBLIC, "public"),
-        (NS_INFORMATION, "information_schema"),
-        (NS_SYS, "sys"),
-    ];
+    let all = [(NS_CATALOG, "pg_catalog"), (NS_INFORMATION, "information_schema"), (NS_SYS, "sys")];
     let mut form = rows.of(["oid", "nspname", "nspowner"]);
     for (oid, name) in all {
         form.push([oid.into(), name.into(), owner.into()]);
     }
 }
 
-const CLASS: [&str; 16] = [
+const CLASS: [&str; 18] = [
     "oid",
     "relname",
     "relnamespace",
@@ -43,6 +39,8 @@ const CLASS: [&str; 16] = [
     "reloptions",
     "relchecks",
     "relhastriggers",
+    "relrowsecurity",
+    "relacl",
 ];
 
 /// What differs between relations.
@@ -61,12 +59,16 @@ struct Class<'a> {
     /// As Postgres shows foreign keys.
     triggers: bool,
     persistence: &'a str,
+    secured: bool,
+    acl: V,
+    populated: bool,
 }
 
 impl<'a> Class<'a> {
     fn new(oid: i64, name: &'a str, schema: i64, kind: &'a str, columns: usize) -> Class<'a> {
         let (row_type, access, rows, indexed, options) = (0, 0, 0.0, false, None);
-        let (checks, triggers, persistence) = (0, false, "p");
+        let (checks, triggers, persistence, populated) = (0, false, "p", true);
+        let (secured, acl) = (false, V::Null);
         Class {
             oid,
             name,
@@ -81,10 +83,19 @@ impl<'a> Class<'a> {
             checks,
             triggers,
             persistence,
+            secured,
+            acl,
+            populated,
         }
     }
 
-    fn push(self, form: &mut Form<'_, 16>, owner: i64) {
+    /// With the rights of an object.
+    fn of(self, image: &Image, object: Object) -> Class<'a> {
+        let (secured, acl) = (image.is_secured(object), acl::of_relation(image, object));
+        Class { secured, acl, ..self }
+    }
+
+    fn push(self, form: &mut Form<'_, 18>, owner: i64) {
         form.push([
             self.oid.into(),
             self.name.into(),
@@ -97,21 +108,24 @@ impl<'a> Class<'a> {
             self.kind.into(),
             self.columns.into(),
             self.persistence.into(),
-            true.into(),
+            self.populated.into(),
             if self.kind == "r" { "d" } else { "n" }.into(),
             self.options.map_or(V::Null, V::Texts),
             self.checks.into(),
             self.triggers.into(),
+            self.secured.into(),
+            self.acl,
         ]);
     }
 }
 
 /// Tables, their keys' indexes, views.
 pub(super) fn classes(image: &Image, rows: &mut Rows) -> QueryResult<()> {
-    let owner = image.owner();
     let mut form = rows.of(CLASS);
     for table in &image.tables {
         let schema = table.schema();
+        let object = Object::Table(schema.id);
+        let owner = image.owner_of(object);
         let (oid, width) = (table_oid(schema.id), schema.columns.len() + 1);
         let class = Class {
             row_type: row_type_oid(schema.id),
@@ -121,7 +135,7 @@ pub(super) fn classes(image: &Image, rows: &mut Rows) -> QueryResult<()> {
             options: Some(options(schema)),
             ..Class::new(oid, &schema.name, NS_PUBLIC, "r", width)
         };
-        class.push(&mut form, owner);
+        class.of(image, object).push(&mut form, owner);
         let name = index_name(schema);
         let keys = schema.keys().count() + 1;
         let class = Class::new(index_oid(schema.id), &name, NS_PUBLIC, "i", keys);
@@ -129,12 +143,23 @@ pub(super) fn classes(image: &Image, rows: &mut Rows) -> QueryResult<()> {
     }
     for view in &image.views.list {
         let oid = view_oid(view.number);
-        let kind = if view.materialized.is_some() { "m" } else { "v" };
+        let kind = if view.is_materialized() { "m" } else { "v" };
+        let object = Object::View(view.number);
         let class = Class::new(oid, &view.name, NS_PUBLIC, kind, view.columns.len());
-        Class { row_type: oid + 1, ..class }.push(&mut form, owner);
+        let class = Class {
+            row_type: oid + 1,
+            access: if view.stored.is_some() { super::ACCESS_HEAP } else { 0 },
+            rows: image.rows_kept(view) as f64,
+            persistence: if view.temporary.is_some() { "t" } else { "p" },
+            populated: view.is_populated(),
+            ..class
+        }
+        .of(image, object);
+        class.push(&mut form, image.owner_of(object));
     }
     for table in &image.relations.list {
         let oid = object_oid(table.number);
+        let object = Object::Relational(table.number);
         let class = Class {
             row_type: oid + 1,
             access: super::ACCESS_HEAP,
@@ -146,11 +171,12 @@ pub(super) fn classes(image: &Image, rows: &mut Rows) -> QueryResult<()> {
                 || !image.relations.referrers(table.number).is_empty(),
             ..Class::new(oid, &table.name, NS_PUBLIC, "r", table.columns.len())
         };
-        class.push(&mut form, owner);
+        class.of(image, object).push(&mut form, image.owner_of(object));
     }
     for index in relational::all_indexes(image) {
         let (oid, width) = (object_oid(index.number), index.columns.len());
         let class = Class::new(oid, index.name, NS_PUBLIC, "i", width);
+        let owner = image.owner_of(Object::Relational(index.table.number));
         Class { access: super::ACCESS_KEY, ..class }.push(&mut form, owner);
     }
     Ok(())
@@ -167,7 +193,7 @@ pub(super) fn system_classes(owner: i64, rows: &mut Rows) {
     }
 }
 
-const ATTRIBUTE: [&str; 17] = [
+const ATTRIBUTE: [&str; 18] = [
     "attrelid",
     "attname",
     "atttypid",
@@ -185,6 +211,7 @@ const ATTRIBUTE: [&str; 17] = [
     "attcollation",
     "atthasdef",
     "attidentity",
+    "attacl",
 ];
 
 struct Attribute<'a> {
@@ -196,15 +223,16 @@ struct Attribute<'a> {
     modifier: i64,
     default: bool,
     identity: &'a str,
+    acl: V,
 }
 
 impl<'a> Attribute<'a> {
     fn new(relation: i64, number: i64, name: &'a str, kind: i64, not_null: bool) -> Attribute<'a> {
-        let (modifier, default, identity) = (-1, false, "");
-        Attribute { relation, number, name, kind, not_null, modifier, default, identity }
+        let (modifier, default, identity, acl) = (-1, false, "", V::Null);
+        Attribute { relation, number, name, kind, not_null, modifier, default, identity, acl }
     }
 
-    fn push(self, form: &mut Form<'_, 17>) {
+    fn push(self, form: &mut Form<'_, 18>) {
         let kind = by_oid(self.kind);
         form.push([
             self.relation.into(),
@@ -224,6 +252,7 @@ impl<'a> Attribute<'a> {
             kind.map_or(0, |k| k.collation).into(),
             self.default.into(),
             self.identity.into(),
+            self.acl,
         ]);
     }
 }
@@ -234,10 +263,13 @@ pub(super) fn attributes(image: &Image, rows: &mut Rows) -> QueryResult<()> {
     for table in &image.tables {
         let schema = table.schema();
         let all = columns(schema);
+        let known = Known::of_table(schema);
         for (number, name, kind, not_null) in &all {
             let (number, kind, not_null) = (*number, *kind, *not_null);
             let relation = table_oid(schema.id);
-            Attribute::new(relation, number, name, kind, not_null).push(&mut form);
+            let acl = acl::of_column(image, known.object, known.number(name));
+            let attribute = Attribute::new(relation, number, name, kind, not_null);
+            Attribute { acl, ..attribute }.push(&mut form);
         }
         for (number, of) in (1..).zip(key_numbers(schema)) {
             if let Some((_, name, kind, _)) = all.iter().find(|(n, ..)| *n == of) {
@@ -247,9 +279,13 @@ pub(super) fn attributes(image: &Image, rows: &mut Rows) -> QueryResult<()> {
         }
     }
     for view in &image.views.list {
-        for (number, column) in (1..).zip(&view.columns) {
+        for (at, column) in view.columns.iter().enumerate() {
             let (relation, name, kind) = (view_oid(view.number), &column.name, column.kind);
-            Attribute::new(relation, number, name, kind, false).push(&mut form);
+            let place = u32::try_from(at + 1).ok();
+            let acl = acl::of_column(image, Object::View(view.number), place);
+            let modifier = view.stored.as_ref().map_or(-1, |stored| stored.modifier(at));
+            let attribute = Attribute::new(relation, at as i64 + 1, name, kind, false);
+            Attribute { acl, modifier, ..attribute }.push(&mut form);
         }
     }
     for table in &image.relations.list {
@@ -261,6 +297,7 @@ pub(super) fn attributes(image: &Image, rows: &mut Rows) -> QueryResult<()> {
                 modifier: column.kind.modifier(),
                 default: relational::default(table, column).is_some(),
                 identity: relational::identity(column),
+                acl: acl::of_column(image, Object::Relational(table.number), Some(column.id)),
                 ..Attribute::new(relation, number, &column.name, kind, not_null)
             }
             .push(&mut form);
@@ -413,20 +450,27 @@ pub(super) fn constraints(image: &Image, rows: &mut Rows) -> QueryResult<()> {
 
 /// pg_tables.
 pub(super) fn tables(image: &Image, rows: &mut Rows) -> QueryResult<()> {
-    let mut form = rows.of(["schemaname", "tablename", "tableowner", "hasindexes"]);
-    let owner = image.owner_name();
+    let names = ["schemaname", "tablename", "tableowner", "hasindexes", "rowsecurity"];
+    let mut form = rows.of(names);
     for table in &image.tables {
-        let name = table.schema().name.as_str();
-        form.push(["public".into(), name.into(), owner.into(), true.into()]);
+        let (name, object) = (table.schema().name.as_str(), Object::Table(table.schema().id));
+        let owner = image.owner_name_of(object);
+        let secured = image.is_secured(object).into();
+        form.push(["public".into(), name.into(), owner.into(), true.into(), secured]);
     }
     for table in &image.relations.list {
         let indexed = relational::indexes(table).next().is_some();
-        form.push(["public".into(), table.name.as_str().into(), owner.into(), indexed.into()]);
+        let (name, object) = (table.name.as_str(), Object::Relational(table.number));
+        let owner = image.owner_name_of(object);
+        let secured = image.is_secured(object).into();
+        form.push(["public".into(), name.into(), owner.into(), indexed.into(), secured]);
     }
+    let owner = image.owner_name();
     for (oid, schema, known) in system_tables() {
         if oid < super::FIRST_VIEW_OID && schema == NS_CATALOG {
             let (schema, name) = (known.schema, known.name);
-            form.push([schema.into(), name.into(), owner.into(), false.into()]);
+            let (owner, none) = (owner.into(), false.into());
+            form.push([schema.into(), name.into(), owner, none, false.into()]);
         }
     }
     Ok(())
@@ -435,21 +479,33 @@ pub(super) fn tables(image: &Image, rows: &mut Rows) -> QueryResult<()> {
 /// pg_views.
 pub(super) fn views(image: &Image, rows: &mut Rows) -> QueryResult<()> {
     let mut form = rows.of(["schemaname", "viewname", "viewowner", "definition"]);
-    for view in image.views.list.iter().filter(|view| view.materialized.is_none()) {
+    for view in image.views.list.iter().filter(|view| !view.is_materialized()) {
         let (name, text) = (view.name.as_str(), view_definition(view));
-        form.push(["public".into(), name.into(), image.owner_name().into(), text.into()]);
+        let owner = image.owner_name_of(Object::View(view.number));
+        form.push(["public".into(), name.into(), owner.into(), text.into()]);
     }
     Ok(())
 }
 
 /// pg_matviews.
 pub(super) fn materialized_views(image: &Image, rows: &mut Rows) -> QueryResult<()> {
-    let mut form =
-        rows.of(["schemaname", "matviewname", "matviewowner", "ispopulated", "definition"]);
-    for view in image.views.list.iter().filter(|view| view.materialized.is_some()) {
-        let (name, text) = (view.name.as_str(), view_definition(view));
-        let owner = image.owner_name();
-        form.push(["public".into(), name.into(), owner.into(), true.into(), text.into()]);
+    let mut form = rows.of([
+        "schemaname",
+        "matviewname",
+        "matviewowner",
+        "hasindexes",
+        "ispopulated",
+        "definition",
+    ]);
+    for view in image.views.list.iter().filter(|view| view.is_materialized()) {
+        form.push([
+            "public".into(),
+            view.name.as_str().into(),
+            image.owner_name_of(Object::View(view.number)).into(),
+            false.into(),
+            view.is_populated().into(),
+            view_definition(view).into(),
+        ]);
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use tsdb::types::TableSchema;
 
 use super::kinds::oid_of;
+use crate::schema::bare;
 use crate::view::View;
 
 /// Settings of a table as `WITH (…)` says them.
@@ -75,7 +76,7 @@ pub(in crate::catalog) fn index_definition(schema: &TableSchema) -> String {
         tsdb::types::MergeMode::Append => "",
         _ => "UNIQUE ",
     };
-    let (index, table) = (quoted(&index_name(schema)), quoted(&schema.name));
+    let (index, table) = (quoted(bare(&index_name(schema))), quoted(&schema.name));
     format!("CREATE {unique}INDEX {index} ON public.{table} USING btree ({})", key_list(schema))
 }
 

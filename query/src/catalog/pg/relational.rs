@@ -8,6 +8,7 @@ use crate::catalog::Image;
 use crate::catalog::rows::{Rows, V};
 use crate::error::QueryResult;
 use crate::relational::def::{Action, Column, Foreign, Index, TableDef};
+use crate::schema::bare;
 
 /// An index as it is shown: that of the primary key, or another.
 pub(in crate::catalog) struct Shown<'a> {
@@ -68,7 +69,7 @@ fn list(table: &TableDef, ids: &[u32]) -> String {
 /// What pg_get_indexdef gives.
 pub(in crate::catalog) fn index_definition(index: &Shown<'_>) -> String {
     let unique = if index.unique { "UNIQUE " } else { "" };
-    let (name, table) = (quoted(index.name), quoted(&index.table.name));
+    let (name, table) = (quoted(bare(index.name)), quoted(&index.table.name));
     let columns = list(index.table, index.columns);
     format!("CREATE {unique}INDEX {name} ON public.{table} USING btree ({columns})")
 }

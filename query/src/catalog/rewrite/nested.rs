@@ -66,6 +66,31 @@ pub(super) fn array(function: &Function) -> Option<Expr> {
     Some(call("__filled", Some(Expr::Subquery(query))))
 }
 
+/// `ARRAY(SELECT rolname FROM pg_roles WHERE oid = ANY (x) ORDER BY 1)`: names of the roles of a
+/// policy, as psql asks for them.
+pub(super) fn roles_of(function: &Function) -> Option<Expr> {
+    let FunctionArguments::Subquery(query) = &function.args else { return None };
+    let mut query = query.clone();
+    let (select, value) = plain(&mut query)?;
+    let [(_, name)] = &tables::of(select)[..] else { return None };
+    if name.trim_matches('"').rsplit("\".\"").next() != Some("pg_roles") {
+        return None;
+    }
+    let Expr::Identifier(column) = &value else { return None };
+    let Some(Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. }) = &select.selection
+    else {
+        return None;
+    };
+    let is_oid = matches!(left.as_ref(), Expr::Identifier(name) if folded(name) == "oid");
+    let roles = match right.as_ref() {
+        Expr::Nested(inner) => inner.as_ref(),
+        other => other,
+    };
+    let plain = matches!(roles, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
+    (folded(column) == "rolname" && is_oid && plain)
+        .then(|| super::sets::call_of("__role_names", vec![roles.clone()]))
+}
+
 /// The default of a column as psql and drivers ask for it: the one row of pg_attrdef of a relation's
 /// and a column's number, whatever else is said of the rows around.
 pub(super) fn default_of(query: &Query) -> Option<Expr> {
@@ -164,7 +189,7 @@ fn kept(function: &Function) -> Option<Expr> {
         Expr::CompoundIdentifier(parts) => folded(parts.last()?),
         _ => return None,
     };
-    matches!(column.as_str(), "adbin" | "conbin").then(|| first.clone())
+    matches!(column.as_str(), "adbin" | "conbin" | "polqual").then(|| first.clone())
 }
 
 /// A walk from a domain to its base type, as asyncpg asks for it: there are no domains.

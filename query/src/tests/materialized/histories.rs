@@ -1,7 +1,9 @@
 //! Random histories of a table, with refreshes, merges, starts and crashes in between: at every
-//! look each aggregate answers as its query does.
+//! look each aggregate answers as its query does, and queries over the table are answered alike
+//! with what is stored and without.
 //!
-//! `MILLRACE_HISTORIES=10000 cargo test -p query histories` runs so many; `MILLRACE_SEED=17` one.
+//! `MILLRACE_HISTORIES=10000 cargo test -p query histories` runs so many, `5000..10000` those of a
+//! range, and `MILLRACE_SEED=17` one. Even seeds are of `histories_0`, odd ones of `histories_1`.
 
 use std::sync::Arc;
 
@@ -36,7 +38,78 @@ struct Aggregate {
     query: String,
 }
 
-fn aggregates(random: &mut Random) -> Vec<Aggregate> {
+/// What of the first aggregate a query over the table may ask for.
+struct Base {
+    width: &'static str,
+    filter: &'static str,
+}
+
+/// Measures of the first aggregate, and others.
+const MEASURES: [&str; 4] = ["count(*)", "sum(i)", "min(v)", "max(note)"];
+const OTHERS: [&str; 8] = [
+    "sum(v)",
+    "avg(v)",
+    "max(time)",
+    "count(DISTINCT i)",
+    "bool_or(b)",
+    "avg(i)",
+    "max(v)",
+    "count(b) FILTER (WHERE i > 3)",
+];
+
+/// A query over the table that an aggregate answers, or nearly so.
+fn question(random: &mut Random, base: &Base) -> String {
+    let own = format!("time_bucket({}, time)", base.width);
+    let bucket = match random.below(3) {
+        0 => own.as_str(),
+        _ => random.one(&[
+            "time_bucket('30 min', time)",
+            "time_bucket('3 hours', time)",
+            "time_bucket('6 hours', time)",
+            "time_bucket('1 day', time)",
+            "time_bucket('21 hours', time)",
+            "time_bucket('1 day', time, 'Europe/Berlin')",
+            "time_bucket('1 day', time, INTERVAL '5 hours')",
+            "time_bucket('1 month', time)",
+            "date_trunc('day', time)",
+            "date_bin('2 hours', time)",
+        ]),
+    };
+    let keys = random.one(&["", "", ", device", ", device", ", site", ", site, device"]);
+    let mut list = format!("{bucket} AS at{keys}");
+    for nth in 0..=random.below(3) {
+        let measure = match random.below(5) {
+            0 => random.one(&OTHERS),
+            _ => random.one(&MEASURES),
+        };
+        list += &format!(", {measure} AS m{nth}");
+    }
+    let mut filters = Vec::new();
+    match random.below(4) {
+        0 => {}
+        1 => filters.push(random.one(&["i > 3", "v < 20 OR i IS NULL"]).to_string()),
+        _ => filters.extend(base.filter.strip_prefix("WHERE ").map(str::to_string)),
+    }
+    let of_keys = ["device = 'a'", "device IN ('a', 'c')", "site = 's'", "site IS NULL"];
+    if random.below(3) == 0 {
+        filters.push(random.one(&of_keys).to_string());
+    }
+    if random.below(3) == 0 {
+        filters.push(format!("time >= {}", text(time(random))));
+    }
+    if random.below(3) == 0 {
+        filters.push(format!("time < {}", text(time(random))));
+    }
+    let filters: Vec<String> = filters.iter().map(|filter| format!("({filter})")).collect();
+    let clause = match filters.is_empty() {
+        true => String::new(),
+        false => format!("WHERE {}", filters.join(" AND ")),
+    };
+    let having = random.one(&["", "", "", "HAVING count(*) > 1"]);
+    format!("SELECT {list} FROM t {clause} GROUP BY 1{keys} {having}")
+}
+
+fn aggregates(random: &mut Random) -> (Vec<Aggregate>, Base) {
     let width = random.one(&["'1 hour'", "'15 min'", "'3 hours'", "'7 hours'"]);
     let filter =
         random.one(&["", "WHERE i > 3", "WHERE device <> 'b'", "WHERE v < 20 OR i IS NULL"]);
@@ -77,7 +150,7 @@ fn aggregates(random: &mut Random) -> Vec<Aggregate> {
     if random.below(2) == 0 {
         all.push(Aggregate { name: "agg_other".into(), query: other.into() });
     }
-    all
+    (all, Base { width, filter })
 }
 
 /// One history on a disk in memory.
@@ -87,6 +160,9 @@ struct History {
     disk: MemoryStorage,
     world: World,
     aggregates: Vec<Aggregate>,
+    base: Base,
+    /// Queries over the table that were answered out of what is stored.
+    answered: u64,
     /// Statements so far, for whoever has to find out.
     said: Vec<String>,
 }
@@ -96,8 +172,9 @@ impl History {
         let mut random = Random(seed);
         let disk = MemoryStorage::new();
         let world = World::over(Db::open(Arc::new(disk.clone()), options()).unwrap());
-        let aggregates = aggregates(&mut random);
-        let mut history = History { seed, random, disk, world, aggregates, said: Vec::new() };
+        let (aggregates, base) = aggregates(&mut random);
+        let (answered, said) = (0, Vec::new());
+        let mut history = History { seed, random, disk, world, aggregates, base, answered, said };
         let merge = history.random.one(&["last_non_null", "last_row", "append"]);
         let mut table = format!(
             "CREATE TABLE t (time timestamptz, device text, site text, v float8, i bigint,
@@ -237,6 +314,8 @@ impl History {
             found.sort();
             found
         };
+        // The twin is computed out of the table.
+        self.world.run("SET millrace.use_aggregates = off");
         let base = &self.aggregates[0].query;
         for Aggregate { name, query } in aggregates {
             // What it is over by its query too, so that nothing stored is asked.
@@ -246,16 +325,42 @@ impl History {
             assert_eq!(found, wanted, "MILLRACE_SEED={} {name}\n{}", self.seed, said());
         }
     }
+
+    /// Asks the table, with what is stored and without.
+    fn ask(&mut self) {
+        let query = question(&mut self.random, &self.base);
+        let native = self.random.one(&["on", "on", "off"]);
+        let zone = self.random.one(&["UTC", "UTC", "UTC", "Asia/Kolkata"]);
+        let session = &self.world.session;
+        let sorted = |uses: &str| {
+            self.world.run(&format!(
+                "SET millrace.use_aggregates = {uses}; SET millrace.aggregate_rows_min = 0;
+                 SET millrace.use_native = {native}; SET TimeZone = '{zone}'"
+            ));
+            let mut found = rows(session, &query, &[]);
+            found.sort();
+            found
+        };
+        let (wanted, found) = (sorted("off"), sorted("on"));
+        let plan = rows(session, &format!("EXPLAIN {query}"), &[]).join("\n");
+        self.answered += u64::from(plan.contains("Continuous Aggregate: "));
+        let said = || self.said.join(";\n");
+        assert_eq!(found, wanted, "MILLRACE_SEED={} {query}\n{plan}\n{}", self.seed, said());
+        self.world.run("RESET ALL");
+    }
 }
 
-fn run(seed: u64) {
+/// Runs one history; how many queries were answered out of what is stored.
+fn run(seed: u64) -> u64 {
     let mut history = History::new(seed);
     for step in 0..14 {
         history.step();
         if step % 5 == 4 {
             history.look();
+            history.ask();
         }
     }
+    history.ask();
     history.look_at(&history.aggregates);
     // Stored whole, it is the same, and nothing is left to do: the second refresh settles what was
     // noted after the first was raised.
@@ -267,19 +372,36 @@ fn run(seed: u64) {
     }
     history.look_at(&history.aggregates);
     history.world.check("SELECT max(changed_ranges) FROM sys.continuous_aggregates", &["0"]);
+    history.ask();
+    history.ask();
+    history.answered
+}
+
+/// The seeds that are asked for.
+fn seeds() -> std::ops::Range<u64> {
+    let number = |text: &str| text.trim().parse::<u64>().unwrap();
+    match std::env::var("MILLRACE_HISTORIES") {
+        Err(_) => 0..HISTORIES,
+        Ok(text) => match text.split_once("..") {
+            Some((from, to)) => number(from)..number(to),
+            None => 0..number(&text),
+        },
+    }
 }
 
 /// The histories of one of several tests side by side.
 fn share(nth: u64, of: u64) {
-    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
-    if let Some(seed) = number("MILLRACE_SEED") {
+    if let Ok(seed) = std::env::var("MILLRACE_SEED") {
+        let seed: u64 = seed.parse().unwrap();
         if seed % of == nth {
             run(seed);
         }
         return;
     }
-    let all = number("MILLRACE_HISTORIES").unwrap_or(HISTORIES);
-    (0..all).filter(|seed| seed % of == nth).for_each(run);
+    let mine: Vec<u64> = seeds().filter(|seed| seed % of == nth).collect();
+    let answered: u64 = mine.iter().map(|seed| run(*seed)).sum();
+    // That the ways are two, and compared.
+    assert!(mine.len() < 20 || answered as usize > mine.len() / 8, "{answered} answers");
 }
 
 #[test]

@@ -113,7 +113,28 @@ pub(super) fn shape(
     Ok(shape)
 }
 
-fn bare(mut expr: &Expr) -> &Expr {
+/// Places of the keys among the columns of a bound query, with their names in the table.
+pub(super) fn key_columns(plan: &LogicalPlan) -> QueryResult<Vec<(usize, String)>> {
+    let LogicalPlan::Projection(list) = plan else { return refuse("this list of columns") };
+    let mut node = list.input.as_ref();
+    while let LogicalPlan::Filter(having) = node {
+        node = having.input.as_ref();
+    }
+    let LogicalPlan::Aggregate(aggregate) = node else { return refuse("no GROUP BY") };
+    let mut keys = Vec::new();
+    for (nth, expr) in aggregate.group_expr.iter().enumerate() {
+        let Expr::Column(key) = bare(expr) else { continue };
+        let (relation, field) = aggregate.schema.qualified_field(nth);
+        let of_group = Expr::Column(Column::new(relation.cloned(), field.name()));
+        match list.expr.iter().position(|shown| *bare(shown) == of_group) {
+            Some(place) => keys.push((place, key.name.clone())),
+            None => return refuse("a group that is not among its columns"),
+        }
+    }
+    Ok(keys)
+}
+
+pub(super) fn bare(mut expr: &Expr) -> &Expr {
     while let Expr::Alias(alias) = expr {
         expr = &alias.expr;
     }

@@ -8,13 +8,13 @@ use datafusion::sql::sqlparser::ast::{self, CreateTableOptions};
 use tsdb::types::{ColumnId, ColumnType, TableId};
 use tsdb::{Command, NewColumn, NewTable, Snapshot, WATCHES_MAX, WatchChange};
 
-use super::super::define::{self as views_define, VIEWS_MAX, check_name, exists};
+use super::super::define::{self as views_define, VIEWS_MAX, check_name, exists, is_taken};
 use super::super::rows::{self, Change};
 use super::super::{Scope, View};
 use super::options::Options;
 use super::{Materialized, check, store, store_name};
 use crate::ddl::life::{may_archive, settle};
-use crate::ddl::{apply, done, may_define};
+use crate::ddl::{apply, done};
 use crate::error::{QueryError, QueryResult};
 use crate::insert::table_name;
 use crate::plan::PlanContext;
@@ -22,7 +22,7 @@ use crate::session::Session;
 use crate::statement::Statement;
 use crate::statement::materialized::Alter;
 use crate::table::arrow_type;
-use crate::{Outcome, catalog};
+use crate::{Outcome, catalog, rights};
 
 const CREATE: &str = "CREATE MATERIALIZED VIEW";
 const ALTER: &str = "ALTER MATERIALIZED VIEW";
@@ -33,7 +33,7 @@ pub(crate) async fn create(
     statement: &Statement,
     create: &ast::CreateView,
 ) -> QueryResult<Outcome> {
-    may_define(session, CREATE)?;
+    rights::may_create(session, CREATE)?;
     let given = check_form(statement, create)?;
     let name = table_name(&create.name)?;
     check_name(&name)?;
@@ -41,11 +41,7 @@ pub(crate) async fn create(
     let _guard = engine.definitions().lock().await;
     let views = session.views()?;
     let snapshot = session.snapshot();
-    let taken = views.find(&name).is_some()
-        || snapshot.table(&name).is_some()
-        || session.engine().relational().lasting(&snapshot)?.is_taken(&name)
-        || catalog::table(None, &name).is_some();
-    match (taken, create.if_not_exists) {
+    match (is_taken(session, &name)?, create.if_not_exists) {
         (true, true) => return done(CREATE),
         (true, false) => return Err(exists(&name)),
         _ => {}
@@ -54,7 +50,7 @@ pub(crate) async fn create(
         let message = format!("a database may have {VIEWS_MAX} views");
         return Err(QueryError::new("54000", message));
     }
-    let context = session.context("").in_scope(Scope::defining(&name)).in_utc()?;
+    let context = session.context("").in_scope(Scope::defining(None)).in_utc()?;
     let (asked, number) = (create.clone(), views.next);
     let making = async move { make(&context, &asked, &given, number, name) };
     let (view, new, grain) = session.on_workers(making).await?;
@@ -70,8 +66,19 @@ pub(crate) async fn create(
     command.check()?;
     let commands = vec![Command::CreateTable(new), begin, Command::Rows(command)];
     apply(session, commands).await?;
+    rights::own(session, &view.name).await?;
     engine.jobs().wake();
     done(CREATE)
+}
+
+/// Whether a CREATE MATERIALIZED VIEW asks for a continuous aggregate.
+pub(in crate::view) fn is_continuous(create: &ast::CreateView) -> bool {
+    match &create.options {
+        CreateTableOptions::With(options) => {
+            options.iter().any(|option| option.to_string().contains("continuous"))
+        }
+        _ => false,
+    }
 }
 
 fn root_of(view: &View) -> QueryResult<TableId> {
@@ -88,7 +95,6 @@ fn check_form(statement: &Statement, create: &ast::CreateView) -> QueryResult<Ve
         && !create.secure
         && !create.temporary
         && !create.copy_grants
-        && !create.with_no_schema_binding
         && !create.name_before_not_exists
         && create.cluster_by.is_empty()
         && create.comment.is_none()
@@ -119,7 +125,7 @@ struct Input {
 
 fn input(context: &PlanContext, name: &ast::ObjectName) -> QueryResult<Input> {
     let name = table_name(name)?;
-    let views = context.engine.views().of(&context.snapshot)?;
+    let views = context.views()?;
     if context.relations()?.find_lasting(&name).is_some() {
         let what = "a continuous aggregate over a relational table";
         return Err(
@@ -155,16 +161,16 @@ fn make(
     number: u32,
     name: String,
 ) -> QueryResult<(View, NewTable, i64)> {
-    // Whether it is continuous is told before what is wrong with its query.
     let none = |name: &str| Err(QueryError::no_column(name, ""));
-    let continuous = given.iter().any(|option| option.to_string().contains("continuous"));
-    if !continuous {
-        return Err(QueryError::unsupported("CREATE MATERIALIZED VIEW without continuous")
-            .with_hint("CREATE MATERIALIZED VIEW name WITH (continuous) AS SELECT …"));
-    }
     let of = input(context, check::relation(&create.query)?)?;
     let mut view = views_define::make(context, create, number, name)?;
     let plan = context.bind_query(&view.query, &view.text)?;
+    rights::check_plan(context, &plan)?;
+    if context.is_secured() {
+        let message = "its table has row-level security that holds for you";
+        return Err(QueryError::new("42501", message)
+            .with_hint("Rows are stored for all readers: let the owner of the table create it."));
+    }
     let keys: Vec<String> = of.keys.iter().map(|(name, _)| name.clone()).collect();
     let shape = check::shape(&plan, context, &of.time, &keys)?;
     // What only comes out when it is planned comes out now.
@@ -233,7 +239,7 @@ fn columns(
 
 /// Runs ALTER MATERIALIZED VIEW … SET or RESET.
 pub(crate) async fn alter(session: &Session, alter: &Alter) -> QueryResult<Outcome> {
-    may_define(session, ALTER)?;
+    rights::may_alter(session, ALTER, &alter.name)?;
     let engine = session.engine().clone();
     let _guard = engine.definitions().lock().await;
     let views = session.views()?;
@@ -243,6 +249,11 @@ pub(crate) async fn alter(session: &Session, alter: &Alter) -> QueryResult<Outco
             false => Err(not_there(&alter.name)),
         };
     };
+    if view.stored.is_some() {
+        let what = "SET and RESET of a materialized view that is no continuous aggregate";
+        return Err(QueryError::unsupported(what)
+            .with_hint("Options are of CREATE MATERIALIZED VIEW … WITH (continuous, …)."));
+    }
     let Some(materialized) = &view.materialized else { return Err(no_aggregate(&view.name)) };
     let snapshot = session.snapshot();
     let store = store(&snapshot, view)?;

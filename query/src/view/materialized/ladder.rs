@@ -7,7 +7,7 @@ use arrow::datatypes::IntervalMonthDayNano;
 use serde::{Deserialize, Serialize};
 
 use crate::error::QueryResult;
-use crate::functions::{Buckets, Cut};
+use crate::functions::{Buckets, Cut, MONDAY};
 
 const PER_SECOND: i64 = 1_000_000;
 
@@ -36,6 +36,43 @@ impl BucketSpec {
             origin: cut.origin,
             offset: cut.offset.map(parts),
         }
+    }
+
+    /// Buckets of a width with the start of some bucket, ns.
+    pub(super) fn plain(width: i64, origin: i64) -> BucketSpec {
+        let origin = Some(origin.div_euclid(1_000));
+        BucketSpec { width: (0, 0, width), zone: None, origin, offset: None }
+    }
+
+    /// Width and start of some bucket, µs; `None` where not all have one width.
+    fn fixed(&self) -> Option<(i64, i64)> {
+        let span = |(months, days, ns): (i32, i32, i64)| {
+            let days = i64::from(days).checked_mul(86_400 * PER_SECOND)?;
+            (months == 0 && ns % 1_000 == 0).then(|| days.checked_add(ns / 1_000)).flatten()
+        };
+        let width = span(self.width).filter(|width| *width > 0 && self.zone.is_none())?;
+        let origin = self.origin.unwrap_or(MONDAY * PER_SECOND);
+        let offset = self.offset.map_or(Some(0), span)?;
+        Some((width, origin.checked_add(offset)?))
+    }
+
+    /// Whether both cut time alike.
+    pub(super) fn is_same(&self, other: &BucketSpec) -> bool {
+        match (self.fixed(), other.fixed()) {
+            (Some((width, _)), Some((other_width, _))) => {
+                width == other_width && self.divides(other)
+            }
+            _ => self == other,
+        }
+    }
+
+    /// Whether each bucket of `other` is made of whole ones of this, by their widths alone.
+    pub(super) fn divides(&self, other: &BucketSpec) -> bool {
+        let (Some((width, origin)), Some((wider, start))) = (self.fixed(), other.fixed()) else {
+            return false;
+        };
+        let shift = i128::from(start) - i128::from(origin);
+        wider % width == 0 && shift % i128::from(width) == 0
     }
 
     pub(super) fn buckets(&self) -> QueryResult<Buckets> {
@@ -127,7 +164,8 @@ impl Ladder {
     }
 }
 
-fn ceil(buckets: &Buckets, time: i64) -> QueryResult<i64> {
+/// Start of the first bucket at or after a time.
+pub(super) fn ceil(buckets: &Buckets, time: i64) -> QueryResult<i64> {
     let start = buckets.floor(time)?;
     if start == time { Ok(start) } else { buckets.next(start) }
 }
@@ -200,6 +238,24 @@ mod tests {
                 assert_eq!(ladder.ceil(start + 1).unwrap(), next);
             }
         }
+    }
+
+    #[test]
+    fn buckets_of_fixed_widths_are_compared() {
+        let hour = 3_600_000_000_000;
+        let hours = |n: i64| spec((0, 0, n * 60 * MINUTE), None);
+        let day = spec((0, 1, 0), None);
+        assert!(day.is_same(&hours(24)) && day.is_same(&BucketSpec::plain(24 * hour, 0)));
+        assert!(hours(1).divides(&day) && hours(6).divides(&day) && day.divides(&day));
+        assert!(!hours(7).divides(&day) && !day.divides(&hours(1)) && !hours(1).is_same(&day));
+        // Of the same width, but shifted; shifted by a whole finer one.
+        let shifted = BucketSpec::plain(24 * hour, 5 * hour);
+        assert!(
+            !day.is_same(&shifted) && hours(1).divides(&shifted) && !hours(2).divides(&shifted)
+        );
+        let zoned = spec((0, 1, 0), Some("Asia/Kolkata"));
+        assert!(zoned.is_same(&zoned) && !zoned.is_same(&day) && !hours(1).divides(&zoned));
+        assert!(!spec((1, 0, 0), None).divides(&spec((1, 0, 0), None)));
     }
 
     #[test]

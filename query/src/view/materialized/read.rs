@@ -12,6 +12,7 @@ use datafusion::logical_expr::{
 use tsdb::types::{ColumnType, TableSchema};
 
 use super::super::{View, Views};
+use super::groups::{Changed, GroupKeys, Groups, Of};
 use super::ladder::Ladder;
 use super::standing::{Span, Standing};
 use super::{Materialized, check, store};
@@ -44,28 +45,41 @@ impl PlanContext {
             None => None,
         };
         if self.scope.plain || !self.settings.is_on("millrace.use_materialized") {
-            return self.bind_definition(view, materialized, wanted);
+            return self.bind_definition(view, materialized, wanted, None);
         }
         // Which buckets hold belongs to the snapshot.
         self.mark_fleeting();
         self.scope.note_stored();
         let standing = Standing::of(&self.snapshot, views, view)?;
-        let changed = standing.changed(RANGES_MAX)?;
+        let keys = self.group_keys(view, materialized, &standing)?;
+        let changes = standing.changes(keys.as_ref(), RANGES_MAX)?;
         let mut plans = Vec::new();
-        if standing.done.is_some() {
-            plans.extend(self.stored(view, materialized, &standing, &changed, wanted)?);
+        if let Some(done) = standing.done {
+            let holes = changes.iter().map(|change| change.span).collect();
+            let holds = Holds { span: within((i64::MIN, done), wanted), holes, without: None };
+            plans.extend(self.stored(view, materialized, &standing, &holds)?);
         }
         let newest = (standing.done.unwrap_or(i64::MIN), i64::MAX);
-        for span in changed.into_iter().chain([newest]) {
-            let (from, to) = within(span, wanted);
+        let newest = Changed { span: newest, groups: Groups::All };
+        for change in changes.iter().chain([&newest]) {
+            let (from, to) = within(change.span, wanted);
             let from = standing.oldest.map_or(from, |oldest| from.max(oldest));
-            if from < to {
-                plans.push(self.bind_definition(view, materialized, Some((from, to)))?);
+            if from >= to {
+                continue;
             }
+            let of = match (&keys, &change.groups) {
+                (Some(keys), Groups::Some(groups)) => Some(Of { keys, groups }),
+                _ => None,
+            };
+            if of.is_some() {
+                let holds = Holds { span: (from, to), holes: Vec::new(), without: of };
+                plans.extend(self.stored(view, materialized, &standing, &holds)?);
+            }
+            plans.push(self.bind_definition(view, materialized, Some((from, to)), of)?);
         }
         let mut plans = plans.into_iter();
         let Some(first) = plans.next() else {
-            let plan = self.bind_definition(view, materialized, None)?;
+            let plan = self.bind_definition(view, materialized, None, None)?;
             let schema: DFSchemaRef = plan.schema().clone();
             return Ok(LogicalPlan::EmptyRelation(EmptyRelation {
                 produce_one_row: false,
@@ -76,16 +90,32 @@ impl PlanContext {
         Ok(union.build()?)
     }
 
-    /// The stored buckets that hold.
+    /// The keys by which changed groups are told apart, where single series have changed. The view
+    /// is open.
+    pub(super) fn group_keys(
+        &self,
+        view: &Arc<View>,
+        materialized: &Materialized,
+        standing: &Standing,
+    ) -> QueryResult<Option<GroupKeys>> {
+        let some = !standing.watch.changed_of_some().is_empty();
+        // Of one over another, series of the table are not followed through what is in between.
+        if !some || materialized.over.is_some() || materialized.keys.is_empty() {
+            return Ok(None);
+        }
+        let plan = self.in_utc()?.bind_query(&view.query, &view.text)?;
+        GroupKeys::of(&plan, view, &standing.root, &standing.store)
+    }
+
+    /// Stored buckets that hold.
     fn stored(
         &self,
         view: &View,
         materialized: &Materialized,
         standing: &Standing,
-        changed: &[Span],
-        wanted: Option<Span>,
+        holds: &Holds<'_>,
     ) -> QueryResult<Option<LogicalPlan>> {
-        let span = within((i64::MIN, standing.done.unwrap_or(i64::MIN)), wanted);
+        let span = holds.span;
         if span.0 >= span.1 {
             return Ok(None);
         }
@@ -99,11 +129,16 @@ impl PlanContext {
         let mut plan = LogicalPlanBuilder::scan(table.clone(), source, None)?;
         let bucket = column(&schema.time_name);
         let mut filters = Vec::new();
-        filters.extend((span.0 > i64::MIN).then(|| bucket.clone().gt_eq(time(span.0, zone))));
-        filters.extend((span.1 < i64::MAX).then(|| bucket.clone().lt(time(span.1, zone))));
-        for (from, to) in changed {
-            let before = bucket.clone().lt(time(*from, zone));
-            filters.push(before.or(bucket.clone().gt_eq(time(*to, zone))));
+        filters.extend((span.0 > i64::MIN).then(|| bucket.clone().gt_eq(at(span.0, zone))));
+        filters.extend((span.1 < i64::MAX).then(|| bucket.clone().lt(at(span.1, zone))));
+        for (from, to) in &holds.holes {
+            let before = bucket.clone().lt(at(*from, zone));
+            filters.push(before.or(bucket.clone().gt_eq(at(*to, zone))));
+        }
+        if let Some(of) = holds.without {
+            let stored = |name: &str| Column::new(Some(table.clone()), name);
+            // A missing key makes the condition unknown.
+            filters.push(Expr::IsNotTrue(Box::new(of.of_stored(stored)?)));
         }
         for filter in filters {
             plan = plan.filter(filter)?;
@@ -116,12 +151,14 @@ impl PlanContext {
         Ok(Some(plan.project(list)?.build()?))
     }
 
-    /// The plan of the view's query over the rows of some buckets, or of all.
+    /// The plan of the view's query over the rows of some buckets, or of all; of some groups, or
+    /// of all.
     pub(super) fn bind_definition(
         &self,
         view: &Arc<View>,
         materialized: &Materialized,
         span: Option<Span>,
+        of: Option<Of<'_>>,
     ) -> QueryResult<LogicalPlan> {
         let store = store(&self.snapshot, view)?;
         self.scope.want(span);
@@ -134,7 +171,7 @@ impl PlanContext {
             self.mark_fleeting();
         }
         let plan = match span {
-            Some(span) => restrict(plan, span)?,
+            Some(span) => restrict(plan, span, of)?,
             None => plan,
         };
         let columns: Vec<(Option<TableReference>, Arc<arrow::datatypes::Field>)> =
@@ -168,6 +205,15 @@ impl PlanContext {
     }
 }
 
+/// Stored rows that hold.
+struct Holds<'a> {
+    span: Span,
+    /// Spans in it that do not.
+    holes: Vec<Span>,
+    /// Groups whose rows do not.
+    without: Option<Of<'a>>,
+}
+
 impl Materialized {
     /// Type of the column at a place.
     pub(super) fn kind(
@@ -189,35 +235,59 @@ fn within(span: Span, wanted: Option<Span>) -> Span {
     wanted.map_or(span, |wanted| (span.0.max(wanted.0), span.1.min(wanted.1)))
 }
 
-fn time(micros: i64, zone: &str) -> Expr {
+/// A time as a literal.
+pub(super) fn at(micros: i64, zone: &str) -> Expr {
     lit(ScalarValue::TimestampMicrosecond(Some(micros), Some(zone.into())))
 }
 
-/// The plan with only the rows of some buckets below its aggregation.
-fn restrict(plan: LogicalPlan, (from, to): Span) -> QueryResult<LogicalPlan> {
+/// The plan with only the rows of some buckets, and groups, below its aggregation.
+fn restrict(plan: LogicalPlan, span: Span, of: Option<Of<'_>>) -> QueryResult<LogicalPlan> {
     let restricted = plan.transform_down(|node| {
         let LogicalPlan::Aggregate(aggregate) = node else { return Ok(Transformed::no(node)) };
-        let (_, of) =
+        let (_, time) =
             check::bucket_of(&aggregate.group_expr).map_err(QueryError::into_datafusion)?;
         let mut input = LogicalPlanBuilder::from(aggregate.input.as_ref().clone());
-        let column = Expr::Column(of);
-        if from > i64::MIN {
-            input = input.filter(column.clone().gt_eq(time(from, "+00:00")))?;
+        if let Some(of) = of {
+            let key = |name: &str| {
+                let mut columns =
+                    aggregate.group_expr.iter().filter_map(|expr| match check::bare(expr) {
+                        Expr::Column(column) => Some(column),
+                        _ => None,
+                    });
+                columns.find(|column| column.name == name).cloned()
+            };
+            input = input.filter(of.of_table(key).map_err(QueryError::into_datafusion)?)?;
         }
-        if to < i64::MAX {
-            input = input.filter(column.lt(time(to, "+00:00")))?;
-        }
-        let aggregate = Aggregate::try_new_with_schema(
-            Arc::new(input.build()?),
-            aggregate.group_expr,
-            aggregate.aggr_expr,
-            aggregate.schema,
-        )?;
-        let node = LogicalPlan::Aggregate(aggregate);
+        let input = input.build()?;
+        let node = limited(aggregate, input, &time, span, "+00:00")?;
         Ok(Transformed::new(node, true, TreeNodeRecursion::Stop))
     })?;
     match restricted.transformed {
         true => Ok(restricted.data),
         false => Err(QueryError::internal("a continuous aggregate that does not aggregate")),
     }
+}
+
+/// The aggregation over those rows of `input`, which has the same columns as its own, whose `time`
+/// is in a span; `zone` is that of the column's type.
+pub(super) fn limited(
+    aggregate: Aggregate,
+    input: LogicalPlan,
+    time: &Column,
+    (from, to): Span,
+    zone: &str,
+) -> datafusion::common::Result<LogicalPlan> {
+    let mut input = LogicalPlanBuilder::from(input);
+    let column = Expr::Column(time.clone());
+    if from > i64::MIN {
+        input = input.filter(column.clone().gt_eq(at(from, zone)))?;
+    }
+    if to < i64::MAX {
+        input = input.filter(column.lt(at(to, zone)))?;
+    }
+    let Aggregate { group_expr, aggr_expr, schema, .. } = aggregate;
+    let input = Arc::new(input.build()?);
+    Ok(LogicalPlan::Aggregate(Aggregate::try_new_with_schema(
+        input, group_expr, aggr_expr, schema,
+    )?))
 }

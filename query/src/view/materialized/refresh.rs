@@ -5,31 +5,39 @@
 //!   show is noted after the raising, and stays so (FORMAT.md of tsdb, "Watches").
 //! - Rows of a range replace what was stored of it, in the record that settles the range: a crash
 //!   leaves both or neither. What lies in a range that is not settled nobody reads.
+//! - Where single series have changed, the rows of their groups are replaced, and what these series
+//!   have changed is settled: what is noted of all series stays noted.
 //! - One refresh of a view at a time, until its last record is committed, also where whoever asked
 //!   for it has left: a record behind the next raising would settle what it does not know.
 //! - The record is committed under the lock of definitions, with the view seen to be there.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::physical_plan::execute_stream;
 use futures::StreamExt;
 use tokio::sync::OwnedMutexGuard;
+use tsdb::series::Bitmap;
 use tsdb::types::{TableId, TimeRange};
 use tsdb::{Command, Selection, Snapshot, WatchChange};
 
-use super::super::{Open, View, Views};
+use super::super::{Open, View, Views, stored};
 use super::define::{no_aggregate, not_there};
+use super::groups::{Changed, Group, GroupKeys, Groups, Of};
 use super::ladder::nanos;
 use super::standing::{Span, Standing};
 use super::{Materialized, store};
-use crate::ddl::{done, may_define};
+use crate::ddl::done;
 use crate::engine::Engine;
 use crate::error::{QueryError, QueryResult};
 use crate::insert::rows::RowsBuilder;
 use crate::insert::{Target, targets_of};
 use crate::plan::{self, PlanContext};
+use crate::rights;
 use crate::session::{AbortOnDrop, Session};
 use crate::settings::Settings;
+use crate::statement::Statement;
+use crate::statement::materialized::Refresh;
 use crate::table::Source;
 use crate::{Identity, Outcome};
 
@@ -51,12 +59,24 @@ pub(crate) struct Refreshed {
 }
 
 /// Runs REFRESH MATERIALIZED VIEW.
-pub(crate) async fn run(session: &Session, name: &str) -> QueryResult<Outcome> {
-    may_define(session, "REFRESH MATERIALIZED VIEW")?;
-    let views = session.views()?;
+pub(crate) async fn run(
+    session: &Session,
+    statement: &Statement,
+    asked: &Refresh,
+) -> QueryResult<Outcome> {
+    let (views, name) = (session.views()?, asked.name.as_str());
+    rights::may_alter(session, "REFRESH MATERIALIZED VIEW", name)?;
     let view = views.find(name).ok_or_else(|| not_there(name))?;
+    if view.stored.is_some() {
+        return stored::refresh(session, statement, view.number, asked).await;
+    }
     if view.materialized.is_none() {
         return Err(no_aggregate(name));
+    }
+    if !asked.with_data {
+        let what = "REFRESH … WITH NO DATA of a continuous aggregate";
+        return Err(QueryError::unsupported(what)
+            .with_hint("It answers whether stored or not; DROP it, and create it again."));
     }
     let (engine, number) = (session.engine().clone(), view.number);
     let mut stop = session.stop();
@@ -105,8 +125,19 @@ pub(crate) async fn refresh(
     let snapshot = engine.db().snapshot();
     let standing = Standing::of(&snapshot, &views, &view)?;
     let storing = Storing { engine, standing: &standing, number, turn };
-    for span in standing.changed(SPANS_MAX)? {
-        storing.store(span, false, &mut refreshed).await?;
+    let keys = match standing.watch.changed_of_some().is_empty() {
+        true => None,
+        false => group_keys(engine, number).await?,
+    };
+    for Changed { span, groups } in standing.changes(keys.as_ref(), SPANS_MAX)? {
+        let what = match (groups, &keys) {
+            (Groups::Some(groups), Some(keys)) => {
+                let series = standing.series_of(Of { keys, groups: &groups });
+                What::Groups(Arc::new(ChangedGroups { keys: keys.clone(), groups, series }))
+            }
+            _ => What::Changed,
+        };
+        storing.store(span, &what, &mut refreshed).await?;
     }
     // What lies in buckets that are kept, or not stored, is nothing to tell again.
     let kept = standing.frozen.max(standing.oldest).min(standing.done);
@@ -122,7 +153,7 @@ pub(crate) async fn refresh(
         None => standing.first()?,
     };
     if let Some(from) = from.filter(|from| *from < goal) {
-        storing.store((from, goal), true, &mut refreshed).await?;
+        storing.store((from, goal), &What::Newest, &mut refreshed).await?;
     }
     Ok(refreshed)
 }
@@ -146,18 +177,50 @@ struct Storing<'a> {
     turn: &'a Turn,
 }
 
+/// What of a span is stored.
+enum What {
+    /// All of it, which follows what is stored.
+    Newest,
+    /// All of it, anew.
+    Changed,
+    /// Some groups of it, anew.
+    Groups(Arc<ChangedGroups>),
+}
+
+/// Groups that have changed.
+struct ChangedGroups {
+    keys: GroupKeys,
+    groups: BTreeSet<Group>,
+    /// Series of the table that are told of by themselves and belong to these groups.
+    series: Vec<u32>,
+}
+
+impl ChangedGroups {
+    fn of(&self) -> Of<'_> {
+        Of { keys: &self.keys, groups: &self.groups }
+    }
+}
+
 impl Storing<'_> {
-    /// Stores the buckets of a span, a piece after the other; `newest`: they follow what is stored.
-    async fn store(&self, span: Span, newest: bool, refreshed: &mut Refreshed) -> QueryResult<()> {
+    /// Stores the buckets of a span, a piece after the other.
+    async fn store(&self, span: Span, what: &What, refreshed: &mut Refreshed) -> QueryResult<()> {
         let ladder = &self.standing.ladder;
-        let series = u64::from(self.standing.root.series_count()).max(1);
-        let mut step = (ROWS_WANTED / series).max(1);
+        let groups = match what {
+            What::Groups(some) => Some(some.clone()),
+            What::Newest | What::Changed => None,
+        };
+        let series = match &groups {
+            Some(some) => some.groups.len() as u64,
+            None => u64::from(self.standing.root.series_count()),
+        };
+        let mut step = (ROWS_WANTED / series.max(1)).max(1);
         let (mut at, end) = span;
         while at < end {
             let next = ladder.advance(at, step, end)?;
             let single = ladder.next(at)? >= next;
             let most = if single { BYTES_MAX } else { BYTES_WANTED };
-            let computed = compute(self.engine, self.number, (at, next), most).await?;
+            let computed =
+                compute(self.engine, self.number, (at, next), groups.clone(), most).await?;
             let Some((rows, count)) = computed else {
                 if single {
                     let message = "a single bucket has more rows than one record of the log takes";
@@ -168,8 +231,9 @@ impl Storing<'_> {
                 continue;
             };
             // Before the first bucket there is nothing to come back to.
+            let newest = matches!(what, What::Newest);
             let first = newest && self.standing.done.is_none() && at == span.0;
-            self.replace((at, next), newest, first, rows).await?;
+            self.replace((at, next), what, first, rows).await?;
             refreshed.ranges += 1;
             refreshed.rows += count;
             at = next;
@@ -184,22 +248,35 @@ impl Storing<'_> {
     async fn replace(
         &self,
         (from, to): Span,
-        newest: bool,
+        what: &What,
         first: bool,
         rows: Vec<Command>,
     ) -> QueryResult<()> {
         let ladder = &self.standing.ladder;
         let rows_from = if first { i64::MIN } else { nanos(ladder.rows_from(from)?) };
         let rows_end = nanos(ladder.rows_from(to)?).saturating_sub(1);
-        let done = if newest { nanos(to) } else { i64::MIN };
-        let settled = WatchChange::Settle { times: TimeRange::new(rows_from, rows_end), done };
+        let times = TimeRange::new(rows_from, rows_end);
+        let settled = match what {
+            What::Newest => WatchChange::Settle { times, done: nanos(to) },
+            What::Changed => WatchChange::Settle { times, done: i64::MIN },
+            What::Groups(some) => WatchChange::SettleSeries { series: some.series.clone(), times },
+        };
         let replaced = TimeRange::new(nanos(from), nanos(to).saturating_sub(1));
+        let series = match what {
+            // Beyond what is done nothing was ever stored: the record that stores says so.
+            What::Newest => Some(Bitmap::new()),
+            What::Changed => None,
+            What::Groups(some) => {
+                let stored = self.standing.store.schema().id;
+                let stored = self.engine.db().snapshot().table_by_id(stored);
+                Some(stored.map_or_else(Bitmap::new, |stored| some.of().stored(&stored)))
+            }
+        };
         let number = self.number;
         commit(self.engine, number, self.turn, move |store, root| {
             let mut all = Vec::with_capacity(rows.len() + 2);
-            // Beyond what is done nothing was ever stored: the record that stores says so.
-            if !newest {
-                let selections = vec![Selection::Range { series: None, times: replaced }];
+            if series.as_ref().is_none_or(|series| !series.is_empty()) {
+                let selections = vec![Selection::Range { series, times: replaced }];
                 all.push(Command::Delete { table: store, selections });
             }
             all.extend(rows);
@@ -208,6 +285,23 @@ impl Storing<'_> {
         })
         .await
     }
+}
+
+/// The keys by which the groups of a view are told apart.
+async fn group_keys(engine: &Arc<Engine>, number: u32) -> QueryResult<Option<GroupKeys>> {
+    let of = engine.clone();
+    let task = engine.runtime()?.spawn(async move {
+        let snapshot = of.db().snapshot();
+        let (views, view) = find(&of, &snapshot, number)?;
+        let Some(materialized) = &view.materialized else { return Err(no_aggregate(&view.name)) };
+        let standing = Standing::of(&snapshot, &views, &view)?;
+        let context = context(&of, snapshot)?;
+        context.scope.open.lock().push(Open::of(&view));
+        let keys = context.group_keys(&view, materialized, &standing);
+        context.scope.open.lock().pop();
+        keys
+    });
+    AbortOnDrop(task).done().await
 }
 
 /// Commits as one record what is made of the numbers of the table with the stored rows and of the
@@ -237,12 +331,13 @@ async fn commit(
     Ok(())
 }
 
-/// The rows of some buckets as writes, and their number; `None` if they take more than `most`
-/// bytes.
+/// The rows of some buckets, and groups, as writes, and their number; `None` if they take more than
+/// `most` bytes.
 async fn compute(
     engine: &Arc<Engine>,
     number: u32,
     span: Span,
+    groups: Option<Arc<ChangedGroups>>,
     most: usize,
 ) -> QueryResult<Option<(Vec<Command>, u64)>> {
     let of = engine.clone();
@@ -252,10 +347,10 @@ async fn compute(
         let Some(materialized) = &view.materialized else { return Err(no_aggregate(&view.name)) };
         let store = store(&snapshot, &view)?;
         let targets = targets(&view, materialized, &targets_of(store.schema()))?;
-        let mut context = context(&of, snapshot);
-        let open = Open { name: view.name.clone(), view: Some(view.clone()), wanted: None };
-        context.scope.open.lock().push(open);
-        let bound = context.bind_definition(&view, materialized, Some(span));
+        let mut context = context(&of, snapshot)?;
+        context.scope.open.lock().push(Open::of(&view));
+        let groups = groups.as_ref().map(|some| some.of());
+        let bound = context.bind_definition(&view, materialized, Some(span), groups);
         context.scope.open.lock().pop();
         let plan = context.optimize(bound?, &[])?;
         let plan = context.physical(&plan).await?;
@@ -290,13 +385,23 @@ fn targets(view: &View, materialized: &Materialized, all: &[Target]) -> QueryRes
 }
 
 /// A statement of nobody.
-fn context(engine: &Arc<Engine>, snapshot: Snapshot) -> PlanContext {
+fn context(engine: &Arc<Engine>, snapshot: Snapshot) -> QueryResult<PlanContext> {
     let user = "refresh".to_string();
     let options = engine.options();
-    let settings = Settings::new(&user, true, &options.version);
-    let (superuser, can_write, can_define) = (true, true, true);
-    let identity = Identity { user, superuser, can_write, can_define, settings: Arc::default() };
+    let mut settings = Settings::new(&user, true, &options.version);
+    // What is stored comes out of the table alone.
+    settings.set("millrace.use_aggregates", "off")?;
+    let identity = Identity {
+        user,
+        oid: 0,
+        superuser: true,
+        can_read: true,
+        can_write: true,
+        can_define: true,
+        settings: Arc::default(),
+    };
     let config = plan::config("+00:00", options.threads);
     let configs = (config.clone(), plan::small(&config));
-    PlanContext::new(engine.clone(), snapshot, Arc::new(settings), Arc::new(identity), configs, "")
+    let (settings, identity) = (Arc::new(settings), Arc::new(identity));
+    Ok(PlanContext::new(engine.clone(), snapshot, settings, identity, configs, ""))
 }

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use tsdb::types::TimeRange;
 use tsdb::{Snapshot, Table, Watch};
 
 use super::super::{View, Views};
+use super::groups::{self, Changed, GroupKeys, Groups, Of};
 use super::ladder::{Ladder, micros, micros_up};
 use super::{chain, ladder, store};
 use crate::error::{QueryError, QueryResult};
@@ -67,19 +69,9 @@ impl Standing {
     /// Stored buckets whose rows have changed since, in at most so many spans: beyond, near ones
     /// become one.
     pub(super) fn changed(&self, most: usize) -> QueryResult<Vec<Span>> {
-        let Some(done) = self.done else { return Ok(Vec::new()) };
-        let floor = self.frozen.max(self.oldest);
         let mut spans: Vec<Span> = Vec::new();
         for range in self.watch.changed() {
-            // Where the calendar ends all is taken.
-            let start = self.ladder.bucket(micros(range.min)).unwrap_or(i64::MIN);
-            let last = self.ladder.bucket(micros(range.max));
-            let end = last.and_then(|last| self.ladder.next(last)).unwrap_or(i64::MAX);
-            let start = floor.map_or(start, |floor| start.max(floor));
-            let end = end.min(done);
-            if start >= end {
-                continue;
-            }
+            let Some((start, end)) = self.span(&range) else { continue };
             match spans.last_mut() {
                 Some(before) if before.1 >= start => before.1 = before.1.max(end),
                 _ => spans.push((start, end)),
@@ -92,6 +84,58 @@ impl Standing {
             spans.remove(at + 1);
         }
         Ok(spans)
+    }
+
+    /// The stored buckets that are to be computed anew where times of the table have changed.
+    fn span(&self, times: &TimeRange) -> Option<Span> {
+        let done = self.done?;
+        // Where the calendar ends all is taken.
+        let start = self.ladder.bucket(micros(times.min)).unwrap_or(i64::MIN);
+        let last = self.ladder.bucket(micros(times.max));
+        let end = last.and_then(|last| self.ladder.next(last)).unwrap_or(i64::MAX);
+        let floor = self.frozen.max(self.oldest);
+        let start = floor.map_or(start, |floor| start.max(floor));
+        let end = end.min(done);
+        (start < end).then_some((start, end))
+    }
+
+    /// Stored buckets with the groups of them whose rows have changed since, in at most so many
+    /// spans. Without `keys` groups are not told apart.
+    pub(super) fn changes(
+        &self,
+        keys: Option<&GroupKeys>,
+        most: usize,
+    ) -> QueryResult<Vec<Changed>> {
+        let Some(keys) = keys else {
+            let all = |span| Changed { span, groups: Groups::All };
+            return Ok(self.changed(most)?.into_iter().map(all).collect());
+        };
+        let mut found = Vec::new();
+        for range in self.watch.changed_of_all() {
+            found.extend(self.span(&range).map(|span| Changed { span, groups: Groups::All }));
+        }
+        for (series, range) in self.watch.changed_of_some() {
+            let Some(span) = self.span(&range) else { continue };
+            let groups = match keys.group(&self.root, series) {
+                Some(group) => Groups::Some([group].into()),
+                None => Groups::All,
+            };
+            found.push(Changed { span, groups });
+        }
+        Ok(groups::disjoint(&found, most))
+    }
+
+    /// Series that have changed by themselves and belong to some groups, ascending.
+    pub(super) fn series_of(&self, of: Of<'_>) -> Vec<u32> {
+        let mut series: Vec<u32> =
+            self.watch.changed_of_some().into_iter().map(|(series, _)| series).collect();
+        series.sort_unstable();
+        series.dedup();
+        series.retain(|series| {
+            let group = of.keys.group(&self.root, *series);
+            group.is_some_and(|group| of.groups.contains(&group))
+        });
+        series
     }
 
     /// Start of the first bucket that is not to be stored at time `now`, ns; `None` while there

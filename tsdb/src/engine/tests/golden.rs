@@ -29,7 +29,7 @@ fn check(bytes: &[u8], name: &str) {
 }
 
 /// The bytes of `engine/golden/NAME.hex`.
-fn golden(name: &str) -> Vec<u8> {
+pub(crate) fn golden(name: &str) -> Vec<u8> {
     let path = format!("{}/src/engine/golden/{name}.hex", env!("CARGO_MANIFEST_DIR"));
     let text: String = std::fs::read_to_string(&path).unwrap().split_whitespace().collect();
     let byte = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
@@ -342,6 +342,21 @@ fn watch_commands() {
     bytes.drain(4..17);
     bytes[0] -= 1;
     check(&bytes, "record-v0-watch");
+    assert_eq!(record::decode(&bytes).unwrap().commands, commands);
+    for cut in 0..bytes.len() {
+        assert!(record::decode(&bytes[..cut]).is_err(), "cut at {cut}");
+    }
+}
+
+/// Settling what single series have changed came later still.
+#[test]
+fn watch_commands_of_series() {
+    let change = WatchChange::SettleSeries { series: vec![1, 300], times: TimeRange::new(-9, 2) };
+    let commands = vec![Prepared::Other(Command::Watch { table: 3, number: 7, change })];
+    let mut bytes = record::encode(&commands);
+    bytes.drain(4..17);
+    bytes[0] -= 1;
+    check(&bytes, "record-v0-watch-series");
     assert_eq!(record::decode(&bytes).unwrap().commands, commands);
     for cut in 0..bytes.len() {
         assert!(record::decode(&bytes[..cut]).is_err(), "cut at {cut}");

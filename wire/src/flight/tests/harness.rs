@@ -75,9 +75,9 @@ impl Server {
         self.client("admin").await
     }
 
-    /// Makes a user with rights such as `WRITE`.
+    /// Makes a user that reads everything, with rights such as `WRITE`.
     pub async fn user(&self, name: &str, rights: &str) {
-        let sql = format!("CREATE USER {name} PASSWORD '{PASSWORD}' {rights}");
+        let sql = format!("CREATE USER {name} PASSWORD '{PASSWORD}' READ {rights}");
         update(&mut self.admin().await, &sql).await.unwrap();
     }
 

@@ -7,6 +7,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use ingest::Report;
+use query::Identity;
 use tokio::time::timeout;
 
 use super::refusal::told;
@@ -15,6 +16,7 @@ use crate::http::login;
 use crate::http::refusal::Refusal;
 use crate::http::state::HttpState;
 use crate::http::text_of;
+use crate::http::write::may_write;
 
 pub(super) async fn write(State(state): State<HttpState>, request: Request) -> Response {
     match accept(&state, request).await {
@@ -31,7 +33,7 @@ pub(super) async fn write(State(state): State<HttpState>, request: Request) -> R
 async fn accept(state: &HttpState, request: Request) -> Result<(), Refusal> {
     let shown = login::from_headers(request.headers());
     let identity = login::log_in(state, shown, login::source(&request)).await?;
-    if !identity.can_write {
+    if !identity.can_write && !may_write(state, &identity).await? {
         return Err(Refusal::forbidden(format!("user \"{}\" may not write", identity.user)));
     }
     check_headers(request.headers())?;
@@ -40,7 +42,7 @@ async fn accept(state: &HttpState, request: Request) -> Result<(), Refusal> {
     let (parts, body) = request.into_parts();
     let sent = body::read(state, &parts.headers, body, limit, &mut memory).await?;
     metrics::counter!("millrace_http_write_bytes_total").increment(sent.len() as u64);
-    let report = write_series(state, sent, memory).await?;
+    let report = write_series(state, identity, sent, memory).await?;
     metrics::counter!("millrace_http_rows_written_total").increment(report.rows);
     if report.refused_count == 0 {
         return Ok(());
@@ -83,6 +85,7 @@ fn check_headers(headers: &HeaderMap) -> Result<(), Refusal> {
 /// Unpacks, parses and commits on a thread that may block; permits go with the thread.
 async fn write_series(
     state: &HttpState,
+    by: Identity,
     sent: Vec<u8>,
     mut memory: Reservation,
 ) -> Result<Report, Refusal> {
@@ -96,7 +99,7 @@ async fn write_series(
         let _writer = writer;
         let body = body::unsnap(&sent, limit, &mut memory)?;
         drop(sent);
-        let report = backend.write_series(&body);
+        let report = backend.write_series(&by, &body);
         drop(body);
         drop(memory);
         report.map_err(|error| Refusal::from_engine("writing", error))

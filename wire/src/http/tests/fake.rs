@@ -51,7 +51,9 @@ fn failed() -> LoginFailed {
 fn identity(user: &str) -> Identity {
     Identity {
         user: user.to_owned(),
+        oid: 1,
         superuser: false,
+        can_read: true,
         can_write: user == "ann",
         can_define: false,
         settings: query::RoleSettings::default(),
@@ -76,7 +78,13 @@ impl Backend for House {
     }
 
     /// Lines that begin with `bad` are refused.
-    fn write_lines(&self, body: &[u8], precision: Precision, _: i64) -> tsdb::Result<Report> {
+    fn write_lines(
+        &self,
+        _: &Identity,
+        body: &[u8],
+        precision: Precision,
+        _: i64,
+    ) -> tsdb::Result<Report> {
         self.entered.fetch_add(1, Ordering::SeqCst);
         let mut held = self.held.lock();
         while *held {
@@ -104,8 +112,12 @@ impl Backend for House {
         Arc::new(Session { cancelled: self.cancelled.clone(), batches: self.batches.clone() })
     }
 
-    fn write_series(&self, body: &[u8]) -> tsdb::Result<Report> {
-        self.write_lines(body, Precision::Nanos, 0)
+    fn write_series(&self, by: &Identity, body: &[u8]) -> tsdb::Result<Report> {
+        self.write_lines(by, body, Precision::Nanos, 0)
+    }
+
+    fn may_write(&self, by: &Identity) -> bool {
+        by.can_write
     }
 
     fn metadata(&self, metric: Option<&str>, limit: usize) -> Vec<(String, Described)> {

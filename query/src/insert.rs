@@ -383,7 +383,8 @@ fn named(columns: &[ast::ObjectName], all: Vec<Target>, table: &str) -> QueryRes
     Ok(out)
 }
 
-/// Number of expressions in the rows of VALUES.
+/// Number of expressions in the rows of VALUES or in the list of a SELECT; `None` where only a plan
+/// tells, as for `*`.
 pub(crate) fn width(query: &ast::Query) -> Option<usize> {
     match query.body.as_ref() {
         ast::SetExpr::Values(values) => values.rows.first().map(|row| row.content.len()),

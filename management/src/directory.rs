@@ -3,6 +3,8 @@
 //! Only superusers change others; everybody may change the own password. At least one superuser
 //! who can log in stays.
 
+use std::sync::Arc;
+
 use query::{Directory, Identity, NewRole, QueryResult, RoleChange, RoleInfo, is_limit_setting};
 
 use crate::refuse;
@@ -18,8 +20,8 @@ const VALUE_BYTES_MAX: usize = 1024;
 const USERS_MAX: usize = 100_000;
 
 impl Directory for Users {
-    fn roles(&self) -> QueryResult<Vec<RoleInfo>> {
-        Ok(self.inner.all()?.iter().map(UserRow::role).collect())
+    fn roles(&self) -> QueryResult<Arc<[RoleInfo]>> {
+        self.inner.roles()
     }
 
     fn create(&self, by: &Identity, role: NewRole) -> QueryResult<()> {

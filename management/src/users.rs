@@ -12,7 +12,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use query::{Identity, QueryResult};
+use parking_lot::Mutex;
+use query::{Identity, QueryResult, RoleInfo};
 use tsdb::Db;
 use tsdb::rows::{RowChange, RowCommand, RowExpect, RowOutcome};
 
@@ -74,6 +75,9 @@ impl std::fmt::Debug for Standing {
     }
 }
 
+/// Roles as they were last read, with the row of meta that was read before.
+type KnownRoles = (Vec<u8>, Arc<[RoleInfo]>);
+
 /// Shared with the SCRAM exchanges under way.
 pub(crate) struct Inner {
     store: Box<dyn RowStore>,
@@ -85,6 +89,7 @@ pub(crate) struct Inner {
     dummy: ArgonSecret,
     /// Makes the salts of unknown users.
     pub fake_salt_key: [u8; 32],
+    roles: Mutex<Option<KnownRoles>>,
 }
 
 impl std::fmt::Debug for Users {
@@ -130,6 +135,7 @@ impl Users {
             gate: Gate::new(options.hashes_at_once_max, options.hashes_waiting_max),
             dummy: ArgonSecret::new(&secret::random_password(), &options)?,
             fake_salt_key: meta.fake_salt_key().map_err(from_engine)?,
+            roles: Mutex::new(None),
             store,
             options,
         };
@@ -295,6 +301,22 @@ impl Inner {
     pub fn all(&self) -> QueryResult<Vec<UserRow>> {
         let rows = self.store.scan(SPACE_USERS).map_err(from_engine)?;
         rows.iter().map(|(_, bytes)| UserRow::decode(bytes).map_err(from_engine)).collect()
+    }
+
+    /// All users as roles, in order of name. They are read anew once a user has changed: statements
+    /// over the catalogue ask for them each time.
+    pub fn roles(&self) -> QueryResult<Arc<[RoleInfo]>> {
+        // Read first: what changes meanwhile is not taken for what this revision has.
+        let meta = self.store.get(SPACE_META, META_KEY).map_err(from_engine)?;
+        let meta = meta.ok_or_else(|| refuse("XX001", "the row of users is missing"))?;
+        if let Some((of, roles)) = &*self.roles.lock()
+            && *of == meta
+        {
+            return Ok(Arc::clone(roles));
+        }
+        let roles: Arc<[RoleInfo]> = self.all()?.iter().map(UserRow::role).collect();
+        *self.roles.lock() = Some((meta, Arc::clone(&roles)));
+        Ok(roles)
     }
 
     /// Keys of a user's tokens.

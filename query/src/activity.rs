@@ -27,6 +27,7 @@ use crate::copy::CopyProgress;
 use crate::error::{QueryError, QueryResult};
 use crate::memory::Share;
 use crate::notify::{Asked, Inbox};
+use crate::relational::sequence::Given;
 use crate::run::Stop;
 use crate::session::CursorInfo;
 
@@ -72,6 +73,8 @@ pub(crate) struct Client {
     pub(crate) inbox: Arc<Inbox>,
     /// What functions of its transaction have notified.
     pub(crate) asked: Asked,
+    /// Numbers of sequences that it was given.
+    pub(crate) numbers: Given,
 }
 
 /// What is seen of a connection from outside.
@@ -326,6 +329,7 @@ impl Activity {
             cursors: Mutex::default(),
             inbox: Arc::default(),
             asked: Asked::default(),
+            numbers: Given::default(),
         });
         self.sessions.lock().insert(id, Arc::clone(&client));
         client

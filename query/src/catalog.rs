@@ -5,6 +5,7 @@
 //! pushes rows; only rows about the system tables themselves are kept between statements.
 
 mod acl;
+pub(crate) mod answers;
 mod backups;
 pub(crate) mod functions;
 mod image;
@@ -33,6 +34,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use parking_lot::Mutex;
 use tsdb::types::TableId;
 
+pub(crate) use functions::names::split_name;
 pub(crate) use image::Image;
 #[cfg(test)]
 pub(crate) use pg::builtins::{BUILTINS, Builtin};
@@ -137,6 +139,20 @@ impl Known {
         Known { oid, schema, name, columns, arrow, fill, fixed, kept: Mutex::new(None) }
     }
 
+    /// Whether rows of these columns tell more than definitions, roles, rights and settings.
+    fn is_moving(&self, projection: Option<&Vec<usize>>) -> bool {
+        let shows = |names: &[&str]| {
+            let is_one = |at: usize| self.columns.get(at).is_some_and(|c| names.contains(&c.0));
+            projection.is_none_or(|all| all.iter().any(|at| is_one(*at)))
+        };
+        match (self.schema, self.name) {
+            ("information_schema", _) => false,
+            ("pg_catalog", "pg_class") => shows(&["reltuples", "relpages", "relallvisible"]),
+            ("pg_catalog", name) => name.starts_with("pg_stat"),
+            _ => true,
+        }
+    }
+
     /// Whether it never has a row.
     fn is_empty(&self) -> bool {
         self.fill.is_none() && self.fixed.is_none()
@@ -216,6 +232,12 @@ pub(crate) fn relation_number(table: u32) -> i64 {
     pg::object_oid(table)
 }
 
+/// Number of what is relational and has that `oid`; `None` for other numbers.
+pub(crate) fn object_of(oid: i64) -> Option<u32> {
+    let number = oid.checked_sub(pg::object_oid(0))?;
+    (number % 8 == 0).then(|| u32::try_from(number / 8).ok()).flatten()
+}
+
 /// `pg_class.oid` of a view.
 pub(crate) fn view_number(view: u32) -> i64 {
     pg::view_oid(view)
@@ -257,6 +279,9 @@ impl TableProvider for SystemTable {
         _: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let image = crate::table::context(state)?.image().map_err(QueryError::into_datafusion)?;
+        if self.known.is_moving(projection) {
+            image.note_moving();
+        }
         let batches = self.known.batches(&image).map_err(QueryError::into_datafusion)?;
         let schema = self.known.arrow.clone();
         Ok(MemorySourceConfig::try_new_exec(&[batches], schema, projection.cloned())?)

@@ -16,6 +16,8 @@ use crate::{Outcome, rights};
 
 /// Space of the row store.
 const SPACE_COMMENTS: u16 = 17;
+/// Key of the row that counts changes, eight bytes, big-endian; before the first there is none.
+const REVISION_KEY: &[u8] = &[0];
 /// The newest version of a row.
 const VERSION: u32 = 1;
 /// Bytes of a text.
@@ -58,9 +60,22 @@ pub(crate) async fn run(session: &Session, comment: &Comment) -> QueryResult<Out
         }
         None => RowChange::Delete { space: SPACE_COMMENTS, key },
     };
-    let command = RowCommand { expects: Vec::new(), changes: vec![change] };
+    let next = revision(&snapshot)? + 1;
+    let counted = RowChange::Put {
+        space: SPACE_COMMENTS,
+        key: REVISION_KEY.to_vec(),
+        value: next.to_be_bytes().to_vec(),
+    };
+    let command = RowCommand { expects: Vec::new(), changes: vec![change, counted] };
     apply(session, vec![Command::Rows(command)]).await?;
     done("COMMENT")
+}
+
+/// Counts changes of comments, but for those that go with what they are about.
+pub(crate) fn revision(snapshot: &Snapshot) -> QueryResult<u64> {
+    let Some(row) = snapshot.rows().get(SPACE_COMMENTS, REVISION_KEY)? else { return Ok(0) };
+    let row = <[u8; 8]>::try_from(row.as_ref()).map_err(|_| damaged("their revision"))?;
+    Ok(u64::from_be_bytes(row))
 }
 
 fn key_of(session: &Session, snapshot: &Snapshot, comment: &Comment) -> QueryResult<Vec<u8>> {

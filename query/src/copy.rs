@@ -577,6 +577,9 @@ impl Session {
         }
         copy.stop.check()?;
         let Some(Full { table, command, bytes }) = copy.sink.take() else { return Ok(()) };
+        if let Some(schema) = copy.sink.table() {
+            rights::check_series(self, schema, false, std::slice::from_ref(&command)).await?;
+        }
         if self.in_any_block() {
             return self.write(table, vec![command], bytes).await;
         }

@@ -10,12 +10,13 @@ use futures::future::BoxFuture;
 use std::sync::Arc;
 use tsdb::rows::RowOutcome;
 use tsdb::types::{ColumnId, TableSchema};
-use tsdb::{Command, Outcome as Applied};
+use tsdb::{Command, Committed, Outcome as Applied};
 
 use crate::comment::{self, Relation};
 use crate::error::{QueryError, QueryResult};
 use crate::insert::table_name;
 use crate::relational::def::{Redefine, TableDef};
+use crate::rights::{Object, refuse_in_policy};
 use crate::schema;
 use crate::session::{Session, in_block};
 use crate::settings::{self, Settings};
@@ -39,7 +40,7 @@ pub(crate) async fn run(session: &Session, statement: &Statement) -> QueryResult
             if relational::is_relational(create) {
                 return relational::create(session, create).await;
             }
-            rights::may_create(session, "CREATE TABLE")?;
+            rights::may_create(session, "CREATE TABLE", &table_name(&create.name)?)?;
             let table = define::new_table(create)?;
             life::may_archive(session, table.options.archive.as_deref())?;
             let engine = session.engine().clone();
@@ -120,6 +121,7 @@ pub(crate) async fn run(session: &Session, statement: &Statement) -> QueryResult
         }
         Kind::Comment(comment) => comment::run(session, comment).await,
         Kind::OfSchema(of) => schema::define::run(session, of).await,
+        Kind::OfSequence(of) => relational::sequence::define::run(session, of).await,
         Kind::CreateView(create) => view::define::create(session, statement, create).await,
         Kind::DropView { names, if_exists, cascade, materialized } => {
             view::define::drop(session, names, *if_exists, *cascade, *materialized).await
@@ -191,6 +193,17 @@ pub(crate) async fn apply(session: &Session, commands: Vec<Command>) -> QueryRes
     Ok(())
 }
 
+/// The error of the first command that was refused.
+pub(crate) fn all_made(committed: Committed) -> QueryResult<()> {
+    for outcome in committed.outcomes {
+        if let Applied::Rows(RowOutcome::Refused { .. }) = outcome? {
+            let message = "definitions were changed by another session meanwhile";
+            return Err(QueryError::new("40001", message).with_hint("Run the statement again."));
+        }
+    }
+    Ok(())
+}
+
 fn view_exists(name: &str) -> QueryError {
     QueryError::new("42P07", format!("relation \"{name}\" already exists"))
         .with_detail(format!("\"{name}\" is a view."))
@@ -240,7 +253,7 @@ async fn drop_tables(
         called.push(name);
     }
     let mut redefine = Redefine::new(&relations);
-    relational::drop_tables(&mut redefine, &dropped, cascade)?;
+    let told = relational::drop_tables(&mut redefine, &dropped, cascade)?;
     let what = format!("table {}", called.join(", "));
     let gone = view::define::cascading(session, hidden, called, &what, cascade).await?;
     let tables = commands.iter().filter_map(|command| match command {
@@ -257,6 +270,7 @@ async fn drop_tables(
         all.push(Command::Rows(redefine.command()?));
     }
     apply(session, all).await?;
+    session.notice_cascades(&told);
     done("DROP TABLE")
 }
 
@@ -283,11 +297,15 @@ async fn views_of_alteration(
     for command in commands {
         let (column, what) = match command {
             Command::DropColumn { column, .. } => {
+                refuse_in_policy(session, Object::Table(table.id), &name_of(Some(*column)))?;
                 hidden.push(Hidden::Column(table.id, Some(*column)));
                 called.push(name_of(Some(*column)));
                 continue;
             }
-            Command::RenameColumn { column, .. } => (*column, "renaming a column that a view uses"),
+            Command::RenameColumn { column, .. } => {
+                refuse_in_policy(session, Object::Table(table.id), &name_of(*column))?;
+                (*column, "renaming a column that a view uses")
+            }
             Command::WidenColumn { column, .. } => {
                 (Some(*column), "changing the type of a column that a view uses")
             }
@@ -397,7 +415,7 @@ async fn drop_role(
             format!("role \"{name}\" cannot be dropped because some objects depend on it");
         return Err(QueryError::new("2BP01", message)
             .with_detail(owned.join("\n"))
-            .with_hint("ALTER TABLE … OWNER TO gives them to another role."));
+            .with_hint("ALTER TABLE … OWNER TO and ALTER SCHEMA … OWNER TO give them to others."));
     }
     let (directory, by, name) = (directory.clone(), by.clone(), name.to_string());
     session.blocking(move || Directory::drop(directory.as_ref(), &by, &name, if_exists)).await?;
@@ -441,6 +459,9 @@ async fn role(session: &Session, kind: &Kind) -> QueryResult<Outcome> {
             "CREATE ROLE"
         }
         Kind::AlterRole { role, .. } => {
+            if role.superuser == Some(true) {
+                rights::refuse_members(session, &role.name)?;
+            }
             let role = role.clone();
             session.blocking(move || directory.alter(&by, role)).await?;
             "ALTER ROLE"

@@ -10,11 +10,13 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::optimizer::{Analyzer, AnalyzerRule};
 use datafusion::physical_planner::DefaultPhysicalPlanner;
 use tsdb::Db;
 
 use crate::activity::Activity;
 use crate::admission::{Admission, QueueFigures};
+use crate::catalog::answers::Answers;
 use crate::error::{QueryError, QueryResult};
 use crate::jobs::{self, Jobs};
 use crate::memory::{Pools, QueryPool, Share};
@@ -112,6 +114,8 @@ pub(crate) struct Caches {
     pub(crate) statements: CacheCount,
     /// Plans, bound.
     pub(crate) plans: CacheCount,
+    /// Answers about the catalogue.
+    pub(crate) answers: Answers,
 }
 
 /// Stack of a worker: planning recurses once a link of a chain of ANDs, and statements have up
@@ -185,8 +189,15 @@ impl Engine {
             .with_memory_pool(pool.clone())
             .with_disk_manager_builder(disk)
             .build_arc()?;
+        let mut analyzer_rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![
+            Arc::new(plan::uuids::UuidValues),
+            Arc::new(plan::frames::Frames),
+            Arc::new(plan::joined::JoinedTexts),
+        ];
+        analyzer_rules.extend(Analyzer::new().rules);
         let mut base = SessionStateBuilder::new_with_default_features()
             .with_config(plan::config("+00:00", options.threads))
+            .with_analyzer_rules(analyzer_rules)
             .with_analyzer_rule(Arc::new(plan::texts::TextValues))
             .with_analyzer_rule(Arc::new(plan::overflow::CheckedIntegers))
             .with_runtime_env(env)

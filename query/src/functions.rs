@@ -5,10 +5,13 @@
 
 mod bounded;
 mod bucket;
+mod choosing;
 mod edge;
 mod interval;
+mod length;
 mod markers;
 mod mode;
+pub(crate) mod sequence;
 mod series;
 mod session;
 mod simple;
@@ -17,6 +20,7 @@ mod sum;
 mod summary;
 mod time_bucket;
 mod to_char;
+pub(crate) mod uuid;
 mod windows;
 
 use std::sync::Arc;
@@ -28,13 +32,16 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::functions_aggregate::variance::var_samp_udaf;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 
+use crate::plan::uuids::UuidPlanner;
+
 pub(crate) use bounded::{is_called as makes_much, with_room};
 pub(crate) use bucket::{
     Buckets, Cut, MONDAY, interval as interval_of, span_ticks, ticks_per_second as per_second,
     zone as zone_of,
 };
+pub(crate) use length::Length;
 pub(crate) use markers::Mark;
-pub(crate) use session::{as_text as text_of, of_session};
+pub(crate) use session::{as_text as text_of, is_steady, of_session};
 pub(crate) use simple::{Fixed, Lookup};
 pub(crate) use time_bucket::{bucket_of, ticks as ticks_of};
 
@@ -47,11 +54,19 @@ pub(crate) fn time_bucket() -> Arc<ScalarUDF> {
 pub(crate) fn register(state: &mut SessionState, pool: &Arc<dyn MemoryPool>) -> Result<()> {
     bounded::register(state, pool)?;
     state.register_expr_planner(Arc::new(interval::IntervalPlanner::new()))?;
+    state.register_expr_planner(Arc::new(UuidPlanner))?;
     state.register_udf(time_bucket())?;
     state.register_udf(Arc::new(ScalarUDF::from(to_char::ToChar::new())))?;
     for mark in Mark::ALL {
         state.register_udf(Arc::new(ScalarUDF::from(markers::Marker::new(mark))))?;
     }
+    for choosing in choosing::all() {
+        state.register_udf(Arc::new(choosing))?;
+    }
+    for length in Length::ALL {
+        state.register_udf(Arc::new(length::udf(length)))?;
+    }
+    state.register_udf(uuid::random())?;
     for edge in [edge::Edge::First, edge::Edge::Last] {
         state.register_udaf(Arc::new(AggregateUDF::from(edge::ByTime::new(edge))))?;
     }

@@ -126,7 +126,7 @@ pub(crate) async fn run(
         let tree =
             Tree::of_insert(statement, plan.targets.iter().map(|t| sql_type(t.kind)).collect());
         let (schema, mut stream) = session.start(tree, params, Names::default()).await?;
-        check_count(schema.fields().len(), &plan)?;
+        check_count(schema.fields().len(), plan.targets.len())?;
         while let Some(batch) = stream.next().await {
             let batch = batch?;
             rows.push_batch(&batch)?;
@@ -144,6 +144,7 @@ pub(crate) async fn run(
     }
     let (mut count, bytes) = (rows.count(), rows.bytes());
     let mut commands = rows.finish();
+    rights::check_series(session, &plan.table, returning.is_some(), &commands).await?;
     match on {
         OnConflict::Merge => {}
         OnConflict::Overwrite => conflict::check_once(&commands)?,
@@ -290,14 +291,15 @@ fn resolve<'a>(session: &Session, insert: &'a ast::Insert) -> QueryResult<Plan<'
     };
     let plan = Plan { table, targets, query };
     if let Some(width) = width(query) {
-        check_count(width, &plan)?;
+        check_count(width, plan.targets.len())?;
     }
     check_required(&plan)?;
     Ok(plan)
 }
 
-fn check_count(width: usize, plan: &Plan<'_>) -> QueryResult<()> {
-    let message = match width.cmp(&plan.targets.len()) {
+/// Whether a row has as many values as there are columns to fill.
+pub(crate) fn check_count(width: usize, targets: usize) -> QueryResult<()> {
+    let message = match width.cmp(&targets) {
         std::cmp::Ordering::Equal => return Ok(()),
         std::cmp::Ordering::Greater => "INSERT has more expressions than target columns",
         std::cmp::Ordering::Less => "INSERT has more target columns than expressions",

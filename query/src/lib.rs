@@ -10,6 +10,7 @@ mod catalog;
 mod change;
 mod comment;
 mod copy;
+mod counted;
 mod ddl;
 mod engine;
 mod error;
@@ -38,6 +39,8 @@ mod spread;
 mod statement;
 mod sugar;
 mod table;
+pub mod text;
+mod uuid;
 mod view;
 mod window_join;
 
@@ -61,6 +64,7 @@ pub use session::{Session, TransactionStatus};
 pub use settings::is_limit_setting;
 pub use spread::write_out;
 pub use statement::{Effect, OfPrepared, Statement};
+pub use uuid::{UUID_TYPE, parse_uuid, put_uuid, uuid_text};
 
 /// Key of a field's metadata that names the Postgres type where the Arrow type does not say it:
 /// `name`, `oid`, `char`, `regclass`, `int2vector`, `_oid` …
@@ -93,7 +97,7 @@ pub struct Identity {
 pub type RoleSettings = Arc<Vec<(String, String)>>;
 
 /// A role as \du and pg_roles show it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoleInfo {
     /// Number, never used again.
     pub oid: u32,
@@ -137,7 +141,7 @@ pub trait Directory: Send + Sync {
     ///
     /// # Errors
     /// What the store says.
-    fn roles(&self) -> QueryResult<Vec<RoleInfo>>;
+    fn roles(&self) -> QueryResult<Arc<[RoleInfo]>>;
     /// Makes a role.
     ///
     /// # Errors

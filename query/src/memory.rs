@@ -7,10 +7,10 @@ use std::sync::{Arc, OnceLock};
 
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::memory_pool::{
-    FairSpillPool, MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation,
+    MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation, human_readable_size,
 };
 use datafusion::execution::runtime_env::RuntimeEnv;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tsdb::{DbStats, PoolUsage};
 
 /// Tells what a pool holds.
@@ -39,11 +39,103 @@ impl Pools {
     }
 }
 
+/// Part of a pool, one byte in so many, that operators which can spill leave to the others. What
+/// was spilled is merged by operators that cannot, and these would find nothing where a sort took
+/// all there was before the next one had begun.
+const LEFT_BY_SPILLERS: usize = 8;
+
+/// Memory that operators which can spill share evenly, as in DataFusion's `FairSpillPool`, but for
+/// the part that is always there for those that cannot. One that held much when another began is
+/// over its part until it asks for more and is made to spill: for so long the pool is, too.
+#[derive(Debug)]
+struct FairPool {
+    bytes_max: usize,
+    spillable_max: usize,
+    state: Mutex<FairState>,
+}
+
+#[derive(Debug, Default)]
+struct FairState {
+    spillers: usize,
+    spillable: usize,
+    unspillable: usize,
+}
+
+impl FairPool {
+    fn new(bytes_max: usize) -> FairPool {
+        let spillable_max = bytes_max - bytes_max / LEFT_BY_SPILLERS;
+        FairPool { bytes_max, spillable_max, state: Mutex::default() }
+    }
+
+    fn register(&self, consumer: &MemoryConsumer) {
+        if consumer.can_spill() {
+            self.state.lock().spillers += 1;
+        }
+    }
+
+    fn unregister(&self, consumer: &MemoryConsumer) {
+        if consumer.can_spill() {
+            self.state.lock().spillers -= 1;
+        }
+    }
+
+    fn grow(&self, reservation: &MemoryReservation, additional: usize) {
+        *self.state.lock().part_of(reservation) += additional;
+    }
+
+    fn shrink(&self, reservation: &MemoryReservation, shrink: usize) {
+        *self.state.lock().part_of(reservation) -= shrink;
+    }
+
+    fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
+        let mut state = self.state.lock();
+        let left = self.bytes_max.saturating_sub(state.unspillable);
+        let available = if reservation.consumer().can_spill() {
+            let each = left.min(self.spillable_max) / state.spillers.max(1);
+            each.saturating_sub(reservation.size())
+        } else {
+            left.saturating_sub(state.spillable.min(self.spillable_max))
+        };
+        if additional > available {
+            return Err(DataFusionError::ResourcesExhausted(format!(
+                "{} holds {} and asks for {} more, where it may have {} of the {}",
+                reservation.consumer().name(),
+                human_readable_size(reservation.size()),
+                human_readable_size(additional),
+                human_readable_size(available),
+                human_readable_size(self.bytes_max),
+            )));
+        }
+        *state.part_of(reservation) += additional;
+        Ok(())
+    }
+
+    fn reserved(&self) -> usize {
+        let state = self.state.lock();
+        state.spillable + state.unspillable
+    }
+}
+
+impl FairState {
+    fn part_of(&mut self, reservation: &MemoryReservation) -> &mut usize {
+        match reservation.consumer().can_spill() {
+            true => &mut self.spillable,
+            false => &mut self.unspillable,
+        }
+    }
+}
+
+impl Display for FairPool {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        write!(f, "fair({})", human_readable_size(self.bytes_max))
+    }
+}
+
 /// The pool of all queries: shares memory fairly among operators that can spill, and knows the
 /// most that was ever held.
 #[derive(Debug)]
 pub(crate) struct QueryPool {
-    inner: FairSpillPool,
+    inner: FairPool,
     bytes_max: usize,
     held: AtomicUsize,
     peak: AtomicUsize,
@@ -52,7 +144,7 @@ pub(crate) struct QueryPool {
 impl QueryPool {
     pub(crate) fn new(bytes_max: usize) -> QueryPool {
         QueryPool {
-            inner: FairSpillPool::new(bytes_max),
+            inner: FairPool::new(bytes_max),
             bytes_max,
             held: AtomicUsize::new(0),
             peak: AtomicUsize::new(0),
@@ -82,7 +174,7 @@ impl Display for QueryPool {
 
 impl MemoryPool for QueryPool {
     fn name(&self) -> &str {
-        self.inner.name()
+        "queries"
     }
 
     fn register(&self, consumer: &MemoryConsumer) {
@@ -114,7 +206,7 @@ impl MemoryPool for QueryPool {
     }
 
     fn memory_limit(&self) -> MemoryLimit {
-        self.inner.memory_limit()
+        MemoryLimit::Finite(self.bytes_max)
     }
 }
 
@@ -163,7 +255,7 @@ impl Share {
     pub(crate) fn pool(&self) -> &Arc<dyn MemoryPool> {
         self.pool.get_or_init(|| {
             Arc::new(SharePool {
-                own: FairSpillPool::new(self.bytes_max),
+                own: FairPool::new(self.bytes_max),
                 bytes_max: self.bytes_max,
                 all: Arc::clone(&self.all),
                 held: Arc::clone(&self.held),
@@ -184,7 +276,7 @@ impl Share {
 /// fairly among operators that can spill.
 #[derive(Debug)]
 struct SharePool {
-    own: FairSpillPool,
+    own: FairPool,
     bytes_max: usize,
     all: Arc<QueryPool>,
     held: Arc<Held>,
@@ -306,12 +398,46 @@ mod tests {
         let share = Share::new(&all, 400);
         let take = || MemoryConsumer::new("test").with_can_spill(true).register(share.pool());
         let (first, second) = (take(), take());
-        first.try_grow(200).unwrap();
+        first.try_grow(175).unwrap();
         assert!(first.try_grow(1).is_err());
-        second.try_grow(200).unwrap();
+        second.try_grow(175).unwrap();
         drop((first, second));
         let alone = take();
-        alone.try_grow(400).unwrap();
+        alone.try_grow(350).unwrap();
+    }
+
+    #[test]
+    fn operators_that_spill_leave_some_to_the_others() {
+        let all = Arc::new(QueryPool::new(1000));
+        let share = Share::new(&all, 400);
+        let sort = || MemoryConsumer::new("sort").with_can_spill(true).register(share.pool());
+        let merge = MemoryConsumer::new("merge").register(share.pool());
+        let first = sort();
+        first.try_grow(350).unwrap();
+        let error = first.try_grow(1).unwrap_err().to_string();
+        assert!(error.contains(OWN_LIMIT) && error.contains("sort holds 350.0 B"), "{error}");
+        merge.try_grow(30).unwrap();
+        // One that begins when another has taken all can begin, and what merges has its part.
+        let second = sort();
+        second.try_grow(175).unwrap();
+        assert!(second.try_grow(1).is_err());
+        merge.try_grow(20).unwrap();
+        assert!(merge.try_grow(1).is_err());
+        // Who is over its part spills before it has more.
+        assert!(first.try_grow(1).is_err());
+        first.free();
+        first.try_grow(175).unwrap();
+        assert!(first.try_grow(1).is_err());
+        // Others may have all that those have not taken, which leaves those less.
+        drop(second);
+        first.free();
+        merge.try_grow(350).unwrap();
+        assert!(first.try_grow(1).is_err());
+        merge.shrink(100);
+        first.try_grow(100).unwrap();
+        assert!(first.try_grow(1).is_err());
+        drop((first, merge));
+        assert_eq!((share.now(), all.usage().used), (0, 0));
     }
 
     #[test]

@@ -14,6 +14,8 @@ use datafusion::sql::sqlparser::ast::{
     TrimWhereField, VisitMut, VisitorMut,
 };
 
+use crate::sugar;
+
 /// Names that a query gives its columns, from the left and from the right of any wildcard.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Names {
@@ -198,6 +200,9 @@ fn unnamed() -> String {
 /// A cast of something nameless is named after its type.
 fn cast_name(kind: &str) -> String {
     let lower = kind.to_lowercase();
+    if lower == "\"char\"" {
+        return "char".into();
+    }
     let base = lower.split(['(', '[']).next().unwrap_or("").trim();
     // The last part of a name with a schema.
     let base = base.rsplit('.').next().unwrap_or(base).trim_matches('"');
@@ -211,6 +216,7 @@ fn cast_name(kind: &str) -> String {
         "timestamp with time zone" | "timestamptz" => "timestamptz",
         "timestamp without time zone" | "timestamp" => "timestamp",
         "character varying" | "varchar" => "varchar",
+        "char" | "character" => "bpchar",
         "decimal" | "numeric" => "numeric",
         other => return other.to_string(),
     }
@@ -279,6 +285,8 @@ fn without_casts(expr: &Expr) -> String {
         fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
             if let Expr::Cast { expr: inner, .. } | Expr::Nested(inner) = expr {
                 *expr = (**inner).clone();
+            } else if let Some(text) = sugar::of_length(expr) {
+                *expr = text;
             }
             ControlFlow::Continue(())
         }

@@ -3,15 +3,20 @@
 //! One [`PlanContext`] belongs to one run of one statement. It is all that DataFusion sees of a
 //! session (its `ContextProvider`, `OptimizerConfig` and `Session` in one), so that no
 //! SessionContext is built and nothing is copied a statement. Logical plans name tables by their
-//! schema only; the snapshot comes in when a scan is made, so a plan may be kept.
+//! schema only; the snapshot comes in when a scan is made, so a plan may be kept. What is bound and holds more
+//! of its statement than names says so: [`PlanContext::mark_told`], [`PlanContext::mark_fleeting`].
 
 pub(crate) mod bound;
+mod casts;
 mod context;
 pub(crate) mod extension;
+pub(crate) mod frames;
+pub(crate) mod joined;
 pub(crate) mod names;
 pub(crate) mod origins;
 pub(crate) mod overflow;
 pub(crate) mod texts;
+pub(crate) mod uuids;
 pub(crate) mod weight;
 
 use std::collections::HashSet;
@@ -23,6 +28,7 @@ use chrono::Utc;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DFSchemaRef, Result};
 use datafusion::config::ConfigOptions;
+use datafusion::datasource::MemTable;
 use datafusion::execution::TaskContext;
 use datafusion::execution::config::SessionConfig;
 use datafusion::logical_expr::execution_props::ExecutionProps;
@@ -42,10 +48,12 @@ use tsdb::types::TableId;
 use crate::Identity;
 use crate::activity::{Client, Query};
 use crate::catalog::Image;
+use crate::catalog::answers::Stamp;
 use crate::engine::Engine;
 use crate::error::{QueryError, QueryResult};
 use crate::relational::def::Relations;
 use crate::relational::{Pending, View};
+use crate::rights::security::For;
 use crate::rights::{self, Rights};
 use crate::session::CursorInfo;
 use crate::settings::Settings;
@@ -65,6 +73,10 @@ pub(crate) struct PlanContext {
     quality: AtomicBool,
     /// The statement changes rows: [`names::ROWS`] has tables with the identity of their rows.
     pub(crate) changes: bool,
+    /// The commands whose policies say which rows such a statement finds.
+    pub(crate) found_by: Vec<For>,
+    /// The rows that a statement is about to write, where policies look at them.
+    pub(crate) new_rows: Option<Arc<MemTable>>,
     config: SessionConfig,
     /// The same for statements over little or nothing.
     small: SessionConfig,
@@ -74,6 +86,10 @@ pub(crate) struct PlanContext {
     image: Mutex<Option<Arc<Image>>>,
     /// Whether something was looked up that belongs to this moment or user.
     fleeting: AtomicBool,
+    /// Whether what is bound holds what is of one run, and has nothing to do with the catalogue.
+    acting: AtomicBool,
+    /// Whether something was bound that belongs to this session or moment and no other.
+    moving: AtomicBool,
     /// Whether what is being bound reads tables of the catalogue, whose rows are those of whoever
     /// runs it.
     catalogue: AtomicBool,
@@ -100,6 +116,8 @@ pub(crate) struct PlanContext {
     pub(crate) rights: OnceLock<Arc<Rights>>,
     /// Whether policies were put under tables that were bound.
     secured: AtomicBool,
+    /// Whether the transaction may write nothing.
+    pub(crate) read_only: bool,
     /// Made if something wants to change them.
     table_options: Option<Box<datafusion::config::TableOptions>>,
 }
@@ -159,12 +177,16 @@ impl PlanContext {
             identity,
             quality: AtomicBool::new(text.contains("__quality")),
             changes: false,
+            found_by: Vec::new(),
+            new_rows: None,
             config,
             small,
             is_small: AtomicBool::new(false),
             props,
             image: Mutex::new(None),
             fleeting: AtomicBool::new(false),
+            acting: AtomicBool::new(false),
+            moving: AtomicBool::new(false),
             catalogue: AtomicBool::new(false),
             written: HashSet::new(),
             pending: Pending::default(),
@@ -178,6 +200,7 @@ impl PlanContext {
             numbered: Arc::default(),
             rights: OnceLock::new(),
             secured: AtomicBool::new(false),
+            read_only: false,
             table_options: None,
         }
     }
@@ -250,6 +273,7 @@ impl PlanContext {
             .with_query_execution_start_time(self.props.query_execution_start_time)
             .build();
         let simplifier = ExprSimplifier::new(context);
+        let expr = joined::rewrite(uuids::rewrite(expr, schema)?, schema)?;
         let expr = overflow::check(simplifier.coerce(expr, schema)?, schema)?;
         Ok(simplifier.simplify(expr)?)
     }
@@ -302,6 +326,7 @@ impl PlanContext {
         utc.session = self.session;
         utc.scope = self.scope.clone();
         utc.steady = self.steady;
+        utc.read_only = self.read_only;
         utc.client = self.client.clone();
         utc.query = self.query.clone();
         Ok(utc)
@@ -376,7 +401,7 @@ impl PlanContext {
 
     /// Whether a bound plan may serve the same statement again.
     pub(crate) fn may_keep(&self) -> bool {
-        !self.fleeting.load(Ordering::Relaxed)
+        !self.fleeting.load(Ordering::Relaxed) && !self.acting.load(Ordering::Relaxed)
     }
 
     /// Tables of the catalogue are read, whose columns often show as other types than they are.
@@ -387,7 +412,7 @@ impl PlanContext {
     /// Whether what is bound may have to do with the catalogue: with its tables, or with numbers
     /// and functions that tell of it.
     pub(crate) fn is_of_catalogue(&self) -> bool {
-        self.reads_catalogue() || !self.may_keep()
+        self.reads_catalogue() || self.fleeting.load(Ordering::Relaxed)
     }
 
     /// Whether tables of the catalogue are read by what has been bound so far.
@@ -405,8 +430,54 @@ impl PlanContext {
         self.secured.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn mark_fleeting(&self) {
+    /// As [`PlanContext::mark_told`], where types stay those of any other statement.
+    pub(crate) fn mark_acting(&self) {
+        self.acting.store(true, Ordering::Relaxed);
+    }
+
+    /// What is bound must not serve another session, nor this one a second time.
+    pub(crate) fn mark_moving(&self) {
+        self.moving.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether something was bound that belongs to this session or moment and no other.
+    pub(crate) fn is_moving(&self) -> bool {
+        self.moving.load(Ordering::Relaxed)
+    }
+
+    /// Whether the transaction has written anything.
+    pub(crate) fn has_changed(&self) -> bool {
+        !self.written.is_empty() || !self.pending.is_empty()
+    }
+
+    /// What the rows of the catalogue were made of that the statement was told; `None` where some
+    /// of them hold for this moment alone.
+    pub(crate) fn stamp(&self) -> Option<Stamp> {
+        match &*self.image.lock() {
+            Some(image) => image.stamp(),
+            None => Stamp::of(self, self.engine.directory().roles().ok()?).ok().flatten(),
+        }
+    }
+
+    /// The stamp of what the catalogue has told to what was bound; `None` if it was not asked, or
+    /// if what it told holds for this moment alone.
+    pub(crate) fn told(&self) -> Option<Stamp> {
+        if self.is_moving() || self.acting.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.image.lock().as_ref().and_then(|image| image.stamp())
+    }
+
+    /// What is bound holds what the catalogue tells: it may serve again only while that is the same,
+    /// which [`PlanContext::told`] says.
+    pub(crate) fn mark_told(&self) {
         self.fleeting.store(true, Ordering::Relaxed);
+    }
+
+    /// What is bound holds something else of this statement, as rows of its snapshot: it serves once.
+    pub(crate) fn mark_fleeting(&self) {
+        self.mark_told();
+        self.mark_moving();
     }
 
     /// Puts values into `$1 …` and optimises.
@@ -533,7 +604,7 @@ impl PlanContext {
     /// The catalogue as this statement sees it.
     pub(crate) fn image(&self) -> QueryResult<Arc<Image>> {
         // What is bound by what it tells holds for now; scans ask when plans are kept already.
-        self.mark_fleeting();
+        self.mark_told();
         let mut slot = self.image.lock();
         if let Some(image) = &*slot {
             return Ok(image.clone());

@@ -23,7 +23,7 @@ pub(crate) mod provider;
 mod rebuild;
 mod returning;
 mod row;
-mod sequence;
+pub(crate) mod sequence;
 mod temporary;
 mod truncate;
 mod update;
@@ -40,7 +40,8 @@ use tsdb::Snapshot;
 use tsdb::rows::RowSnapshot;
 
 use crate::error::{QueryError, QueryResult};
-use crate::rights::{self, Known, acl::Mode};
+use crate::rights::security::For;
+use crate::rights::{self, Known, Object, acl::Mode};
 use crate::session::Session;
 use def::{RelationCache, Relations, SPACE_ROWS, TableDef};
 use sequence::Sequences;
@@ -68,6 +69,8 @@ const COUNTED_MAX: u64 = 100_000;
 
 /// Tables that a database may have: all definitions are held in memory.
 pub(crate) const TABLES_MAX: usize = 10_000;
+/// Sequences that a database may have, those of columns among them.
+pub(crate) const SEQUENCES_MAX: usize = 100_000;
 /// Columns of a table, as in Postgres.
 pub(crate) const COLUMNS_MAX: usize = 1_600;
 /// Indexes, checks and foreign keys of a table.
@@ -195,6 +198,22 @@ pub(crate) fn check_rights(
     session.check_writable(verb)
 }
 
+/// `42501` unless the policies of a table let its session write these rows. `returned`: they come
+/// back.
+pub(crate) async fn check_written(
+    session: &Session,
+    def: &TableDef,
+    command: For,
+    returned: bool,
+    rows: &[writer::Row],
+) -> QueryResult<()> {
+    let object = Object::Relational(def.number);
+    let settings = session.settings();
+    let batch = || arrays::batch(def, settings.zone(), rows.iter());
+    let known = || Known::of_relation(def);
+    rights::check_written(session, (command, returned), known, object, batch).await
+}
+
 /// The table of a name in the snapshot that the statement sees.
 pub(crate) fn find(session: &Session, name: &str) -> QueryResult<Option<Arc<TableDef>>> {
     let snapshot = session.snapshot();
@@ -209,6 +228,26 @@ pub(crate) fn is_conflict(error: &QueryError) -> bool {
 
 /// Times that a statement alone is run again where others commit in between.
 const RETRIES_MAX: u32 = 100;
+
+/// Runs a statement that changes a table until it has ended or failed by itself: see [`again`].
+/// Errors tell no values to who may not read them.
+pub(crate) async fn settled<T, F>(
+    session: &Session,
+    name: &str,
+    once: impl Fn() -> F,
+) -> QueryResult<T>
+where
+    F: Future<Output = QueryResult<T>>,
+{
+    let mut tries = 0;
+    loop {
+        match once().await {
+            Err(error) if again(session, &error, &mut tries).await => {}
+            Err(error) => return Err(rights::without_values(session, name, error)),
+            done => return done,
+        }
+    }
+}
 
 /// Whether to run a statement again after an error: it stands alone, and others were quicker.
 /// Waits a little, more each time, so that one of many comes through.

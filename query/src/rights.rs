@@ -10,9 +10,13 @@ pub(crate) mod acl;
 mod barrier;
 mod check;
 mod grant;
+pub(crate) mod member;
 mod plan;
 mod policy;
 mod rows;
+mod schema;
+pub(crate) mod security;
+mod written;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,22 +31,30 @@ use crate::comment::Relation;
 use crate::engine::Engine;
 use crate::error::{QueryError, QueryResult};
 use crate::plan::PlanContext;
+use crate::plan::names::SCHEMA;
 use crate::relational::def::TableDef;
+use crate::schema::{Schema, Schemas};
 use crate::view::View;
 use crate::{Identity, RoleInfo};
 
 use acl::{Acl, Mode};
 pub(crate) use barrier::{Barrier, place as place_barriers};
 pub(crate) use check::{
-    check_change, check_conflict, check_owner, check_references, check_returned, may_alter,
-    may_create, own, owned_by, scrub,
+    check_change, check_conflict, check_filler, check_owner, check_references, check_returned,
+    check_schema_owner, may_alter, may_create, own, owned_by, refuse_in_policy, scrub,
+    without_values,
 };
 pub(crate) use grant::run;
+use member::Members;
+pub(crate) use member::refuse_members;
 pub(crate) use plan::check as check_plan;
-pub(crate) use policy::{BARE, BARE_ROWS, is_policy};
+pub(crate) use policy::{BARE, BARE_ROWS, NEW, found_by, is_policy};
+pub(crate) use schema::{drop_schemas, keep_usable, own_schema};
+pub(crate) use security::{Policy, Security};
+pub(crate) use written::{check_series, check_written};
 
-/// Number of schema `public`.
-pub(crate) const PUBLIC_SCHEMA: u32 = 0;
+/// Schema `public`.
+pub(crate) const PUBLIC_SCHEMA: Object = Object::Schema(0);
 
 /// What rights are about. Numbers are never used again, so a later thing of a name inherits
 /// nothing.
@@ -52,6 +64,7 @@ pub(crate) enum Object {
     Table(u32),
     View(u32),
     Relational(u32),
+    /// 0: `public`; others are one more than the number of the schema.
     Schema(u32),
 }
 
@@ -66,6 +79,11 @@ impl From<Relation> for Object {
 }
 
 impl Object {
+    /// A schema that somebody made; `None` is `public`.
+    pub(crate) fn of_schema(schema: Option<&Schema>) -> Object {
+        schema.map_or(PUBLIC_SCHEMA, |schema| Object::Schema(schema.number.saturating_add(1)))
+    }
+
     fn parts(self) -> (u8, u32) {
         match self {
             Object::Table(number) => (b't', number),
@@ -154,6 +172,11 @@ impl Known {
         }
     }
 
+    pub(crate) fn of_schema(object: Object, name: &str) -> Known {
+        let (name, columns) = (name.to_string(), Vec::new());
+        Known { object, name, kind: "schema", columns, temporary: false }
+    }
+
     /// Number of a column. A column of quality is part of its field.
     pub(crate) fn number(&self, column: &str) -> Option<u32> {
         let of = |name: &str| self.columns.iter().find(|(_, known)| known == name).map(|c| c.0);
@@ -226,29 +249,6 @@ impl Role {
     }
 }
 
-/// A policy of row-level security.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Policy {
-    /// Never used again.
-    pub(crate) number: u32,
-    pub(crate) name: String,
-    /// FOR SELECT rather than FOR ALL.
-    pub(crate) select_only: bool,
-    /// Whom it is for; [`acl::PUBLIC`]: everybody.
-    pub(crate) roles: Vec<u32>,
-    /// Text of the expression.
-    pub(crate) using: String,
-    /// The tables that the expression reads, as [`Object::text`] writes them.
-    pub(crate) reads: Vec<String>,
-}
-
-/// Row-level security of a table.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Security {
-    pub(crate) enabled: bool,
-    pub(crate) policies: Vec<Policy>,
-}
-
 /// All rights at one moment.
 #[derive(Debug, Default)]
 pub(crate) struct Rights {
@@ -260,6 +260,7 @@ pub(crate) struct Rights {
     meta: Option<Vec<u8>>,
     acls: HashMap<Object, Acl>,
     security: HashMap<Object, Security>,
+    pub(crate) members: Members,
 }
 
 impl Rights {
@@ -277,7 +278,7 @@ impl Rights {
     fn acl_or_usual(&self, object: Object) -> Acl {
         match (self.acls.get(&object), object) {
             (Some(acl), _) => acl.clone(),
-            (None, Object::Schema(_)) => usual(),
+            (None, PUBLIC_SCHEMA) => usual(),
             (None, _) => Acl::default(),
         }
     }
@@ -292,20 +293,22 @@ impl Rights {
         if role.superuser || role.everywhere(object).has(mode) {
             return true;
         }
+        let is = |other: u32| self.members.is_in(role.oid, other);
         match self.acls.get(&object) {
             Some(acl) => {
-                acl.owner == Some(role.oid)
-                    || acl.held(role.oid, 0).has(mode)
-                    || (column != 0 && acl.held(role.oid, column).has(mode))
+                acl.owner.is_some_and(is)
+                    || acl.held(&is, 0).has(mode)
+                    || (column != 0 && acl.held(&is, column).has(mode))
             }
-            None => matches!(object, Object::Schema(_)) && mode == Mode::USAGE,
+            None => object == PUBLIC_SCHEMA && mode == Mode::USAGE,
         }
     }
 
     /// Whether a role may do a thing with any column of a relation, or the whole.
     pub(crate) fn may_any(&self, role: &Role, object: Object, mode: Mode) -> bool {
         let column = |item: &acl::Item| {
-            (item.to == role.oid || item.to == acl::PUBLIC) && item.rights.has(mode)
+            let mine = item.to == acl::PUBLIC || self.members.is_in(role.oid, item.to);
+            mine && item.rights.has(mode)
         };
         self.may(role, object, mode, 0)
             || self.acls.get(&object).is_some_and(|acl| acl.items.iter().any(column))
@@ -313,7 +316,7 @@ impl Rights {
 
     /// Whether a role is the owner of an object, or may act as that.
     pub(crate) fn owns(&self, role: &Role, object: Object) -> bool {
-        role.superuser || self.owner(object) == Some(role.oid)
+        role.superuser || self.owner(object).is_some_and(|owner| self.is(role, owner))
     }
 
     /// Whether a table's policies hold for a role.
@@ -321,11 +324,21 @@ impl Rights {
         self.security(object).is_some_and(|s| s.enabled) && !self.owns(role, object)
     }
 
-    /// `42501` for a role that may not look into the schema.
-    fn check_schema(&self, role: &Role) -> QueryResult<()> {
-        match self.may(role, Object::Schema(PUBLIC_SCHEMA), Mode::USAGE, 0) {
+    /// `42501` for a role that may not look into the schema of what has this flat name.
+    pub(crate) fn check_schema(
+        &self,
+        role: &Role,
+        schemas: &Schemas,
+        name: &str,
+    ) -> QueryResult<()> {
+        self.check_in_schema(role, schemas.place(name).0, Mode::USAGE)
+    }
+
+    /// `42501` for a role that may not do this in a schema.
+    fn check_in_schema(&self, role: &Role, schema: Option<&Schema>, mode: Mode) -> QueryResult<()> {
+        match self.may(role, Object::of_schema(schema), mode, 0) {
             true => Ok(()),
-            false => Err(denied("schema", crate::plan::names::SCHEMA)),
+            false => Err(denied("schema", schema.map_or(SCHEMA, |schema| &schema.name))),
         }
     }
 
@@ -410,16 +423,16 @@ impl PlanContext {
 
     /// Whether who asks may read a whole table, all rows and columns, without being asked again:
     /// who may not is answered by plans.
-    pub(crate) fn reads_plainly(&self, object: Object) -> bool {
+    pub(crate) fn reads_plainly(&self, object: Object, name: &str) -> bool {
         let identity = &*self.identity;
         if identity.superuser || (identity.can_read && !self.engine.rights().policed()) {
             return true;
         }
-        let Ok(rights) = self.rights() else { return false };
+        let (Ok(rights), Ok(schemas)) = (self.rights(), self.schemas()) else { return false };
         let role = Role::from(identity);
         rights.may(&role, object, Mode::SELECT, 0)
             && !rights.is_secured(&role, object)
-            && rights.check_schema(&role).is_ok()
+            && rights.check_schema(&role, &schemas, name).is_ok()
     }
 
     /// What a kept plan relies on of the rights: policies are put in when it is bound.

@@ -20,31 +20,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tsdb::Snapshot;
-use tsdb::rows::{RowChange, RowCommand, RowExpect};
+use tsdb::rows::{RowChange, RowCommand};
 use tsdb::types::SCHEMA_TABLE_PREFIX;
 
+use crate::counted::{self, Counts, encode};
 use crate::error::{QueryError, QueryResult};
 use crate::plan::PlanContext;
 use crate::plan::names::SCHEMA;
+use crate::rights;
 
 /// Schemas of a database: all of them are held in memory.
 pub(crate) const SCHEMAS_MAX: usize = 1_000;
 /// Space of the row store.
 const SPACE_SCHEMAS: u16 = 26;
-/// Key of the row that counts changes and numbers.
-const META_KEY: &[u8] = b"n";
 /// First byte of the keys of schemas; their number follows, big-endian.
 const SCHEMA_KEY: u8 = b's';
-/// The version of either row.
+/// The version of the row of a schema.
 const VERSION: u32 = 1;
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct MetaRow {
-    v: u32,
-    revision: u64,
-    next: u32,
-}
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -133,8 +125,7 @@ impl Schemas {
 
     fn read(snapshot: &Snapshot, meta: Option<Vec<u8>>) -> QueryResult<Schemas> {
         let Some(bytes) = &meta else { return Ok(Schemas::default()) };
-        let counts: MetaRow = decode(bytes)?;
-        check_version(counts.v)?;
+        let counts = Counts::decode(bytes, damaged)?;
         let rows = snapshot.rows().scan(SPACE_SCHEMAS, &[SCHEMA_KEY])?;
         let list = rows.iter().map(|(_, value)| {
             let row: SchemaRow = decode(value)?;
@@ -148,9 +139,7 @@ impl Schemas {
     /// The command that makes these changes, if no others were made since the schemas were read.
     fn command(&self, next: u32, changes: &[Change<'_>]) -> QueryResult<RowCommand> {
         let space = SPACE_SCHEMAS;
-        let counts = MetaRow { v: VERSION, revision: self.revision + 1, next };
-        let (key, value) = (META_KEY.to_vec(), encode(&counts)?);
-        let mut out = vec![RowChange::Put { space, key, value }];
+        let mut out = vec![Counts::behind(self.revision, next).put(space)?];
         for change in changes {
             out.push(match change {
                 Change::Put(schema) => {
@@ -161,8 +150,8 @@ impl Schemas {
                 Change::Drop(schema) => RowChange::Delete { space, key: key_of(schema.number) },
             });
         }
-        let meta = RowExpect { space, key: META_KEY.to_vec(), value: self.meta.clone() };
-        Ok(RowCommand { expects: vec![meta], changes: out })
+        let expects = vec![counted::expect(space, self.meta.as_ref())];
+        Ok(RowCommand { expects, changes: out })
     }
 }
 
@@ -173,10 +162,6 @@ enum Change<'a> {
 
 fn key_of(number: u32) -> Vec<u8> {
     [&[SCHEMA_KEY][..], &number.to_be_bytes()].concat()
-}
-
-fn encode(row: &impl Serialize) -> QueryResult<Vec<u8>> {
-    serde_json::to_vec(row).map_err(|error| QueryError::internal(format!("a row: {error}")))
 }
 
 fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> QueryResult<T> {
@@ -215,7 +200,7 @@ impl SchemaCache {
     }
 
     fn read(&self, snapshot: &Snapshot) -> QueryResult<Arc<Schemas>> {
-        let meta = snapshot.rows().get(SPACE_SCHEMAS, META_KEY)?;
+        let meta = counted::read(snapshot, SPACE_SCHEMAS)?;
         let kept = self.kept.lock().clone();
         if let Some(kept) = kept
             && kept.meta == meta
@@ -237,7 +222,7 @@ impl SchemaCache {
 
     /// Looks whether the database has schemas. What cannot be read is told by whoever needs it.
     pub(crate) fn open(&self, snapshot: &Snapshot) {
-        let none = snapshot.rows().get(SPACE_SCHEMAS, META_KEY).is_ok_and(|meta| meta.is_none());
+        let none = counted::read(snapshot, SPACE_SCHEMAS).is_ok_and(|meta| meta.is_none());
         if !none {
             self.note_any();
         }
@@ -282,20 +267,24 @@ impl PlanContext {
         match self.schemas() {
             Ok(schemas) if !schemas.list.is_empty() => {
                 let setting = self.settings.get("search_path").unwrap_or_default();
-                path(&schemas, setting, &self.identity.user)
+                let mut path = path(&schemas, setting, &self.identity.user);
+                // What cannot be told is said where something is read.
+                let _ = rights::keep_usable(&self.engine, &self.identity, &schemas, &mut path);
+                path
             }
             _ => vec![On::Public],
         }
     }
 
-    /// Their names.
-    pub(crate) fn path_names(&self) -> Vec<String> {
-        let schemas = self.schemas().unwrap_or_default();
+    /// Their names, as the catalogue has them that the statement is told of.
+    pub(crate) fn path_names(&self) -> QueryResult<Vec<String>> {
+        let image = self.image()?;
+        let schemas = &image.schemas;
         let name = |on: On| match on {
             On::Public => Some(SCHEMA.to_string()),
             On::Own(number) => schemas.by_number(number).map(|schema| schema.name.clone()),
         };
-        self.path().into_iter().filter_map(name).collect()
+        Ok(image.path.iter().copied().filter_map(name).collect())
     }
 }
 

@@ -81,6 +81,17 @@ struct State {
     copy: Option<CopyIn>,
 }
 
+impl State {
+    /// Whether nothing may be written.
+    fn is_read_only(&self) -> bool {
+        let read_only = match &self.transaction {
+            Some(block) => block.read_only(),
+            None => self.settings.is_on("default_transaction_read_only"),
+        };
+        read_only || self.settings.is_on("transaction_read_only")
+    }
+}
+
 impl Session {
     pub(crate) fn new(
         engine: Arc<Engine>,
@@ -276,9 +287,7 @@ impl Session {
                 }
                 self.query(statement, ast, params).await
             }
-            Kind::Explain { analyze, verbose, .. } => {
-                self.explain(statement, params, *analyze, *verbose).await
-            }
+            Kind::Explain { asked, .. } => self.explain(statement, params, *asked).await,
             Kind::Insert(ast) => insert::run(self, statement, ast, params).await,
             Kind::Delete(ast) => change::delete(self, statement, ast, params).await,
             Kind::Update(ast) => change::update(self, statement, ast, params).await,
@@ -294,6 +303,7 @@ impl Session {
                     return Err(in_block("DISCARD ALL"));
                 }
                 self.reset(None)?;
+                self.client.numbers.clear();
                 self.notify(&Action::Unlisten(None))?;
                 if self.temporary.load(Ordering::Relaxed) {
                     relational::drop_of_session(&self.engine, self.number).await?;
@@ -416,6 +426,11 @@ impl Session {
         self.settings().reported()
     }
 
+    /// What others know of this connection.
+    pub(crate) fn client(&self) -> &Arc<Client> {
+        &self.client
+    }
+
     pub(crate) fn engine(&self) -> &Arc<Engine> {
         &self.engine
     }
@@ -437,6 +452,21 @@ impl Session {
     /// Tells the client something at the end of the statement.
     pub(crate) fn notice(&self, text: String) {
         self.notices.lock().push(QueryError::new("00000", text));
+    }
+
+    /// Tells the client what else a DROP takes along.
+    pub(crate) fn notice_cascades(&self, told: &[String]) {
+        let cascades = |what: &String| format!("drop cascades to {what}");
+        match told {
+            [] => {}
+            [one] => self.notice(cascades(one)),
+            several => {
+                let message = format!("drop cascades to {} other objects", several.len());
+                let all: Vec<String> = several.iter().map(cascades).collect();
+                let notice = QueryError::new("00000", message).with_detail(all.join("\n"));
+                self.notices.lock().push(notice);
+            }
+        }
     }
 
     /// It makes a temporary table or view.
@@ -490,6 +520,7 @@ impl Session {
         let of_block = state.transaction.as_ref().map(|b| &b.cursors);
         let cursors = of_block.into_iter().chain([&state.held]).flat_map(Cursors::shown).collect();
         let numbered = state.numbered.clone();
+        let read_only = state.is_read_only();
         let context = PlanContext::new(
             self.engine.clone(),
             snapshot,
@@ -504,6 +535,7 @@ impl Session {
             .of_session(self.number)
             .of_run(self.client.clone(), query);
         context.numbered = numbered;
+        context.read_only = read_only;
         match block {
             Some((written, false)) => context.in_block(written),
             Some((written, true)) => context.after_writes(written),

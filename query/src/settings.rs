@@ -259,7 +259,7 @@ pub fn is_limit_setting(name: &str) -> bool {
 }
 
 /// Values of one session. Clone is a deep copy: transactions keep one to fall back to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Settings {
     values: Vec<String>,
     /// What RESET goes back to: the defaults with the start-up parameters over them.
@@ -271,6 +271,12 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// Bytes of all values.
+    pub(crate) fn bytes(&self) -> usize {
+        let custom = self.custom.iter().map(|(name, value)| name.len() + value.len());
+        self.values.iter().chain(&self.resets).map(String::len).chain(custom).sum()
+    }
+
     /// The defaults for a user of this server.
     pub(crate) fn new(user: &str, superuser: bool, version: &str) -> Settings {
         let mut values: Vec<String> = DEFS.iter().map(|d| d.default.to_string()).collect();

@@ -18,12 +18,14 @@ mod prepared;
 mod reserved;
 mod resolved;
 pub(crate) mod rights;
+pub(crate) mod sequence;
 mod words;
 
 use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
@@ -32,6 +34,7 @@ use parking_lot::Mutex;
 pub(crate) use reserved::words as reserved_words;
 
 use crate::error::{QueryError, QueryResult};
+use crate::explain;
 use crate::notify::Action;
 use crate::plan::bound::Bound;
 use crate::relational::CreateAs;
@@ -164,8 +167,7 @@ pub(crate) enum Kind {
     /// SELECT, WITH, VALUES, TABLE.
     Query(Box<ast::Statement>),
     Explain {
-        analyze: bool,
-        verbose: bool,
+        asked: explain::Asked,
         statement: Box<ast::Statement>,
     },
     Insert(Box<ast::Insert>),
@@ -277,6 +279,8 @@ pub(crate) enum Kind {
     Rights(rights::OfRights),
     /// CREATE, ALTER and DROP SCHEMA.
     OfSchema(OfSchema),
+    /// CREATE, ALTER and DROP SEQUENCE.
+    OfSequence(sequence::OfSequence),
     /// Nothing to do; the tag.
     Nothing(&'static str),
     /// Known, but not done.
@@ -303,6 +307,7 @@ impl Kind {
                 | Kind::Refresh(_)
                 | Kind::Comment(_)
                 | Kind::OfSchema(_)
+                | Kind::OfSequence(_)
                 | Kind::Backup(_)
                 | Kind::Checkpoint
                 | Kind::Vacuum { .. }
@@ -326,10 +331,19 @@ pub(crate) enum SetValue {
 /// Splits and parses a text of one or more statements. An empty text gives one empty statement.
 pub(crate) fn parse(sql: &str) -> QueryResult<Vec<Statement>> {
     let dialect = PostgreSqlDialect {};
-    let tokens = Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|e| {
+    let mut tokens = Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|e| {
         let place = position_of(sql, e.location.line, e.location.column);
         QueryError::new("42601", format!("syntax error: {}", e.message)).with_position(place)
     })?;
+    // SELECT TOP is T-SQL's; in Postgres the word is a name like others.
+    for token in &mut tokens {
+        if let Token::Word(word) = &mut token.token
+            && word.keyword == Keyword::TOP
+        {
+            word.keyword = Keyword::NoKeyword;
+        }
+    }
+    check_names(&tokens, sql)?;
     let source: Arc<str> = sql.into();
     let lines = Lines::new(sql);
     let mut statements = Vec::new();
@@ -356,6 +370,20 @@ pub(crate) fn parse(sql: &str) -> QueryResult<Vec<Statement>> {
         statements.push(Statement::new(source, 0, 0, Kind::Empty, false));
     }
     Ok(statements)
+}
+
+/// Names that the planner gives to what users must not name begin so: a table without its policies.
+fn check_names(tokens: &[TokenWithSpan], sql: &str) -> QueryResult<()> {
+    let is_inner =
+        |t: &&TokenWithSpan| matches!(&t.token, Token::Word(word) if word.value.contains('\u{1}'));
+    match tokens.iter().find(is_inner) {
+        None => Ok(()),
+        Some(t) => {
+            let place = position_of(sql, t.span.start.line, t.span.start.column);
+            let message = "a name with the control character U+0001";
+            Err(QueryError::new("42602", message).with_position(place))
+        }
+    }
 }
 
 /// Runs work on a thread whose stack takes the deepest tree.
@@ -433,7 +461,7 @@ fn parse_one(piece: &[TokenWithSpan], sql: &str) -> QueryResult<ast::Statement> 
     let dialect = PostgreSqlDialect {};
     let mut parser = Parser::new(&dialect)
         .with_recursion_limit(NESTING_MAX)
-        .with_tokens_with_locations(clauses::replace(piece, sql)?.into_owned());
+        .with_tokens_with_locations(sequence::ordered(clauses::replace(piece, sql)?.into_owned()));
     let failed = |error: ParserError| match error {
         ParserError::RecursionLimitExceeded => {
             QueryError::new("54001", "the statement is nested too deeply")
@@ -457,13 +485,15 @@ fn classify(statement: ast::Statement, _sql: &str) -> QueryResult<Kind> {
         S::Query(ref query) if into(&query.body) => Kind::CreateAs(CreateAs::of_into(query)?),
         S::Query(_) => Kind::Query(Box::new(statement)),
         S::Explain { analyze, verbose, statement, format, options, .. } => {
-            if format.is_some() || options.is_some() {
-                return Ok(refuse("EXPLAIN with FORMAT or other options"));
+            if format.is_some() {
+                return Ok(refuse("this form of EXPLAIN with FORMAT"));
             }
+            let asked = explain::Asked { analyze, verbose, json: false };
+            let asked = asked.with(options.as_deref().unwrap_or_default())?;
             if !matches!(*statement, S::Query(_)) {
                 return Ok(refuse("EXPLAIN of a statement other than SELECT"));
             }
-            Kind::Explain { analyze, verbose, statement }
+            Kind::Explain { asked, statement }
         }
         S::Insert(insert) => Kind::Insert(Box::new(insert)),
         S::CreateTable(create) => match CreateAs::of_create(&create)? {

@@ -4,19 +4,25 @@
 //! - ASOF JOIN and WINDOW JOIN, as left joins with a marked condition;
 //! - PIVOT and UNPIVOT, as derived tables;
 //! - named arguments of `time_bucket` and `time_bucket_gapfill`; `approx_percentile(x, p)`;
-//!   `mode() WITHIN GROUP (ORDER BY x)`.
+//!   `mode() WITHIN GROUP (ORDER BY x)`;
+//! - casts to `varchar(n)` and `char(n)`;
+//! - intervals in all of PostgreSQL's forms.
 
 mod calls;
+mod intervals;
 mod joins;
+mod lengths;
 mod pivot;
 mod sample;
+mod sets;
+mod similar;
 mod windows;
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    self, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Query,
-    Select, SetExpr, TableFactor, VisitMut, VisitorMut, With,
+    self, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments,
+    GroupByExpr, Query, Select, SetExpr, TableFactor, VisitMut, VisitorMut, With,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -26,9 +32,11 @@ use crate::names::folded;
 use crate::plan::PlanContext;
 use crate::statement::clauses::{LATEST, SAMPLE};
 
+pub(crate) use lengths::{fill, of_length};
+
 /// Rewrites a statement before it is bound.
 pub(crate) fn rewrite(statement: &mut ast::Statement, context: &PlanContext) -> QueryResult<()> {
-    match statement.visit(&mut Rewriter { context, with: Vec::new() }) {
+    match statement.visit(&mut Rewriter { context, with: Vec::new(), sets: 0 }) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }
@@ -38,6 +46,8 @@ struct Rewriter<'a> {
     context: &'a PlanContext,
     /// What the queries that are open name with WITH, from the outside in.
     with: Vec<Option<With>>,
+    /// Comparisons with the rows of queries that were rewritten.
+    sets: usize,
 }
 
 fn go_on(done: QueryResult<()>) -> ControlFlow<QueryError> {
@@ -76,17 +86,32 @@ impl VisitorMut for Rewriter<'_> {
                 sample::latest(select)?;
             }
             windows::of_select(select, &[], &self.with, self.context)?;
+            lengths::name(select);
             joins::rewrite(select)
         })())
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<QueryError> {
+        calls::name_column(factor);
         go_on(pivot::rewrite(factor, &self.with, self.context))
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<QueryError> {
         match expr {
-            Expr::Function(function) => go_on(calls::rewrite(function)),
+            Expr::Function(function) => {
+                intervals::of_width(function);
+                go_on(calls::rewrite(function))
+            }
+            Expr::SimilarTo { .. } => go_on(similar::rewrite(expr)),
+            Expr::Cast { .. } => {
+                intervals::rewrite(expr);
+                go_on(lengths::rewrite(expr))
+            }
+            Expr::Interval(_) => {
+                intervals::rewrite(expr);
+                ControlFlow::Continue(())
+            }
+            Expr::AnyOp { .. } | Expr::AllOp { .. } => go_on(sets::rewrite(expr, &mut self.sets)),
             _ => ControlFlow::Continue(()),
         }
     }
@@ -121,6 +146,25 @@ fn plain(function: &Function) -> Option<Vec<&Expr>> {
             _ => None,
         })
         .collect()
+}
+
+/// A call of a function.
+fn call_of(name: &str, args: Vec<Expr>) -> Function {
+    let args = args.into_iter().map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e))).collect();
+    Function {
+        name: ast::ObjectName::from(vec![ast::Ident::new(name)]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args,
+            clauses: Vec::new(),
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    }
 }
 
 /// An expression out of text that was put together here.

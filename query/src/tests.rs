@@ -1,5 +1,6 @@
 //! Tests of sessions over the engine.
 
+mod answers;
 mod backups;
 mod blocks;
 mod bounded;
@@ -25,10 +26,12 @@ mod queries;
 mod queue;
 mod returning;
 mod schemas;
+mod sequences;
 mod statements;
 mod stopping;
 mod stored;
 mod temporary;
 mod timeseries;
 mod transactions;
+mod values;
 mod views;

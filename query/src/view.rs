@@ -411,9 +411,9 @@ impl Scope {
 }
 
 /// A view as the planner sees it: its plan stands in for it.
-struct ViewSource {
-    schema: SchemaRef,
-    plan: LogicalPlan,
+pub(crate) struct ViewSource {
+    pub(crate) schema: SchemaRef,
+    pub(crate) plan: LogicalPlan,
 }
 
 impl TableSource for ViewSource {

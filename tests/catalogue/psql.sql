@@ -955,8 +955,7 @@ SELECT r.rolname, r.rolsuper, r.rolinherit,
 FROM pg_catalog.pg_roles r
 WHERE r.rolname !~ '^pg_'
 ORDER BY 1
---: differs arrays of names are arrays of texts
---: columns name rolname | bool rolsuper | bool rolinherit | bool rolcreaterole | bool rolcreatedb | bool rolcanlogin | int4 rolconnlimit | timestamptz rolvaliduntil | _text memberof | bool rolreplication | bool rolbypassrls
+--: columns name rolname | bool rolsuper | bool rolinherit | bool rolcreaterole | bool rolcreatedb | bool rolcanlogin | int4 rolconnlimit | timestamptz rolvaliduntil | _name memberof | bool rolreplication | bool rolbypassrls
 --| admin | t | t | t | t | t | -1 | ∅ | {} | f | t
 
 --: case \du+
@@ -973,8 +972,7 @@ SELECT r.rolname, r.rolsuper, r.rolinherit,
 FROM pg_catalog.pg_roles r
 WHERE r.rolname !~ '^pg_'
 ORDER BY 1
---: differs arrays of names are arrays of texts
---: columns name rolname | bool rolsuper | bool rolinherit | bool rolcreaterole | bool rolcreatedb | bool rolcanlogin | int4 rolconnlimit | timestamptz rolvaliduntil | _text memberof | text description | bool rolreplication | bool rolbypassrls
+--: columns name rolname | bool rolsuper | bool rolinherit | bool rolcreaterole | bool rolcreatedb | bool rolcanlogin | int4 rolconnlimit | timestamptz rolvaliduntil | _name memberof | text description | bool rolreplication | bool rolbypassrls
 --| admin | t | t | t | t | t | -1 | ∅ | {} | ∅ | f | t
 
 --: case \l
@@ -1796,6 +1794,7 @@ ORDER BY 1, 2, 4
 --| btree | smallint | ∅ | int2_ops | yes
 --| btree | text | ∅ | text_ops | yes
 --| btree | timestamp with time zone | ∅ | timestamptz_ops | yes
+--| btree | uuid | ∅ | uuid_ops | yes
 
 --: case \dAf
 SELECT
@@ -1820,6 +1819,7 @@ ORDER BY 1, 2
 --| btree | float_ops | double precision, real
 --| btree | integer_ops | integer, smallint, bigint
 --| btree | text_ops | text
+--| btree | uuid_ops | uuid
 
 --: case \dAo
 SELECT

@@ -188,7 +188,7 @@ LIMIT 1000
 --| acosh | ∅
 --| any_in | ∅
 --| any_out | ∅
---| … 747 rows
+--| … 755 rows
 
 --: case \dT <TAB>
 SELECT t.typname, NULL::pg_catalog.text FROM pg_catalog.pg_type t WHERE (t.typrelid = 0  OR (SELECT c.relkind = 'c'     FROM pg_catalog.pg_class c WHERE c.oid = t.typrelid)) AND t.typname !~ '^_' AND (t.typname) LIKE '%' AND pg_catalog.pg_type_is_visible(t.oid)
@@ -234,7 +234,7 @@ LIMIT 1000
 --| acosh | ∅
 --| any_in | ∅
 --| any_out | ∅
---| … 747 rows
+--| … 755 rows
 
 --: case \dx <TAB>
 SELECT extname    FROM pg_catalog.pg_extension   WHERE extname LIKE '%'

@@ -117,7 +117,7 @@ WHERE pg_catalog.pg_class.relkind = ANY (ARRAY[$15::VARCHAR, $16::VARCHAR, $17::
 --: param 'pg_catalog'
 --: param 'press'
 --: differs text identity_options here is json identity_options there; text collation here is json collation there
---: columns name name | text format_type | text default | bool not_null | name table_name | text comment | char generated | text identity_options | text collation
+--: columns name name | text format_type | text default | bool not_null | name table_name | text comment | char generated | json identity_options | text collation
 --| time | timestamp with time zone | ∅ | t | press | ∅ |  | ∅ | ∅
 --| device | text | ∅ | f | press | ∅ |  | ∅ | ∅
 --| site | text | ∅ | f | press | ∅ |  | ∅ | ∅
@@ -341,7 +341,7 @@ WHERE pg_catalog.pg_class.relkind = ANY (ARRAY[$15::VARCHAR, $16::VARCHAR, $17::
 --: param 't'
 --: param 'pg_catalog'
 --: differs text identity_options here is json identity_options there; text collation here is json collation there
---: columns name name | text format_type | text default | bool not_null | name table_name | text comment | char generated | text identity_options | text collation
+--: columns name name | text format_type | text default | bool not_null | name table_name | text comment | char generated | json identity_options | text collation
 --| Time | timestamp with time zone | ∅ | t | Mixed Case | ∅ |  | ∅ | ∅
 --| Key | text | ∅ | f | Mixed Case | ∅ |  | ∅ | ∅
 --| small | smallint | ∅ | f | Mixed Case | ∅ |  | ∅ | ∅
@@ -408,7 +408,7 @@ WHERE pg_catalog.pg_class.relkind = ANY (ARRAY[$15::VARCHAR, $16::VARCHAR, $17::
 --: param 'Mixed Case'
 --: param 'hot'
 --: differs text identity_options here is json identity_options there; text collation here is json collation there
---: columns name name | text format_type | text default | bool not_null | name table_name | text comment | char generated | text identity_options | text collation
+--: columns name name | text format_type | text default | bool not_null | name table_name | text comment | char generated | json identity_options | text collation
 --| Time | timestamp with time zone | ∅ | t | Mixed Case | ∅ |  | ∅ | ∅
 --| Key | text | ∅ | f | Mixed Case | ∅ |  | ∅ | ∅
 --| small | smallint | ∅ | f | Mixed Case | ∅ |  | ∅ | ∅

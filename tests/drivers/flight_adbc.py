@@ -47,7 +47,7 @@ def reading(cursor):
     cursor.execute("SELECT device, avg(temperature) AS t FROM press GROUP BY device ORDER BY device")
     frame = cursor.fetch_df()
     assert list(frame.columns) == ["device", "t"] and frame["device"][0] == "p1", frame
-    cursor.execute("SELECT value FROM generate_series(1, 500000)")
+    cursor.execute("SELECT value FROM generate_series(1, 500000) AS value")
     rows = sum(batch.num_rows for batch in cursor.fetch_record_batch())
     assert rows == 500_000, rows
 
@@ -165,7 +165,7 @@ def cancelling(connection):
 
         def work():
             try:
-                cursor.execute("SELECT sum(value) FROM generate_series(1, 100000000000)")
+                cursor.execute("SELECT sum(value) FROM generate_series(1, 100000000000) AS value")
                 cursor.fetchone()
                 outcome.append("an answer")
             except adbc_driver_manager.Error as error:

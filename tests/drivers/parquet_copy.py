@@ -101,7 +101,7 @@ with psycopg.connect(
         pass
     # An error in mid-way leaves what was there.
     try:
-        run("COPY (SELECT 1 / (value - 90000) FROM generate_series(1, 100000)) TO 'a.out'")
+        run("COPY (SELECT 1 / (value - 90000) FROM generate_series(1, 100000) AS value) TO 'a.out'")
         raise SystemExit("no error")
     except psycopg.errors.DivisionByZero:
         pass

@@ -63,6 +63,11 @@ fn sqlalchemy_and_pandas() {
     python_script("psycopg, sqlalchemy, pandas", "sqlalchemy_pandas.py");
 }
 
+#[test]
+fn column_types() {
+    python_script("psycopg, asyncpg, sqlalchemy, pandas", "column_types.py");
+}
+
 /// A Python that has ADBC's driver.
 fn adbc() -> Option<PathBuf> {
     python_with("adbc_driver_flightsql.dbapi, pyarrow.flight, pandas")
@@ -165,6 +170,7 @@ fn scripts_are_there() {
     for name in [
         "sqlalchemy_pandas.py",
         "asyncpg_types.py",
+        "column_types.py",
         "flight_adbc.py",
         "Metadata.java",
         "node_pg.js",

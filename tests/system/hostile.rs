@@ -218,11 +218,14 @@ const ENDLESS: [(&str, &str); 6] = [
         "SELECT count(*) FROM m AS a JOIN m AS b ON a.v % 1 = b.v % 1
          JOIN m AS c ON c.v % 1 = b.v % 1 AND a.v + b.v + c.v < 0",
     ),
-    ("sort", "SELECT value FROM generate_series(1, 1000000000) ORDER BY value % 1000003 OFFSET 9"),
+    (
+        "sort",
+        "SELECT value FROM generate_series(1, 1000000000) AS value ORDER BY value % 1000003 OFFSET 9",
+    ),
     (
         "aggregate",
         "SELECT count(*) FROM (SELECT value % 100000 AS g, sum(value), max(value)
-         FROM generate_series(1, 10000000000) GROUP BY 1) AS t",
+         FROM generate_series(1, 10000000000) AS value GROUP BY 1) AS t",
     ),
     (
         "window",

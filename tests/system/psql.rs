@@ -99,7 +99,7 @@ fn views_cursors_and_comments() {
         "CREATE TABLE press (time timestamptz, device text, x bigint, PRIMARY KEY (device, time))",
     );
     let fill = "INSERT INTO press (time, device, x) \
-                SELECT to_timestamp(value), 'p' || value % 3, value FROM generate_series(1, 5000)";
+                SELECT to_timestamp(value), 'p' || value % 3, value FROM generate_series(1, 5000) AS value";
     check(&plain(fill), &["INSERT 0 5000"]);
     check(&plain("CREATE VIEW late AS SELECT * FROM press WHERE x > 4990"), &["CREATE VIEW"]);
     check(&plain("\\dv"), &["late", "view", "public"]);
@@ -211,7 +211,7 @@ fn the_life_of_a_continuous_aggregate() {
     ask(
         &server,
         "INSERT INTO m SELECT '2026-01-01'::timestamptz + value * interval '1 minute', \
-         'd' || value % 3, value FROM generate_series(0, 599)",
+         'd' || value % 3, value FROM generate_series(0, 599) AS value",
     );
     let create = "CREATE MATERIALIZED VIEW hours WITH (continuous, refresh_every = 'none') AS \
                   SELECT time_bucket('1 hour', time) AS hour, device, count(*) AS n, avg(x) AS mean \

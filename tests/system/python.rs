@@ -42,7 +42,7 @@ with psycopg.connect(sys.argv[1]) as connection:
     )
     connection.execute(
         "INSERT INTO n (time, k, x) SELECT to_timestamp(value), 'a', value "
-        "FROM generate_series(1, 3000)"
+        "FROM generate_series(1, 3000) AS value"
     )
     connection.autocommit = False
     with connection.cursor(name="readings") as cursor:

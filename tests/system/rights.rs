@@ -139,3 +139,81 @@ fn roles_see_what_was_granted_over_psql() {
     says("admin", "DROP ROLE ann");
     assert!(!says("admin", "\\dp").contains("ann"));
 }
+
+#[test]
+fn groups_schemas_and_checks_hold_over_psql_and_http() {
+    if Command::new("psql").arg("--version").output().is_err() {
+        println!("skipped: psql not found");
+        return;
+    }
+    let mut server = server();
+    let says = |server: &TestServer, user: &str, command: &str| {
+        let output = psql(server, user, command);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{command}: {told}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let denied = |server: &TestServer, user: &str, command: &str, why: &str| {
+        let output = psql(server, user, command);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && told.contains(why), "{command}: {told}");
+    };
+    for sql in [
+        "CREATE ROLE crew NOLOGIN",
+        "GRANT crew TO ann",
+        "CREATE SCHEMA lab AUTHORIZATION crew",
+        "CREATE TABLE lab.samples (id int PRIMARY KEY, site text)",
+        "ALTER TABLE lab.samples ENABLE ROW LEVEL SECURITY",
+        "GRANT ALL ON lab.samples TO ann, bob",
+        "GRANT INSERT ON press TO crew",
+        "CREATE POLICY scope ON lab.samples
+         USING (site IN (SELECT site FROM user_sites WHERE who = current_user))",
+        "CREATE POLICY kept ON lab.samples AS RESTRICTIVE FOR INSERT WITH CHECK (id > 0)",
+    ] {
+        says(&server, "admin", sql);
+    }
+    says(&server, "ann", "INSERT INTO lab.samples VALUES (1, 'north')");
+    says(&server, "ann", "CREATE TABLE lab.own (id int PRIMARY KEY)");
+    denied(&server, "bob", "SELECT * FROM lab.samples", "permission denied for schema lab");
+    says(&server, "ann", "GRANT USAGE ON SCHEMA lab TO bob");
+    assert_eq!(says(&server, "bob", "SELECT * FROM lab.samples"), "");
+    let violates = "new row violates row-level security policy for table";
+    denied(&server, "bob", "INSERT INTO lab.samples VALUES (2, 'north')", violates);
+    denied(&server, "ann", "INSERT INTO lab.samples VALUES (-1, 'north')", violates);
+    denied(&server, "ann", "UPDATE lab.samples SET site = 'south'", violates);
+    denied(
+        &server,
+        "ann",
+        "INSERT INTO press (time, site, device) VALUES (now(), 'south', 'c')",
+        violates,
+    );
+    says(&server, "ann", "INSERT INTO press (time, site, device) VALUES (now(), 'north', 'c')");
+    denied(
+        &server,
+        "bob",
+        "INSERT INTO press (time) VALUES (now())",
+        "permission denied for table press",
+    );
+    let schemas = says(&server, "admin", "\\dn+");
+    assert!(schemas.contains("lab|crew|crew=UC/crew\nbob=U/crew"), "{schemas}");
+    let roles = says(&server, "admin", "\\du");
+    assert!(roles.contains("ann||{crew}") && roles.contains("crew|Cannot login|{}"), "{roles}");
+    let policies = "SELECT policyname, permissive, cmd, with_check FROM pg_policies
+                    WHERE schemaname = 'lab' ORDER BY 1";
+    let told = says(&server, "admin", policies);
+    assert_eq!(told, "kept|RESTRICTIVE|INSERT|id > 0\nscope|PERMISSIVE|ALL|\n");
+    // All of it is still so after a start, and over HTTP.
+    server.server.terminate(std::time::Duration::from_secs(60)).unwrap();
+    server.restart();
+    let mut ann = server.http_as("ann", PASSWORD);
+    let mut ask = |sql: &str| {
+        let answer = ann.post("/sql?format=csv", "text/plain", sql.as_bytes()).unwrap();
+        (answer.status, answer.text().replace('\r', ""))
+    };
+    assert_eq!(ask("SELECT id FROM lab.samples"), (200, "id\n1\n".to_string()));
+    let (status, told) = ask("INSERT INTO lab.samples VALUES (3, 'south')");
+    assert!(status == 403 && told.contains(violates), "{status} {told}");
+    says(&server, "admin", "REVOKE crew FROM ann");
+    let (status, told) = ask("SELECT id FROM lab.samples");
+    assert!(status == 403 && told.contains("permission denied for schema lab"), "{status} {told}");
+}

@@ -30,6 +30,7 @@ mod partitions;
 pub(crate) mod place;
 mod plan;
 mod prepare;
+mod published;
 mod quarantine;
 pub(crate) mod queue;
 pub(crate) mod record;
@@ -403,7 +404,7 @@ impl Db {
     /// Sizes and counters.
     pub fn stats(&self) -> DbStats {
         let core = &self.core;
-        let state = core.state.load_full();
+        let state = core.state.load();
         let mut stats = DbStats {
             visible_position: state.position,
             queue_bytes: core.queue.bytes(),
@@ -536,7 +537,7 @@ impl Drop for Db {
 
 fn note_merge_failure(core: &Core, error: &Error) {
     // A damaged input leaves the parts as they are; anything else may have left the disk in
-    // doubt.
+    // doubt. What has failed once files were named has made the database read-only already.
     match error {
         Error::Closed => {}
         Error::Full(_) => core.note_full(MERGING, error),
@@ -554,8 +555,9 @@ fn flush_loop(core: &Arc<Core>) {
         core.wake.wait_flush();
         // Also looks how much room there is, so that the server's log tells when that changes.
         let _ = core.full();
-        if let Err(error) = committer::drop_again(core) {
-            core.fail("dropping tables", &error);
+        if committer::drop_again(core).is_err() {
+            // Told already, and read-only.
+            return;
         }
         loop {
             let mut due = flush::due(core);

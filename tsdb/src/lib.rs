@@ -28,6 +28,6 @@ pub use engine::{
 };
 pub use error::{Error, Result};
 pub use scan::{
-    Comparison, FieldBound, FieldFilter, FieldTest, Literal, Scan, ScanRequest, ScanStats,
-    ScanStream,
+    Batch, Cells, Comparison, FieldBound, FieldFilter, FieldTest, Literal, Scan, ScanRequest,
+    ScanStats, ScanStream,
 };

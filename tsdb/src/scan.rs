@@ -7,6 +7,7 @@
 //! row is needed, so that a group outside bounds or time is never read.
 
 pub mod aggregate;
+mod batch;
 mod filter;
 mod group;
 mod piece;
@@ -17,6 +18,7 @@ mod tests;
 mod walks;
 mod window;
 
+pub use batch::{Batch, Cells};
 pub use filter::{Comparison, FieldFilter, FieldTest, Literal};
 pub use source::{PartHandle, Source};
 pub use stream::{ScanStream, StreamSpec};

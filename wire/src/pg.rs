@@ -30,7 +30,6 @@ mod signals;
 mod socket;
 mod startup;
 mod types;
-mod zone;
 
 use std::io;
 use std::net::IpAddr;

@@ -252,7 +252,7 @@ fn roles_keep_their_oids() {
     users.create(&admin, role("bob")).expect("creates");
     let list = |users: &Users| -> Vec<(String, u32, bool)> {
         let roles = users.roles().expect("reads");
-        roles.into_iter().map(|r| (r.name, r.oid, r.can_write)).collect()
+        roles.iter().map(|r| (r.name.clone(), r.oid, r.can_write)).collect()
     };
     let expected = [("admin", 10, true), ("ann", 16_385, false), ("bob", 16_386, false)]
         .map(|(name, oid, write)| (name.to_owned(), oid, write));
@@ -284,6 +284,22 @@ fn damaged_rows_fail_closed() {
     let failed = users.verify("admin", PASSWORD).expect_err("unreadable");
     assert!(failed.reason_for_log.contains("cannot be read"), "{failed}");
     assert_eq!(users.roles().expect_err("unreadable").code, "XX001");
+}
+
+/// They are read anew when anything has changed, by whomever, and only then.
+#[test]
+fn roles_are_those_of_now() {
+    let World { rows, users, admin } = world();
+    let first = users.roles().expect("reads");
+    assert!(Arc::ptr_eq(&first, &users.roles().expect("reads")));
+    users.create(&admin, role("ann")).expect("creates");
+    let second = users.roles().expect("reads");
+    assert_eq!((first.len(), second.len()), (1, 2));
+    users.alter(&admin, NewRole { can_write: Some(true), ..role("ann") }).expect("alters");
+    assert!(users.roles().expect("reads")[1].can_write);
+    let (other, _) = Users::open_with(Box::new(rows), quick(), None).expect("opens");
+    drop_role(&other, &admin, "ann", false).expect("drops");
+    assert_eq!(users.roles().expect("reads").len(), 1);
 }
 
 #[test]

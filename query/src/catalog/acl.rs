@@ -1,12 +1,14 @@
 //! Owners, rights and policies as the catalogue shows them.
 
+use tsdb::types::TableSchema;
+
 use super::rows::{Rows, V};
 use super::{Image, pg};
 use crate::RoleInfo;
 use crate::error::QueryResult;
 use crate::plan::names::SCHEMA;
 use crate::rights::acl::{Acl, BY_OWNER, Item, Mode, PUBLIC};
-use crate::rights::{Known, Object, PUBLIC_SCHEMA, Policy};
+use crate::rights::{Known, Object, PUBLIC_SCHEMA, Policy, Role};
 
 /// First number of a policy.
 const POLICY_OID: i64 = 1_000_000_000;
@@ -47,6 +49,18 @@ impl Image {
             return Some(Known::of_relation(table));
         }
         self.view(oid).map(|view| Known::of_view(view))
+    }
+
+    /// Whether who asks may read the key columns of all rows of a table: values of them are shown to
+    /// nobody else.
+    pub(super) fn reads_keys(&self, table: &TableSchema) -> bool {
+        let (known, role) = (Known::of_table(table), Role::from(&*self.identity));
+        let may = |column: u32| self.rights.may(&role, known.object, Mode::SELECT, column);
+        let mut keys = table.columns.iter().filter(|column| column.key);
+        let usable = self.rights.check_schema(&role, &self.schemas, &table.name).is_ok();
+        usable
+            && !self.rights.is_secured(&role, known.object)
+            && keys.all(|column| known.number(&column.name).is_some_and(may))
     }
 
     /// Whether policies are asked for a table's readers.
@@ -111,16 +125,45 @@ pub(super) fn of_column(image: &Image, object: Object, column: Option<u32>) -> V
 
 /// The schemas whose rights may change.
 pub(super) fn namespaces(image: &Image, rows: &mut Rows) -> QueryResult<()> {
-    let object = Object::Schema(PUBLIC_SCHEMA);
-    let acl = match image.rights.acl(object) {
-        Some(acl) => list(image, object, acl, 0, Some(Mode::OF_SCHEMA)),
-        None => V::Null,
-    };
     let mut form = rows.of(["oid", "nspname", "nspowner", "nspacl"]);
-    form.push([pg::NS_PUBLIC.into(), SCHEMA.into(), image.owner().into(), acl]);
-    for schema in &image.schemas.list {
-        let (oid, name) = (pg::namespace(schema.number), schema.name.as_str());
-        form.push([oid.into(), name.into(), image.owner().into(), V::Null]);
+    let public = (pg::NS_PUBLIC, SCHEMA, None);
+    let own = image.schemas.list.iter();
+    let own = own.map(|s| (pg::namespace(s.number), s.name.as_str(), Some(s)));
+    for (oid, name, schema) in [public].into_iter().chain(own) {
+        let object = Object::of_schema(schema);
+        let acl = image.rights.acl(object);
+        let acl = match acl.filter(|acl| object == PUBLIC_SCHEMA || !acl.items.is_empty()) {
+            Some(acl) => list(image, object, acl, 0, Some(Mode::OF_SCHEMA)),
+            None => V::Null,
+        };
+        form.push([oid.into(), name.into(), image.owner_of(object).into(), acl]);
+    }
+    Ok(())
+}
+
+/// Members of roles that are there, with the roles: (role, member, whoever made it one, whether it
+/// may make others).
+pub(super) fn members_known(image: &Image) -> Vec<(&RoleInfo, &RoleInfo, i64, bool)> {
+    let find = |oid: u32| image.roles.iter().find(|role| role.oid == oid);
+    let known = image.rights.members.all().filter_map(|(role, member)| {
+        let by = find(member.by).map_or_else(|| image.owner(), |by| i64::from(by.oid));
+        Some((find(role)?, find(member.to)?, by, member.admin))
+    });
+    let mut known: Vec<_> = known.collect();
+    known.sort_by_key(|(role, member, ..)| (role.oid, member.oid));
+    known
+}
+
+/// pg_auth_members.
+pub(super) fn members(image: &Image, rows: &mut Rows) -> QueryResult<()> {
+    let mut form = rows.of(["roleid", "member", "grantor", "admin_option"]);
+    for (role, member, by, admin) in members_known(image) {
+        form.push([
+            i64::from(role.oid).into(),
+            i64::from(member.oid).into(),
+            by.into(),
+            admin.into(),
+        ]);
     }
     Ok(())
 }
@@ -137,26 +180,47 @@ fn policies(image: &Image) -> impl Iterator<Item = (Known, &Policy)> {
 
 /// pg_policy.
 pub(super) fn policy_rows(image: &Image, rows: &mut Rows) -> QueryResult<()> {
-    let mut form =
-        rows.of(["oid", "polname", "polrelid", "polcmd", "polpermissive", "polroles", "polqual"]);
+    let mut form = rows.of([
+        "oid",
+        "polname",
+        "polrelid",
+        "polcmd",
+        "polpermissive",
+        "polroles",
+        "polqual",
+        "polwithcheck",
+    ]);
     for (known, policy) in policies(image) {
         form.push([
             (POLICY_OID + i64::from(policy.number)).into(),
             policy.name.as_str().into(),
             oid_of(known.object).into(),
-            if policy.select_only { "r" } else { "*" }.into(),
-            true.into(),
+            policy.command.letter().into(),
+            (!policy.restrictive).into(),
             V::Ints(policy.roles.iter().map(|role| i64::from(*role)).collect()),
-            policy.using.as_str().into(),
+            text(&policy.using),
+            text(&policy.check),
         ]);
     }
     Ok(())
 }
 
+fn text(text: &Option<String>) -> V {
+    text.as_deref().map_or(V::Null, V::from)
+}
+
 /// pg_policies.
 pub(super) fn policy_view(image: &Image, rows: &mut Rows) -> QueryResult<()> {
-    let mut form =
-        rows.of(["schemaname", "tablename", "policyname", "permissive", "roles", "cmd", "qual"]);
+    let mut form = rows.of([
+        "schemaname",
+        "tablename",
+        "policyname",
+        "permissive",
+        "roles",
+        "cmd",
+        "qual",
+        "with_check",
+    ]);
     for (known, policy) in policies(image) {
         let name = |role: &u32| match *role {
             PUBLIC => Some("public".to_string()),
@@ -166,10 +230,11 @@ pub(super) fn policy_view(image: &Image, rows: &mut Rows) -> QueryResult<()> {
             SCHEMA.into(),
             known.name.as_str().into(),
             policy.name.as_str().into(),
-            "PERMISSIVE".into(),
+            if policy.restrictive { "RESTRICTIVE" } else { "PERMISSIVE" }.into(),
             V::Texts(policy.roles.iter().filter_map(name).collect()),
-            if policy.select_only { "SELECT" } else { "ALL" }.into(),
-            policy.using.as_str().into(),
+            policy.command.word().into(),
+            text(&policy.using),
+            text(&policy.check),
         ]);
     }
     Ok(())
@@ -180,7 +245,7 @@ fn oid_of(object: Object) -> i64 {
         Object::Table(id) => pg::table_oid(id),
         Object::Relational(number) => pg::object_oid(number),
         Object::View(number) => pg::view_oid(number),
-        Object::Schema(_) => pg::NS_PUBLIC,
+        Object::Schema(number) => number.checked_sub(1).map_or(pg::NS_PUBLIC, pg::namespace),
     }
 }
 

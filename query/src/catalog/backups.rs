@@ -70,7 +70,7 @@ fn number(number: u64) -> V {
 }
 
 fn backups(image: &Image, rows: &mut Rows) -> QueryResult<()> {
-    for event in image.db.backup_events()? {
+    for event in image.live().db.backup_events()? {
         let drill = event.kind == tsdb::backup::EventKind::Drill;
         let figure = |seconds: f64| if drill { V::Float(seconds) } else { V::Null };
         rows.push([
@@ -96,7 +96,7 @@ fn backups(image: &Image, rows: &mut Rows) -> QueryResult<()> {
 }
 
 fn jobs(image: &Image, rows: &mut Rows) -> QueryResult<()> {
-    for job in image.db.backup_jobs() {
+    for job in image.live().db.backup_jobs() {
         rows.push([
             job.name.into(),
             text(&job.url),

@@ -15,7 +15,7 @@ use super::Image;
 use super::pg::builtins;
 use super::pg::kinds::{self, FUNCTIONS};
 use super::pg::{self, objects};
-use crate::error::QueryError;
+use crate::error::{QueryError, QueryResult};
 use crate::functions::{Fixed, Lookup};
 use crate::plan::PlanContext;
 use names::{Register, relation_oid};
@@ -67,6 +67,13 @@ fn by_number(
     }))
 }
 
+/// The catalogue for a function that tells more than it keeps: what it is bound in serves once.
+fn moving(context: &PlanContext) -> QueryResult<Arc<Image>> {
+    let image = context.image()?;
+    image.note_moving();
+    Ok(image)
+}
+
 type Made = Result<Arc<ScalarUDF>, QueryError>;
 
 /// The function of that name, made for this statement.
@@ -111,7 +118,6 @@ fn constant(name: &str) -> Option<Arc<ScalarUDF>> {
         | "pg_get_partkeydef"
         | "pg_get_statisticsobjdef_columns"
         | "pg_get_statisticsobjdef"
-        | "pg_get_serial_sequence"
         | "pg_get_function_sqlbody"
         | "pg_get_function_arg_default"
         | "pg_get_functiondef"
@@ -311,6 +317,29 @@ fn visible(name: &str, context: &PlanContext) -> Arc<ScalarUDF> {
     })
 }
 
+/// `pg_get_serial_sequence(table, column)`: the sequence that the column owns, with its schema.
+fn serial_sequence(name: &str, context: &PlanContext) -> QueryResult<Arc<ScalarUDF>> {
+    let image = context.image()?;
+    Ok(Lookup::udf(name, DataType::Utf8View, move |args| {
+        let words = (args.first().and_then(as_text), args.get(1).and_then(as_text));
+        let (Some(table), Some(column)) = words else { return Ok(NO_TEXT) };
+        let oid = Register::Class.look_up(&image, table).map_err(QueryError::into_datafusion)?;
+        if !image.has_column(oid, column) {
+            let table = table.trim();
+            return Err(QueryError::no_column(column, table).into_datafusion());
+        }
+        let found = image.relation(oid).and_then(|table| {
+            let at = table.place(column)?;
+            pg::sequences::of_column(&image, table, table.columns.get(at)?.id)
+        });
+        Ok(found.map_or(NO_TEXT, |found| {
+            let (schema, bare) = image.schemas.place(&found.name);
+            let schema = schema.map_or("public", |schema| &schema.name);
+            text(format!("{}.{}", objects::quoted(schema), objects::quoted(bare)))
+        }))
+    }))
+}
+
 fn of_objects(name: &str, context: &PlanContext) -> Option<Arc<ScalarUDF>> {
     let made = match name {
         "pg_get_userbyid" => by_number(name, context, Some("name"), |image, oid| {
@@ -318,6 +347,14 @@ fn of_objects(name: &str, context: &PlanContext) -> Option<Arc<ScalarUDF>> {
             Some(role.map_or_else(|| format!("unknown (OID={oid})"), |r| r.name.clone()))
         }),
         "pg_get_indexdef" => by_index(name, context),
+        "pg_get_serial_sequence" => serial_sequence(name, context),
+        "pg_sequence_last_value" => moving(context).map(|image| {
+            Lookup::udf(name, DataType::Int64, move |args| {
+                let found = number(args.first()).and_then(|oid| pg::sequences::find(&image, oid));
+                let last = found.map_or(Ok(None), |found| pg::sequences::last(&image, found));
+                Ok(ScalarValue::Int64(last.map_err(QueryError::into_datafusion)?))
+            })
+        }),
         "obj_description" | "col_description" | "shobj_description" => comment(name, context),
         "pg_get_viewdef" => view_definition(name, context),
         "pg_get_constraintdef" => by_number(name, context, None, |image, oid| {
@@ -342,14 +379,31 @@ fn of_objects(name: &str, context: &PlanContext) -> Option<Arc<ScalarUDF>> {
                 Ok(arrays::texts(Some(&super::acl::names_of(&image.roles, &oids))))
             })
         }),
+        // What an identity column's sequence is, by the number of its relation and its name.
+        "__identity_options" => context.image().map(|image| {
+            Lookup::shown(name, DataType::Utf8View, "json", move |args| {
+                let relation = number(args.first()).and_then(|oid| image.relation(oid));
+                let column = relation.zip(args.get(1).and_then(as_text)).and_then(|(table, name)| {
+                    let column = table.columns.get(table.place(name)?)?;
+                    let own = column.sequence.as_ref()?;
+                    Some((own.identity?, image.relations.sequence(own.number)?))
+                });
+                let Some((always, of)) = column else { return Ok(NO_TEXT) };
+                Ok(text(format!(
+                    "{{\"always\" : {always}, \"start\" : {}, \"increment\" : {}, \"minvalue\" : {}, \
+                     \"maxvalue\" : {}, \"cache\" : {}, \"cycle\" : {}}}",
+                    of.start, of.increment, of.min, of.max, of.cache, of.cycle
+                )))
+            })
+        }),
         // A column's default by the numbers of its relation and its own.
         "__column_default" => context.image().map(|image| {
             Lookup::udf(name, DataType::Utf8View, move |args| {
                 let relation = number(args.first()).and_then(|oid| image.relation(oid));
                 let at = number(args.get(1)).and_then(|at| usize::try_from(at - 1).ok());
-                let shown = relation
-                    .zip(at)
-                    .and_then(|(table, at)| pg::relational::default(table, table.columns.get(at)?));
+                let shown = relation.zip(at).and_then(|(table, at)| {
+                    pg::relational::default(&image, table, table.columns.get(at)?)
+                });
                 Ok(shown.map_or(NO_TEXT, |shown| text(image.schemas.sql(&shown))))
             })
         }),
@@ -378,8 +432,8 @@ fn of_objects(name: &str, context: &PlanContext) -> Option<Arc<ScalarUDF>> {
         "pg_relation_size" | "pg_table_size" | "pg_total_relation_size" | "pg_indexes_size" => {
             size(name, context)
         }
-        "pg_database_size" | "pg_tablespace_size" => context.image().map(|image| {
-            let s = &image.stats;
+        "pg_database_size" | "pg_tablespace_size" => moving(context).map(|image| {
+            let s = image.stats();
             let bytes = s.part_bytes + s.series_bytes + s.log_bytes + s.row_store_bytes;
             Fixed::udf(name, ScalarValue::Int64(i64::try_from(bytes).ok()))
         }),
@@ -402,7 +456,8 @@ fn comment(name: &str, context: &PlanContext) -> Made {
             (false, Some(catalog)) => (as_text(catalog) == Some("pg_class")).then_some(0),
             (false, None) => Some(0),
         };
-        let found = column.filter(|_| !shared).and_then(|column| image.comment(oid, column));
+        let Some(column) = column.filter(|_| !shared) else { return Ok(NO_TEXT) };
+        let found = image.comment(oid, column).map_err(QueryError::into_datafusion)?;
         Ok(found.map_or(NO_TEXT, text))
     }))
 }
@@ -423,7 +478,7 @@ fn view_definition(name: &str, context: &PlanContext) -> Made {
     }))
 }
 
-fn failing(name: &str, error: QueryError) -> Arc<ScalarUDF> {
+pub(crate) fn failing(name: &str, error: QueryError) -> Arc<ScalarUDF> {
     Lookup::udf(name, DataType::Utf8View, move |_| Err(error.clone().into_datafusion()))
 }
 
@@ -456,7 +511,7 @@ fn by_index(name: &str, context: &PlanContext) -> Made {
 }
 
 fn size(name: &str, context: &PlanContext) -> Made {
-    let image = context.image()?;
+    let image = moving(context)?;
     let indexes = name == "pg_indexes_size";
     let total = name == "pg_total_relation_size";
     Ok(Lookup::udf(name, DataType::Int64, move |args| {

@@ -1,13 +1,15 @@
 //! The catalogue as one statement sees it.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tsdb::types::{OWNED_TABLE_PREFIX, TableSchema};
 use tsdb::{DbStats, PoolUsage, Snapshot};
 
+use super::answers::Stamp;
 use crate::activity::Activity;
 use crate::engine::{Caches, Engine};
-use crate::error::QueryResult;
+use crate::error::{QueryError, QueryResult};
 use crate::jobs::Jobs;
 use crate::plan::PlanContext;
 use crate::relational::def::{Relations, TableDef};
@@ -29,20 +31,29 @@ pub(crate) struct Image {
     pub(crate) schemas: Arc<Schemas>,
     /// The schemas of `search_path`.
     pub(crate) path: Vec<On>,
+    /// Looked up when they are asked for.
+    comments: OnceLock<QueryResult<Vec<comment::Shown>>>,
+    pub(crate) roles: Arc<[RoleInfo]>,
+    /// Taken when they are asked for: they cost system calls, and wait for syncs.
+    stats: OnceLock<DbStats>,
+    pub(crate) settings: Arc<crate::settings::Settings>,
+    /// Who asks.
+    pub(crate) identity: Arc<Identity>,
+    live: Live,
+    moves: AtomicBool,
+    /// Of all but what is live.
+    stamp: Option<Stamp>,
+}
+
+/// What changes without a definition, role or setting being changed.
+pub(crate) struct Live {
     pub(crate) jobs: Arc<Jobs>,
     pub(crate) snapshot: Snapshot,
-    pub(crate) comments: Vec<comment::Shown>,
-    pub(crate) roles: Vec<RoleInfo>,
-    pub(crate) stats: DbStats,
-    pub(crate) pools: Vec<PoolUsage>,
     /// Channels that the session listens to.
     pub(crate) listening: Vec<String>,
     pub(crate) cursors: Vec<Arc<CursorInfo>>,
-    pub(crate) settings: Arc<crate::settings::Settings>,
     pub(crate) activity: Arc<Activity>,
     pub(crate) caches: Arc<Caches>,
-    /// Who asks.
-    pub(crate) identity: Arc<Identity>,
     pub(crate) engine: Arc<Engine>,
     /// For what is looked up only when it is asked for.
     pub(crate) db: Arc<tsdb::Db>,
@@ -52,45 +63,62 @@ impl Image {
     pub(crate) fn new(context: &PlanContext) -> QueryResult<Image> {
         let snapshot = &context.snapshot;
         let schemas: Vec<Arc<TableSchema>> = snapshot.tables();
-        let stats = context.engine.db().stats();
         let views = context.views()?;
         let relations = context.relations()?;
-        let comments = comment::all(
-            snapshot,
-            schemas.iter().map(|schema| &**schema),
-            views.list.iter().map(|view| &**view),
-            &relations,
-        )?;
         let all_tables: Vec<tsdb::Table> =
             schemas.iter().filter_map(|s| snapshot.table_by_id(s.id)).collect();
         let is_owned = |table: &tsdb::Table| table.schema().name.starts_with(OWNED_TABLE_PREFIX);
+        let roles = context.engine.directory().roles()?;
+        let stamp = Stamp::of(context, roles.clone())?;
         Ok(Image {
-            comments,
+            comments: OnceLock::new(),
             tables: all_tables.iter().filter(|table| !is_owned(table)).cloned().collect(),
             all_tables,
-            jobs: context.engine.jobs_handle(),
-            snapshot: snapshot.clone(),
             views,
             relations,
             rights: context.rights()?,
             schemas: context.schemas()?,
             path: context.path(),
-            roles: context.engine.directory().roles()?,
-            pools: context.engine.pools().usage(&stats),
-            stats,
-            listening: context.listening(),
-            cursors: context.cursors.clone(),
+            roles,
+            stats: OnceLock::new(),
             settings: context.settings.clone(),
-            activity: context.engine.activity().clone(),
-            caches: context.engine.caches().clone(),
             identity: context.identity.clone(),
-            engine: context.engine.clone(),
-            db: context.engine.db().clone(),
+            live: Live {
+                jobs: context.engine.jobs_handle(),
+                snapshot: snapshot.clone(),
+                listening: context.listening(),
+                cursors: context.cursors.clone(),
+                activity: context.engine.activity().clone(),
+                caches: context.engine.caches().clone(),
+                engine: context.engine.clone(),
+                db: context.engine.db().clone(),
+            },
+            moves: AtomicBool::new(false),
+            stamp,
         })
     }
 }
 
 impl Image {
+    /// What is told of it holds for this moment: no answer is kept that was made of it.
+    pub(super) fn live(&self) -> &Live {
+        self.note_moving();
+        &self.live
+    }
+
+    /// Notes that something is told that changes with rows and time.
+    pub(super) fn note_moving(&self) {
+        self.moves.store(true, Ordering::Relaxed);
+    }
+
+    /// What it was made of, unless something was told that changes with rows and time.
+    pub(crate) fn stamp(&self) -> Option<Stamp> {
+        match self.moves.load(Ordering::Relaxed) {
+            true => None,
+            false => self.stamp.clone(),
+        }
+    }
+
     /// Number of the role that owns everything: the first superuser.
     pub(super) fn owner(&self) -> i64 {
         self.first_superuser().map_or(10, |r| i64::from(r.oid))
@@ -105,11 +133,32 @@ impl Image {
         self.roles.iter().filter(|r| r.superuser).min_by_key(|r| r.oid)
     }
 
+    /// All comments.
+    pub(super) fn comments(&self) -> QueryResult<&[comment::Shown]> {
+        let look = || {
+            let tables = self.all_tables.iter().map(|table| &**table.schema());
+            let views = self.views.list.iter().map(|view| &**view);
+            comment::all(&self.live.snapshot, tables, views, &self.relations)
+        };
+        self.comments.get_or_init(look).as_deref().map_err(QueryError::clone)
+    }
+
     /// The comment on a relation, or on the column of it at that place.
-    pub(super) fn comment(&self, oid: i64, column: i64) -> Option<&str> {
+    pub(super) fn comment(&self, oid: i64, column: i64) -> QueryResult<Option<&str>> {
         let is_it =
             |shown: &&comment::Shown| super::pg::relation_oid(shown.0) == oid && shown.1 == column;
-        self.comments.iter().find(is_it).map(|shown| shown.2.as_str())
+        Ok(self.comments()?.iter().find(is_it).map(|shown| shown.2.as_str()))
+    }
+
+    /// Figures of the engine.
+    pub(super) fn stats(&self) -> &DbStats {
+        self.note_moving();
+        self.stats.get_or_init(|| self.live.db.stats())
+    }
+
+    /// What is held in memory under which limit.
+    pub(super) fn pools(&self) -> Vec<PoolUsage> {
+        self.live.engine.pools().usage(self.stats())
     }
 
     /// The view of that number.
@@ -124,14 +173,16 @@ impl Image {
 
     /// About how many rows a relational table has.
     pub(super) fn rows_of(&self, table: &TableDef) -> u64 {
-        let view =
-            relational::View::new(self.snapshot.rows().clone(), relational::Pending::default());
-        self.engine.relational().rows_about(table, &view)
+        let view = relational::View::new(
+            self.live.snapshot.rows().clone(),
+            relational::Pending::default(),
+        );
+        self.live.engine.relational().rows_about(table, &view)
     }
 
     /// About how many rows a view keeps.
     pub(super) fn rows_kept(&self, view: &View) -> u64 {
-        stored::rows_about(&self.engine, &self.snapshot, view)
+        stored::rows_about(&self.live.engine, &self.live.snapshot, view)
     }
 
     /// The relational table of that number.
@@ -146,6 +197,7 @@ impl Image {
             || self.view(oid).is_some()
             || self.relation(oid).is_some()
             || super::pg::relational::find_index(self, oid).is_some()
+            || super::pg::sequences::find(self, oid).is_some()
             || super::pg::system_tables().any(|(number, ..)| number == oid)
     }
 
@@ -162,6 +214,9 @@ impl Image {
         }
         if let Some(table) = self.relation(oid) {
             return Some(table.name.clone());
+        }
+        if let Some(sequence) = super::pg::sequences::find(self, oid) {
+            return Some(sequence.name.clone());
         }
         super::pg::relational::find_index(self, oid).map(|index| index.name.to_string())
     }

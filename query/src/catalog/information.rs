@@ -9,6 +9,7 @@ use super::rows::{Form, Rows, V};
 use super::{Fill, Fixed, Image, acl};
 use crate::error::QueryResult;
 use crate::plan::names::{DATABASE, SCHEMA};
+use crate::rights::{Object, PUBLIC_SCHEMA};
 use crate::view::View;
 
 /// What makes rows of a table that come and go.
@@ -17,6 +18,7 @@ pub(super) fn fill(name: &str) -> Option<Fill> {
         "schemata" => schemata,
         "tables" => tables,
         "columns" => columns,
+        "sequences" => super::pg::sequences::standard,
         "views" => views,
         "view_table_usage" => view_tables,
         "routines" => routines,
@@ -54,10 +56,15 @@ const SCHEMAS: [&str; 4] = ["pg_catalog", SCHEMA, "information_schema", "sys"];
 fn schemata(image: &Image, rows: &mut Rows) -> QueryResult<()> {
     let mut form = rows.of(["catalog_name", "schema_name", "schema_owner"]);
     for schema in SCHEMAS {
-        form.push([DATABASE.into(), schema.into(), image.owner_name().into()]);
+        let owner = match schema {
+            SCHEMA => image.owner_name_of(PUBLIC_SCHEMA),
+            _ => image.owner_name(),
+        };
+        form.push([DATABASE.into(), schema.into(), owner.into()]);
     }
     for schema in &image.schemas.list {
-        form.push([DATABASE.into(), schema.name.as_str().into(), image.owner_name().into()]);
+        let owner = image.owner_name_of(Object::of_schema(Some(schema)));
+        form.push([DATABASE.into(), schema.name.as_str().into(), owner.into()]);
     }
     Ok(())
 }
@@ -281,7 +288,7 @@ fn columns(image: &Image, rows: &mut Rows) -> QueryResult<()> {
                 nullable: !column.not_null,
                 updatable: true,
                 modifier: column.kind.modifier(),
-                default: relational::default(table, column),
+                default: relational::default(image, table, column),
                 identity: identity.map(|always| if always { "ALWAYS" } else { "BY DEFAULT" }),
                 ..Column::new(of, at, &column.name, column.kind.oid())
             }
@@ -608,10 +615,29 @@ fn roles(name: &str) -> Option<Fill> {
     Some(match name {
         "enabled_roles" => |image, rows| {
             let user = image.settings.get("session_authorization").unwrap_or_default();
-            rows.of(["role_name"]).push([user.into()]);
+            let mut form = rows.of(["role_name"]);
+            form.push([user.into()]);
+            let roles = image.rights.members.roles(image.identity.oid);
+            for name in roles.filter_map(|role| image.role_name(role)) {
+                form.push([name.into()]);
+            }
             Ok(())
         },
-        // No role is a member of another.
+        "applicable_roles" => |image, rows| {
+            let mut form = rows.of(["grantee", "role_name", "is_grantable"]);
+            let own = image.identity.oid;
+            for (role, member, _, admin) in acl::members_known(image) {
+                if image.rights.members.is_in(own, member.oid) {
+                    let admin = if admin { "YES" } else { "NO" };
+                    form.push([
+                        member.name.as_str().into(),
+                        role.name.as_str().into(),
+                        admin.into(),
+                    ]);
+                }
+            }
+            Ok(())
+        },
         _ => return None,
     })
 }

@@ -62,7 +62,7 @@ pub(super) fn refreshes(image: &Image, rows: &mut Rows) {
         let Some(Materialized { refresh_every_ns: every, .. }) = view.materialized else {
             continue;
         };
-        let job = image.jobs.of(view.number);
+        let job = image.live().jobs.of(view.number);
         let last = job.runs.back();
         let finished = last.and_then(|run| {
             let took = run.seconds.map(|seconds| (seconds * 1e9) as i64)?;
@@ -90,10 +90,10 @@ pub(super) fn refreshes(image: &Image, rows: &mut Rows) {
 
 fn job_history(image: &Image, rows: &mut Rows) -> QueryResult<()> {
     for view in image.views.list.iter().filter(|view| view.materialized.is_some()) {
-        let runs = image.jobs.of(view.number).runs;
+        let runs = image.live().jobs.of(view.number).runs;
         let since = runs.front().map_or(i64::MAX, |run| run.started);
         // Of earlier processes, and those that this one has no room for.
-        let earlier = history::of(&image.snapshot, view.number)?;
+        let earlier = history::of(&image.live().snapshot, view.number)?;
         let earlier = earlier.into_iter().filter(|run| run.started < since);
         for run in earlier.chain(runs) {
             rows.push([
@@ -114,8 +114,8 @@ fn job_history(image: &Image, rows: &mut Rows) -> QueryResult<()> {
 fn aggregates(image: &Image, rows: &mut Rows) -> QueryResult<()> {
     for view in &image.views.list {
         let Some(materialized) = &view.materialized else { continue };
-        let State { done, kept, changed } = state(&image.snapshot, &image.views, view)?;
-        let table = image.snapshot.table_by_id(materialized.root);
+        let State { done, kept, changed } = state(&image.live().snapshot, &image.views, view)?;
+        let table = image.live().snapshot.table_by_id(materialized.root);
         let over = materialized
             .over
             .and_then(|number| image.views.list.iter().find(|view| view.number == number));

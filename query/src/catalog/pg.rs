@@ -13,6 +13,7 @@ pub(super) mod kinds;
 pub(super) mod objects;
 pub(super) mod relational;
 pub(super) mod relations;
+pub(super) mod sequences;
 mod server;
 mod types;
 
@@ -124,6 +125,7 @@ pub(super) fn is_empty(name: &str) -> bool {
 pub(super) fn fill(name: &str) -> Option<Fill> {
     Some(match name {
         "pg_namespace" => super::acl::namespaces,
+        "pg_auth_members" => super::acl::members,
         "pg_policy" => super::acl::policy_rows,
         "pg_policies" => super::acl::policy_view,
         "pg_class" => classes::classes,
@@ -131,6 +133,9 @@ pub(super) fn fill(name: &str) -> Option<Fill> {
         "pg_index" => classes::indexes,
         "pg_constraint" => classes::constraints,
         "pg_attrdef" => relational::defaults,
+        "pg_sequence" => sequences::rows,
+        "pg_sequences" => sequences::view,
+        "pg_depend" => sequences::depends,
         "pg_tables" => classes::tables,
         "pg_views" => classes::views,
         "pg_matviews" => classes::materialized_views,

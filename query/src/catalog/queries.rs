@@ -96,7 +96,7 @@ fn state(query: &Query) -> &'static str {
 }
 
 fn queries(image: &Image, rows: &mut Rows) -> QueryResult<()> {
-    for query in image.activity.queries() {
+    for query in image.live().activity.queries() {
         let client = &query.client;
         let seen = may_see(image, &client.identity.user);
         let read = query.read();
@@ -127,7 +127,7 @@ fn queries(image: &Image, rows: &mut Rows) -> QueryResult<()> {
 
 fn cursors(image: &Image, rows: &mut Rows) -> QueryResult<()> {
     let number = |of: &AtomicU64| of.load(Ordering::Relaxed);
-    for client in image.activity.clients() {
+    for client in image.live().activity.clients() {
         let seen = may_see(image, &client.identity.user);
         for cursor in client.cursors() {
             rows.push([
@@ -149,7 +149,7 @@ fn cursors(image: &Image, rows: &mut Rows) -> QueryResult<()> {
 }
 
 fn slow(image: &Image, rows: &mut Rows) -> QueryResult<()> {
-    for query in image.activity.slow().all() {
+    for query in image.live().activity.slow().all() {
         if may_see(image, &query.user) {
             push_slow(query, rows);
         }

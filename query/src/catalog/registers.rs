@@ -214,7 +214,7 @@ fn register_of(field: &Field) -> Option<Register> {
 fn call(name: &str, arg: Expr, context: &PlanContext) -> Result<Expr> {
     let missing = || QueryError::internal(format!("no function {name}")).into_datafusion();
     let function = functions::of_session(name, context).ok_or_else(missing)?;
-    context.mark_fleeting();
+    context.mark_told();
     Ok(Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![arg])))
 }
 

@@ -106,7 +106,8 @@ impl VisitorMut for Rewriter<'_> {
                 *expr = null_text();
             }
             Expr::Subquery(query) => {
-                if let Some(done) = nested::default_of(query) {
+                if let Some(done) = nested::default_of(query).or_else(|| nested::identity_of(query))
+                {
                     *expr = done;
                 }
             }
@@ -215,7 +216,7 @@ impl Rewriter<'_> {
             return ControlFlow::Continue(());
         };
         if let Some(register) = register(data_type) {
-            self.context.mark_fleeting();
+            self.context.mark_told();
             let Some(text) = literal_text(inner) else { return ControlFlow::Continue(()) };
             let found = self.context.image().and_then(|image| register.look_up(&image, &text));
             return match found {
@@ -247,7 +248,7 @@ impl Rewriter<'_> {
         match self.context.image() {
             Ok(image) => {
                 if let Some(oid) = relation_oid(&image, name) {
-                    self.context.mark_fleeting();
+                    self.context.mark_told();
                     *expr = sets::cast(number(oid), "oid");
                 }
                 ControlFlow::Continue(())

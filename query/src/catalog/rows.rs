@@ -70,21 +70,40 @@ impl<T: Into<V>> From<Option<T>> for V {
 }
 
 /// Columns that say schemas, by name or number, and those with the names of what lies in them.
-const NAMES: [(&str, &[&str]); 8] = [
+const NAMES: [(&str, &[&str]); 9] = [
     ("relnamespace", &["relname"]),
     ("typnamespace", &["typname"]),
     ("connamespace", &["conname"]),
     (
         "schemaname",
-        &["tablename", "viewname", "matviewname", "indexname", "relname", "indexrelname"],
+        &[
+            "tablename",
+            "viewname",
+            "matviewname",
+            "indexname",
+            "relname",
+            "indexrelname",
+            "sequencename",
+        ],
     ),
     ("table_schema", &["table_name"]),
     ("view_schema", &["view_name"]),
+    ("sequence_schema", &["sequence_name"]),
     ("constraint_schema", &["constraint_name"]),
     ("unique_constraint_schema", &["unique_constraint_name"]),
 ];
 /// Columns with SQL in which names may be.
-const TEXTS: [&str; 5] = ["indexdef", "definition", "view_definition", "column_default", "adbin"];
+const TEXTS: [&str; 9] = [
+    "indexdef",
+    "definition",
+    "view_definition",
+    "column_default",
+    "adbin",
+    "qual",
+    "with_check",
+    "polqual",
+    "polwithcheck",
+];
 
 /// Rows of one table.
 pub(super) struct Rows {

@@ -204,6 +204,7 @@ fn tables(image: &Image, rows: &mut Rows) -> QueryResult<()> {
 
 fn parts(image: &Image, rows: &mut Rows) -> QueryResult<()> {
     for table in &image.all_tables {
+        let shows = image.reads_keys(table.schema());
         for part in table.parts() {
             rows.push([
                 table.schema().name.as_str().into(),
@@ -223,7 +224,9 @@ fn parts(image: &Image, rows: &mut Rows) -> QueryResult<()> {
                 if part.object.is_some() { "archive" } else { "hot" }.into(),
                 part.object.map_or(V::Null, V::from),
                 if part.hot_until > 0 { micros(part.hot_until) } else { V::Null },
-                part.keys.map_or(V::Null, |group| keys::text(table.schema(), &group).into()),
+                part.keys
+                    .filter(|_| shows)
+                    .map_or(V::Null, |group| keys::text(table.schema(), &group).into()),
             ]);
         }
     }
@@ -232,6 +235,7 @@ fn parts(image: &Image, rows: &mut Rows) -> QueryResult<()> {
 
 fn partitions(image: &Image, rows: &mut Rows) -> QueryResult<()> {
     for table in &image.all_tables {
+        let shows = image.reads_keys(table.schema());
         for partition in table.partitions() {
             rows.push([
                 table.schema().name.as_str().into(),
@@ -244,7 +248,10 @@ fn partitions(image: &Image, rows: &mut Rows) -> QueryResult<()> {
                 (partition.hot_bytes + partition.archived_bytes).into(),
                 partition.hot_bytes.into(),
                 partition.archived_bytes.into(),
-                partition.keys.map_or(V::Null, |group| keys::text(table.schema(), &group).into()),
+                partition
+                    .keys
+                    .filter(|_| shows)
+                    .map_or(V::Null, |group| keys::text(table.schema(), &group).into()),
             ]);
         }
     }
@@ -285,7 +292,7 @@ fn quarantine(image: &Image, rows: &mut Rows) -> QueryResult<()> {
 }
 
 fn scrub(image: &Image, rows: &mut Rows) -> QueryResult<()> {
-    let s = image.db.scrub_status();
+    let s = image.live().db.scrub_status();
     let damaged: Vec<String> =
         s.damaged.iter().map(|(path, cause)| format!("{path}: {cause}")).collect();
     rows.push([
@@ -302,12 +309,12 @@ fn scrub(image: &Image, rows: &mut Rows) -> QueryResult<()> {
 }
 
 fn log(image: &Image, rows: &mut Rows) -> QueryResult<()> {
-    let s = &image.stats;
-    let archive = image.db.archive_status();
+    let s = image.stats();
+    let archive = image.live().db.archive_status();
     rows.push([
         s.visible_position.into(),
         s.durable_position.into(),
-        image.db.snapshot().time().map_or(V::Null, micros),
+        image.live().db.snapshot().time().map_or(V::Null, micros),
         if archive.url.is_empty() { V::Null } else { archive.position.into() },
         s.log_bytes.into(),
         s.log_segments.into(),
@@ -319,7 +326,7 @@ fn log(image: &Image, rows: &mut Rows) -> QueryResult<()> {
 }
 
 fn memory(image: &Image, rows: &mut Rows) -> QueryResult<()> {
-    for pool in &image.pools {
+    for pool in &image.pools() {
         rows.push([pool.name.into(), pool.used.into(), pool.limit.into(), pool.peak.into()]);
     }
     Ok(())
@@ -327,21 +334,21 @@ fn memory(image: &Image, rows: &mut Rows) -> QueryResult<()> {
 
 /// The master keys of an encrypted database by their ids; no rows for another.
 fn keys(image: &Image, rows: &mut Rows) -> QueryResult<()> {
-    for key in image.db.seals()?.map(|seals| seals.keys).unwrap_or_default() {
+    for key in image.live().db.seals()?.map(|seals| seals.keys).unwrap_or_default() {
         rows.push([key.id.to_string().into(), key.current.into(), key.files.into()]);
     }
     Ok(())
 }
 
 fn stats(image: &Image, rows: &mut Rows) -> QueryResult<()> {
-    let s = &image.stats;
+    let s = image.stats();
     let all = [
         ("visible_position", s.visible_position),
         ("durable_position", s.durable_position),
         ("log_bytes", s.log_bytes),
         ("log_segments", s.log_segments),
-        ("read_only", u64::from(image.db.read_only().is_some())),
-        ("disk_full", u64::from(image.db.full().is_some())),
+        ("read_only", u64::from(image.live().db.read_only().is_some())),
+        ("disk_full", u64::from(image.live().db.full().is_some())),
         ("disk_free_bytes", s.disk_free_bytes),
         ("disk_reserve_bytes", s.disk_reserve_bytes),
         ("row_store_bytes", s.row_store_bytes),
@@ -377,8 +384,8 @@ fn stats(image: &Image, rows: &mut Rows) -> QueryResult<()> {
         ("log_archive_failing_seconds", s.log_archive_failing_seconds),
         ("log_archive_given_up", s.log_archive_given_up),
     ];
-    let (statement_hits, statement_misses) = image.caches.statements.counts();
-    let (plan_hits, plan_misses) = image.caches.plans.counts();
+    let (statement_hits, statement_misses) = image.live().caches.statements.counts();
+    let (plan_hits, plan_misses) = image.live().caches.plans.counts();
     let of_queries = [
         ("statement_cache_hits", statement_hits),
         ("statement_cache_misses", statement_misses),

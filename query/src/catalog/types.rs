@@ -8,6 +8,7 @@ use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::sql::sqlparser::ast::{self, ArrayElemTypeDef, TimezoneInfo};
 
 use super::rows::named;
+use crate::uuid::UUID_TYPE;
 
 /// Types as Postgres names them.
 #[derive(Debug)]
@@ -52,6 +53,7 @@ impl PgTypes {
             }
             D::BigInt(_) | D::Int8(_) if self.catalogue => plain(DataType::Int64, "int8"),
             D::Float(ast::ExactNumberInfo::None) => plain(DataType::Float64, "float8"),
+            D::Uuid => Field::new("", UUID_TYPE, true),
             D::Regclass => shown(DataType::Int32, "regclass"),
             D::Array(ArrayElemTypeDef::SquareBracket(inner, _)) => {
                 let item = self.find(inner)?.with_name(Field::LIST_FIELD_DEFAULT_NAME);
@@ -86,6 +88,7 @@ impl PgTypes {
             "float4" => DataType::Float32,
             "float8" => DataType::Float64,
             "bytea" => DataType::Binary,
+            "uuid" => UUID_TYPE,
             "timestamptz" => self.time(true),
             "timestamp" => self.time(false),
             "date" => DataType::Date32,

@@ -153,6 +153,10 @@ impl SeriesSink {
         self.line += lines;
     }
 
+    pub(super) fn table(&self) -> &Arc<TableSchema> {
+        &self.table
+    }
+
     /// The batch under way, if it holds rows.
     pub(super) fn take(&mut self) -> Option<Full> {
         if self.batch.times.is_empty() {

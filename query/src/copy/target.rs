@@ -1,17 +1,20 @@
 //! Where the rows of a COPY go: a time-series table batch by batch, a relational one as a whole.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use tsdb::types::TableSchema;
 
 use super::sink::{Full, SeriesSink};
 use super::{columns, shown};
 use crate::error::{QueryError, QueryResult};
 use crate::relational::CopyRows;
 use crate::session::Session;
+use crate::uuid::UUID_TYPE;
 
 /// Takes rows cell by cell.
 pub(super) enum Sink {
@@ -71,6 +74,14 @@ impl Sink {
                 relation.rows(columns, from, until)
             }
             _ => Err(QueryError::internal("columns of another kind of table")),
+        }
+    }
+
+    /// The time-series table that the rows are for, if they are for one.
+    pub(super) fn table(&self) -> Option<&Arc<TableSchema>> {
+        match self {
+            Sink::Series(sink) => Some(sink.table()),
+            Sink::Relation(_) => None,
         }
     }
 
@@ -217,6 +228,7 @@ impl Relation {
             | DataType::Timestamp(..)
             | DataType::Decimal128(..) => !self.rows.is_bytes(at),
             DataType::Boolean => self.rows.is_bool(at),
+            of if *of == UUID_TYPE && self.rows.is_uuid(at) => true,
             of => is_bytes(of) && self.rows.is_bytes(at),
         };
         if readable {
@@ -239,7 +251,7 @@ impl Relation {
                 let null = array.is_null(row) || *array.data_type() == DataType::Null;
                 let mut cell = None;
                 if !null {
-                    if is_bytes(array.data_type()) {
+                    if is_bytes(array.data_type()) && !self.rows.is_uuid(at) {
                         text.push_str("\\x");
                     }
                     write!(text, "{}", formatter.value(row)).map_err(|_| {

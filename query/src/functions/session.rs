@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{ListArray, StringViewArray};
 use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::ScalarUDF;
 
@@ -28,6 +28,28 @@ pub(crate) fn as_text(value: &ScalarValue) -> Option<&str> {
     }
 }
 
+/// Whether a function of [`of_session`] tells the same to every session with the same settings and
+/// rights while no definition changes. Those of the catalogue say themselves when they tell more.
+pub(crate) fn is_steady(name: &str) -> bool {
+    !matches!(
+        name,
+        "set_config"
+            | "transaction_timestamp"
+            | "statement_timestamp"
+            | "clock_timestamp"
+            | "pg_backend_pid"
+            | "pg_cancel_backend"
+            | "pg_terminate_backend"
+            | "pg_notify"
+            | "nextval"
+            | "currval"
+            | "lastval"
+            | "setval"
+            | "__listening_channels"
+            | "txid_current"
+    )
+}
+
 /// The function of that name, if it is one of the session or the catalogue.
 pub(crate) fn of_session(name: &str, context: &PlanContext) -> Option<Arc<ScalarUDF>> {
     let fixed = |value: ScalarValue| Some(Fixed::udf(name, value));
@@ -42,12 +64,15 @@ pub(crate) fn of_session(name: &str, context: &PlanContext) -> Option<Arc<Scalar
         "current_user" | "session_user" | "user" | "current_role" => {
             named(text(&context.identity.user))
         }
-        "current_schema" => match context.path_names().first() {
-            Some(first) => named(text(first)),
-            None => named(ScalarValue::Utf8View(None)),
+        "current_schema" => match context.path_names() {
+            Ok(path) => named(ScalarValue::Utf8View(path.first().cloned())),
+            Err(error) => Some(catalog::functions::failing(name, error)),
         },
         "current_schemas" => {
-            let path = context.path_names();
+            let path = match context.path_names() {
+                Ok(path) => path,
+                Err(error) => return Some(catalog::functions::failing(name, error)),
+            };
             Some(Lookup::udf(name, names_type(), move |args| {
                 let system = matches!(args.first(), Some(ScalarValue::Boolean(Some(true))));
                 let system = system.then_some("pg_catalog");
@@ -80,11 +105,20 @@ pub(crate) fn of_session(name: &str, context: &PlanContext) -> Option<Arc<Scalar
             let now = Some(context.started_us());
             fixed(ScalarValue::TimestampMicrosecond(now, Some(zone.into())))
         }
+        "clock_timestamp" => {
+            let zone: Arc<str> = context.settings.zone().into();
+            let kind = DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::clone(&zone)));
+            Some(Lookup::volatile(name, kind, move |_| {
+                let now = Some(chrono::Utc::now().timestamp_micros());
+                Ok(ScalarValue::TimestampMicrosecond(now, Some(Arc::clone(&zone))))
+            }))
+        }
         "__no_texts" => fixed(texts(&[])),
         "pg_backend_pid" => fixed(ScalarValue::Int32(context.client.as_ref().map(|c| c.process()))),
         "pg_cancel_backend" => Some(stop(name, context, false)),
         "pg_terminate_backend" => Some(stop(name, context, true)),
         "pg_notify" => notify(name, context),
+        "nextval" | "currval" | "lastval" | "setval" => super::sequence::of_name(name, context),
         "__listening_channels" => {
             let channels = context.listening();
             fixed(texts(&channels.iter().map(String::as_str).collect::<Vec<_>>()))

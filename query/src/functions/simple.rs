@@ -88,6 +88,12 @@ pub(crate) struct Lookup {
 }
 
 impl Lookup {
+    /// Whether a function looks something up that stays while the catalogue does.
+    pub(crate) fn is_one(function: &ScalarUDF) -> bool {
+        function.signature().volatility == Volatility::Stable
+            && function.inner().downcast_ref::<Lookup>().is_some()
+    }
+
     pub(crate) fn udf(
         name: &str,
         returns: DataType,

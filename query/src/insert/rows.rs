@@ -17,7 +17,9 @@ use tsdb::types::{
 
 use super::{Target, null_in};
 use crate::error::{QueryError, QueryResult};
+use crate::plan::uuids;
 use crate::table::{Source, arrow_type};
+use crate::uuid::UUID_TYPE;
 
 /// Rows a write batch; one INSERT may make several, all in one record.
 const BATCH_ROWS_MAX: usize = 65_536;
@@ -226,13 +228,15 @@ pub(crate) fn assign(array: &ArrayRef, target: &Target, zone: &str) -> QueryResu
             ColumnType::Timestamp => {
                 matches!(from, DataType::Timestamp(..) | DataType::Date32 | DataType::Date64)
             }
-            ColumnType::Bytes => from.is_binary(),
+            ColumnType::Bytes => from.is_binary() && *from != UUID_TYPE,
             _ => from.is_numeric(),
         };
     if !fits {
         let message = format!(
-            "column \"{}\" is of type {} but expression is of type {from}",
-            target.name, target.kind
+            "column \"{}\" is of type {} but expression is of type {}",
+            target.name,
+            target.kind,
+            uuids::shown(from),
         );
         return Err(QueryError::new("42804", message)
             .with_hint("You will need to rewrite or cast the expression."));
@@ -241,6 +245,10 @@ pub(crate) fn assign(array: &ArrayRef, target: &Target, zone: &str) -> QueryResu
         // Postgres rounds floats for integer columns (to even), Arrow would cut.
         (true, ColumnType::Int16 | ColumnType::Int32 | ColumnType::Int64) => round(array)?,
         _ => array.clone(),
+    };
+    let array = match *from == UUID_TYPE {
+        true => crate::functions::uuid::written(&array)?,
+        false => array,
     };
     if *array.data_type() == to {
         return Ok(array);

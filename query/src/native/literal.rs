@@ -15,6 +15,7 @@ use tsdb::Literal;
 
 use crate::instant::instant;
 use crate::names::folded;
+use crate::text::interval::nanos;
 
 /// What literals may depend on.
 #[derive(Clone, Copy, Debug)]
@@ -228,11 +229,7 @@ impl Reader<'_> {
 
     /// An interval as a text alone.
     pub(super) fn interval_text(&self, text: &str) -> Option<IntervalMonthDayNano> {
-        // A bare number has a unit of its own in each dialect.
-        if f64::from_str(text.trim()).is_ok() {
-            return None;
-        }
-        parse_interval_month_day_nano(text).ok()
+        nanos(text).or_else(|| parse_interval_month_day_nano(text).ok())
     }
 
     /// The width of a bucket: an interval, or a text that is one.

@@ -144,7 +144,8 @@ pub(crate) fn recognise(
         return None;
     }
     if let Some(def) = context.relations().ok()?.find(&name) {
-        if def.temporary.is_none() && !context.reads_plainly(Object::Relational(def.number)) {
+        let object = Object::Relational(def.number);
+        if def.temporary.is_none() && !context.reads_plainly(object, &def.name) {
             return None;
         }
         let plain = group_by.is_empty() && having.is_none() && distinct.is_none();
@@ -154,7 +155,7 @@ pub(crate) fn recognise(
     }
     let table = context.snapshot.table(&name)?;
     let id = table.schema().id;
-    if context.has_written(id) || !context.reads_plainly(Object::Table(id)) {
+    if context.has_written(id) || !context.reads_plainly(Object::Table(id), &name) {
         return None;
     }
     let zone = context.settings.zone();

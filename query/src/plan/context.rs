@@ -35,7 +35,7 @@ use super::names::{DATABASE, ROWS, SCHEMA};
 use crate::error::QueryError;
 use crate::relational::RelationTable;
 use crate::relational::def::TableDef;
-use crate::rights::{BARE, BARE_ROWS, Object};
+use crate::rights::{BARE, BARE_ROWS, NEW, Object};
 use crate::table::{Extra, SeriesTable};
 use crate::{catalog, functions};
 
@@ -76,6 +76,10 @@ impl ContextProvider for PlanContext {
             self.mark_catalogue();
             return Ok(provider_as_source(table));
         }
+        if name.schema() == Some(NEW) {
+            let rows = self.new_rows.clone().ok_or_else(missing)?;
+            return Ok(provider_as_source(rows));
+        }
         let identity = self.changes && matches!(name.schema(), Some(ROWS | BARE_ROWS));
         let bare = identity || name.schema() == Some(BARE);
         if !bare && name.schema().is_some_and(|s| s != SCHEMA) {
@@ -90,6 +94,11 @@ impl ContextProvider for PlanContext {
         if let Some(table) = self.relation(name.table()).map_err(QueryError::into_datafusion)? {
             let object = Object::Relational(table.def().number);
             return secured(object, provider_as_source(table));
+        }
+        if let Some(rows) =
+            functions::sequence::table(self, name.table()).map_err(QueryError::into_datafusion)?
+        {
+            return Ok(rows);
         }
         let found = self.snapshot.table(name.table());
         let found = found.filter(|table| !self.scope.hides_table(table.schema().id));
@@ -159,7 +168,13 @@ impl ContextProvider for PlanContext {
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
         if let Some(function) = functions::of_session(name, self) {
-            self.mark_fleeting();
+            if !functions::is_steady(name) {
+                self.mark_moving();
+            }
+            match functions::sequence::is_one(name) {
+                true => self.mark_acting(),
+                false => self.mark_told(),
+            }
             return Some(function);
         }
         self.engine.base().scalar_functions().get(name).cloned()

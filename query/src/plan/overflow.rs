@@ -2,7 +2,7 @@
 //! PostgreSQL. DataFusion's operators wrap, and would give wrong numbers without a word.
 //!
 //! Behind type coercion, where both sides have the type of the result, such an operator becomes a
-//! function that looks.
+//! function that looks. Casts get PostgreSQL's values there, too (`casts`).
 
 use std::sync::{Arc, LazyLock};
 
@@ -23,9 +23,10 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::physical_expr_common::datum::apply;
 
+use super::casts;
 use crate::error::QueryError;
 
-/// Rewrites the operators.
+/// Rewrites the operators and casts.
 #[derive(Debug)]
 pub(crate) struct CheckedIntegers;
 
@@ -63,7 +64,10 @@ pub(crate) fn check(expr: Expr, schema: &DFSchema) -> Result<Expr> {
 fn computes(node: &LogicalPlan) -> Result<bool> {
     let mut found = false;
     node.apply_expressions(|expr| {
-        found = found || expr.exists(|expr| Ok(operation(expr).is_some()))?;
+        let concerns = |expr: &Expr| {
+            operation(expr).is_some() || matches!(expr, Expr::Cast(cast) if casts::concerns(cast))
+        };
+        found = found || expr.exists(|expr| Ok(concerns(expr)))?;
         Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
     })?;
     Ok(found)
@@ -81,6 +85,10 @@ fn operation(expr: &Expr) -> Option<&'static Arc<ScalarUDF>> {
 }
 
 fn checked(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    let expr = match expr {
+        Expr::Cast(cast) => return casts::as_postgres(cast, schema),
+        other => other,
+    };
     let Some(function) = operation(&expr) else { return Transformed::no(expr) };
     // An open parameter has no type yet: the plan is analysed again when it has.
     let whole = |expr: &Expr| expr.get_type(schema).ok().filter(DataType::is_signed_integer);

@@ -155,6 +155,7 @@ pub(super) fn datum(value: &ScalarValue, kind: Kind) -> Option<Datum> {
             Datum::Text(v.clone())
         }
         (S::Binary(Some(v)) | S::BinaryView(Some(v)), Kind::Bytes) => Datum::Bytes(v.clone()),
+        (S::FixedSizeBinary(_, Some(v)), Kind::Uuid) => Datum::Uuid(v[..].try_into().ok()?),
         (S::Date32(Some(v)), Kind::Date) => Datum::Int((*v).into()),
         (S::TimestampMicrosecond(Some(v), None), Kind::Timestamp) => Datum::Int(*v),
         (S::TimestampMicrosecond(Some(v), Some(_)), Kind::Timestamptz) => Datum::Int(*v),

@@ -16,6 +16,7 @@ use super::expr;
 use super::insert::{defaults, no_column};
 use super::kind::{Datum, Kind};
 use super::rebuild::{Needs, Rebuild};
+use super::sequence::define::shaped;
 use super::view::View;
 use crate::Outcome;
 use crate::comment::{self, Relation};
@@ -24,8 +25,10 @@ use crate::error::{QueryError, QueryResult};
 use crate::insert::table_name;
 use crate::names::folded;
 use crate::plan::PlanContext;
+use crate::rights::{Object, refuse_in_policy};
 use crate::schema;
 use crate::session::Session;
+use crate::statement::sequence::Asked;
 use crate::view::Hidden;
 use crate::view::define::{cascading, drop_commands, refuse_if_used};
 
@@ -172,6 +175,16 @@ impl<'b> Work<'_, 'b> {
             }
             *name = moved;
         }
+        for mut sequence in self.redefine.owned(new.number) {
+            let moved = to_name(&sequence.name);
+            if moved != sequence.name {
+                if is_taken(self.session, &moved)? {
+                    return Err(exists(&moved));
+                }
+                sequence.name = moved;
+                self.redefine.put_sequence(sequence);
+            }
+        }
         let checks = new.checks.iter_mut().map(|check| &mut check.name);
         let foreign = new.foreign.iter_mut().map(|foreign| &mut foreign.name);
         checks.chain(foreign).for_each(|name| *name = schema::moved(name, to));
@@ -230,6 +243,7 @@ impl<'b> Work<'_, 'b> {
         let Some(place) = self.new.place(name) else {
             return if if_exists { Ok(()) } else { Err(no_column(&self.new, name)) };
         };
+        refuse_in_policy(self.session, Object::Relational(self.new.number), name)?;
         let id = self.new.columns[place].id;
         let cascade = behavior == Some(&DropBehavior::Cascade);
         self.cascade |= cascade;
@@ -254,7 +268,12 @@ impl<'b> Work<'_, 'b> {
         if let Some(sequence) = &self.new.columns[place].sequence {
             self.redefine.drop_sequence(sequence.number);
         }
+        self.redefine.drop_owned(self.new.number, Some(id));
         self.new.columns.remove(place);
+        if cascade {
+            let told = self.redefine.forget_defaults(Some(&mut self.new));
+            self.session.notice_cascades(&told);
+        }
         self.hidden.push(Hidden::RelationColumn(self.new.number, id));
         self.called.push(name.to_string());
         Ok(())
@@ -368,6 +387,7 @@ impl<'b> Work<'_, 'b> {
         if self.new.place(to).is_some() {
             return Err(column_exists(&self.new, to));
         }
+        refuse_in_policy(self.session, Object::Relational(self.new.number), old)?;
         let id = self.new.columns[place].id;
         let hidden = Hidden::RelationColumn(self.new.number, id);
         let what = "renaming a column that a view uses";
@@ -435,6 +455,12 @@ impl<'b> Work<'_, 'b> {
                     ))
                     .with_hint("Only a type that holds every old value as it lies will do."));
                 }
+                if let Some(own) = &column.sequence
+                    && let Some(sequence) = self.redefine.sequence(own.number)
+                {
+                    let asked = Asked { kind: Some(kind), ..Asked::default() };
+                    self.redefine.put_sequence(shaped(sequence, &asked, false)?);
+                }
                 let hidden = Hidden::RelationColumn(self.new.number, column.id);
                 let what = "changing the type of a column that a view uses";
                 refuse_if_used(self.session, hidden, &column.name, what).await?;
@@ -501,7 +527,8 @@ fn is_empty(view: &View, def: &TableDef) -> QueryResult<bool> {
     Ok(empty)
 }
 
-/// What DROP TABLE does with relational tables: changes of definitions.
+/// What DROP TABLE does with relational tables: changes of definitions. What else goes by CASCADE
+/// comes out.
 ///
 /// # Errors
 /// `2BP01` where foreign keys of other tables refer to one, and CASCADE does not say to drop them.
@@ -509,7 +536,8 @@ pub(crate) fn drop_tables(
     redefine: &mut Redefine<'_>,
     dropped: &[Arc<TableDef>],
     cascade: bool,
-) -> QueryResult<()> {
+) -> QueryResult<Vec<String>> {
+    let mut told = Vec::new();
     for def in dropped {
         redefine.drop_table(def);
     }
@@ -529,11 +557,17 @@ pub(crate) fn drop_tables(
                 .with_hint("Use DROP ... CASCADE to drop the dependent objects too."));
         }
         let mut table = TableDef::clone(table);
+        let shown = crate::schema::bare(&table.name);
+        let gone = table.foreign.iter().filter(|f| refers(f));
+        told.extend(gone.map(|f| format!("constraint {} on table {shown}", f.name)));
         let own: Vec<u32> = table.foreign.iter().filter(|f| refers(f)).map(|f| f.index).collect();
         table.foreign.retain(|f| !refers(f));
         table.indexes.retain(|index| !own.contains(&index.number));
         own.iter().for_each(|index| redefine.drop_index(*index));
         redefine.put(table);
     }
-    Ok(())
+    if cascade {
+        told.extend(redefine.forget_defaults(None));
+    }
+    Ok(told)
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use arrow::array::timezone::Tz;
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder,
-    Float32Builder, Float64Builder, Int16Builder, Int32Builder, Int64Builder, RecordBatch,
-    RecordBatchOptions, StringViewBuilder, TimestampMicrosecondBuilder,
+    FixedSizeBinaryArray, FixedSizeBinaryBuilder, Float32Builder, Float64Builder, Int16Builder,
+    Int32Builder, Int64Builder, RecordBatch, RecordBatchOptions, StringViewBuilder,
+    TimestampMicrosecondBuilder,
 };
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{
@@ -19,7 +20,9 @@ use super::kind::{Datum, Kind};
 use super::row::Value;
 use crate::error::{QueryError, QueryResult};
 use crate::insert::{self, Target};
+use crate::plan::uuids;
 use crate::table::Source;
+use crate::uuid::{UUID_BYTES, UUID_TYPE};
 
 /// Collects the values of one column.
 pub(crate) enum Builder {
@@ -34,6 +37,7 @@ pub(crate) enum Builder {
     Bytes(BinaryBuilder),
     Date(Date32Builder),
     Time(TimestampMicrosecondBuilder),
+    Uuid(FixedSizeBinaryBuilder),
 }
 
 impl Builder {
@@ -54,6 +58,7 @@ impl Builder {
             }
             Kind::Bytes => Builder::Bytes(BinaryBuilder::new()),
             Kind::Date => Builder::Date(Date32Builder::new()),
+            Kind::Uuid => Builder::Uuid(FixedSizeBinaryBuilder::new(UUID_BYTES as i32)),
             Kind::Timestamp | Kind::Timestamptz => {
                 Builder::Time(TimestampMicrosecondBuilder::new().with_data_type(data_type))
             }
@@ -75,6 +80,7 @@ impl Builder {
             (Builder::Bytes(b), Value::Null) => b.append_null(),
             (Builder::Date(b), Value::Null) => b.append_null(),
             (Builder::Time(b), Value::Null) => b.append_null(),
+            (Builder::Uuid(b), Value::Null) => b.append_null(),
             (Builder::Bool(b), Value::Bool(v)) => b.append_value(v),
             (Builder::Int2(b), Value::Int(v)) => {
                 b.append_value(v.try_into().map_err(|_| damaged())?);
@@ -92,6 +98,7 @@ impl Builder {
                 b.append_value(v.try_into().map_err(|_| damaged())?);
             }
             (Builder::Time(b), Value::Int(v)) => b.append_value(v),
+            (Builder::Uuid(b), Value::Uuid(v)) => b.append_value(v)?,
             _ => return Err(damaged()),
         }
         Ok(())
@@ -106,6 +113,7 @@ impl Builder {
             Datum::Decimal(v) => Value::Decimal(*v),
             Datum::Text(v) => Value::Text(v),
             Datum::Bytes(v) => Value::Bytes(v),
+            Datum::Uuid(v) => Value::Uuid(v),
         })
     }
 
@@ -122,6 +130,7 @@ impl Builder {
             Builder::Bytes(b) => Arc::new(b.finish()),
             Builder::Date(b) => Arc::new(b.finish()),
             Builder::Time(b) => Arc::new(b.finish()),
+            Builder::Uuid(b) => Arc::new(b.finish()),
         }
     }
 }
@@ -174,13 +183,19 @@ pub(crate) fn assign(
     }
     let fits = match kind {
         Kind::Numeric(..) => from.is_numeric(),
+        Kind::Uuid => *from == UUID_TYPE,
         _ => matches!(from, DataType::Timestamp(..) | DataType::Date32 | DataType::Date64),
     };
     if !fits {
-        let message =
-            format!("column \"{name}\" is of type {kind} but expression is of type {from}");
+        let message = format!(
+            "column \"{name}\" is of type {kind} but expression is of type {}",
+            uuids::shown(from)
+        );
         return Err(QueryError::new("42804", message)
             .with_hint("You will need to rewrite or cast the expression."));
+    }
+    if let (Kind::Uuid, Some(values)) = (kind, array.as_fixed_size_binary_opt()) {
+        return uuids(values);
     }
     let to = kind.arrow(zone);
     if let (Kind::Timestamp, DataType::Timestamp(_, Some(_))) = (kind, from) {
@@ -199,6 +214,16 @@ pub(crate) fn assign(
         _ => Datum::Int(array.as_primitive::<TimestampMicrosecondType>().value(row)),
     };
     Ok((0..array.len()).map(value).collect())
+}
+
+/// The values of an array of sixteen bytes each.
+fn uuids(values: &FixedSizeBinaryArray) -> QueryResult<Vec<Datum>> {
+    let one = |value: Option<&[u8]>| {
+        let Some(value) = value else { return Ok(Datum::Null) };
+        let value = value.try_into().map_err(QueryError::internal)?;
+        Ok(Datum::Uuid(value))
+    };
+    values.iter().map(one).collect()
 }
 
 fn overflow(error: ArrowError, kind: Kind) -> QueryError {

@@ -16,6 +16,7 @@ use super::writer::{BYTES_MAX, ROWS_MAX};
 use crate::copy::cells;
 use crate::error::{QueryError, QueryResult};
 use crate::insert::rows::Cell;
+use crate::rights::security::For;
 use crate::session::Session;
 
 /// Days from 1970 to 2000, where Postgres counts from.
@@ -68,6 +69,11 @@ impl CopyRows {
         self.kind(at).is_ok_and(|kind| kind == Kind::Bytes)
     }
 
+    /// Whether a column is `uuid`.
+    pub(crate) fn is_uuid(&self, at: usize) -> bool {
+        self.kind(at).is_ok_and(|kind| kind == Kind::Uuid)
+    }
+
     /// Whether a column is `boolean`.
     pub(crate) fn is_bool(&self, at: usize) -> bool {
         self.kind(at).is_ok_and(|kind| kind == Kind::Bool)
@@ -117,6 +123,7 @@ impl CopyRows {
                 let shown = days.checked_mul(86_400).and_then(|s| DateTime::from_timestamp(s, 0));
                 Datum::Int(shown.map(|_| days).ok_or_else(|| out_of_range("date"))?)
             }
+            (Some(cell), Kind::Uuid) => Datum::Uuid(cell.try_into().map_err(|_| malformed())?),
             (Some(cell), Kind::Timestamp) => {
                 let micros = big_endian::<8>(cell)?.checked_add(EPOCH_2000_US);
                 let micros = micros.filter(|us| DateTime::from_timestamp_micros(*us).is_some());
@@ -162,6 +169,7 @@ impl CopyRows {
         let (def, rows) = (self.def.clone(), std::mem::take(&mut self.rows));
         let context = session.context("");
         let mut rows = complete(session, &context, &def, &self.targets, rows).await?;
+        super::check_written(session, &def, For::Insert, false, &rows).await?;
         let mut tries = 0;
         loop {
             let context = session.context("");

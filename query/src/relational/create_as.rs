@@ -108,7 +108,7 @@ pub(crate) async fn create_as(session: &Session, create: &CreateAs) -> QueryResu
     let temporary = match &create.temporary {
         Some(on_commit) => Some(super::temporary::read(session, on_commit.as_ref())?),
         None => {
-            rights::may_create(session, "CREATE TABLE AS")?;
+            rights::may_create(session, "CREATE TABLE AS", &name)?;
             None
         }
     };
@@ -169,7 +169,7 @@ async fn read(session: &Session, create: &CreateAs) -> QueryResult<(Vec<Column>,
         return Err(QueryError::new("42601", "CREATE TABLE AS takes one SELECT"));
     };
     let names = Names::of(ast);
-    let (schema, mut stream) = session.start(Tree::of(&statement), &[], names).await?;
+    let (schema, mut stream) = session.start(Tree::of_kept(&statement), &[], names).await?;
     if create.columns.len() > schema.fields().len() {
         return Err(QueryError::new("42601", "too many column names were specified"));
     }
@@ -229,6 +229,7 @@ pub(crate) fn kind_of(field: &Field, place: &str) -> QueryResult<Kind> {
         }
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => Kind::Text,
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView => Kind::Bytes,
+        DataType::FixedSizeBinary(16) => Kind::Uuid,
         DataType::Date32 | DataType::Date64 => Kind::Date,
         DataType::Timestamp(_, None) => Kind::Timestamp,
         DataType::Timestamp(_, Some(_)) => Kind::Timestamptz,

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tsdb::Snapshot;
-use tsdb::rows::{RowChange, RowCommand, RowExpect, RowSnapshot};
+use tsdb::rows::{RowChange, RowCommand, RowSnapshot};
 
 use super::kind::{Datum, Kind};
+use super::sequence::def::{Owned, SequenceDef};
+use crate::counted::{self, Counts, encode};
 use crate::error::{QueryError, QueryResult};
 
 /// Spaces of the row store: definitions, rows, index entries, numbers of sequences.
@@ -17,22 +19,14 @@ pub(crate) const SPACE_TABLES: u16 = 18;
 pub(crate) const SPACE_ROWS: u16 = 19;
 pub(crate) const SPACE_INDEX: u16 = 20;
 pub(crate) const SPACE_SEQUENCES: u16 = 21;
-/// Key of the row that counts changes and numbers.
-const META_KEY: &[u8] = b"n";
 /// First byte of the keys of definitions and of their revisions; the table's number follows,
 /// big-endian.
 const TABLE_KEY: u8 = b't';
 const REVISION_KEY: u8 = b'r';
+/// First byte of the keys of sequences; the number follows, big-endian.
+const SEQUENCE_KEY: u8 = b's';
 /// The newest version of either row.
 const VERSION: u32 = 1;
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct MetaRow {
-    v: u32,
-    revision: u64,
-    next: u32,
-}
 
 /// A column.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -281,6 +275,10 @@ pub(crate) struct Relations {
     referrers: HashMap<u32, Vec<Referrer>>,
     /// How many of them are temporary.
     temporary: usize,
+    /// Sequences, in order of their numbers.
+    pub(crate) sequences: Vec<Arc<SequenceDef>>,
+    /// Those that have a row of their own.
+    stored: Vec<Arc<SequenceDef>>,
 }
 
 impl Relations {
@@ -289,7 +287,23 @@ impl Relations {
     fn seen_by(&self, session: u64) -> Relations {
         let seen = |table: &&Arc<TableDef>| table.temporary.is_none_or(|of| of.session == session);
         let list = self.list.iter().filter(seen).cloned().collect();
-        Relations::new(self.revision, self.next, self.meta.clone(), list)
+        let hidden = |sequence: &&Arc<SequenceDef>| {
+            let table = sequence.owned.and_then(|owned| self.by_number(owned.table));
+            table.is_some_and(|table| !seen(&table))
+        };
+        let stored = self.stored.iter().filter(|sequence| !hidden(sequence)).cloned().collect();
+        Relations::new(self.revision, self.next, self.meta.clone(), list, stored)
+    }
+
+    /// The sequence of a name.
+    pub(crate) fn find_sequence(&self, name: &str) -> Option<&Arc<SequenceDef>> {
+        self.sequences.iter().find(|sequence| sequence.name == name)
+    }
+
+    /// The sequence of a number.
+    pub(crate) fn sequence(&self, number: u32) -> Option<&Arc<SequenceDef>> {
+        let at = self.sequences.binary_search_by_key(&number, |sequence| sequence.number).ok()?;
+        self.sequences.get(at)
     }
 
     /// The table of a name that is of all sessions.
@@ -335,15 +349,24 @@ impl Relations {
         })
     }
 
-    /// Whether a name is that of a table or an index.
+    /// Whether a name is that of a table, an index or a sequence.
     pub(crate) fn is_taken(&self, name: &str) -> bool {
         self.find(name).is_some()
             || self.find_index(name).is_some()
             || self.list.iter().any(|t| t.primary.as_ref().is_some_and(|p| p.name == name))
+            || self.find_sequence(name).is_some()
     }
 
-    fn new(revision: u64, next: u32, meta: Option<Vec<u8>>, list: Vec<Arc<TableDef>>) -> Relations {
-        let mut out = Relations { revision, next, meta, list, ..Relations::default() };
+    fn new(
+        revision: u64,
+        next: u32,
+        meta: Option<Vec<u8>>,
+        list: Vec<Arc<TableDef>>,
+        stored: Vec<Arc<SequenceDef>>,
+    ) -> Relations {
+        let sequences = with_columns(&list, &stored);
+        let mut out =
+            Relations { revision, next, meta, list, sequences, stored, ..Relations::default() };
         for (at, table) in out.list.iter().enumerate() {
             out.temporary += usize::from(table.temporary.is_some());
             let hidden = out.names.get(&table.name).is_some_and(|other: &usize| {
@@ -363,13 +386,69 @@ impl Relations {
 
     fn read(rows: &RowSnapshot, meta: Option<Vec<u8>>) -> QueryResult<Relations> {
         let Some(bytes) = &meta else { return Ok(Relations { next: 1, ..Relations::default() }) };
-        let counts: MetaRow = decode(bytes)?;
-        check_version(counts.v)?;
+        let counts = Counts::decode(bytes, damaged)?;
         let list = rows.scan(SPACE_TABLES, &[TABLE_KEY])?;
         let list = list.iter().map(|(_, value)| table(value).map(Arc::new));
         let list = list.collect::<QueryResult<Vec<_>>>()?;
-        Ok(Relations::new(counts.revision, counts.next, meta, list))
+        let stored = rows.scan(SPACE_TABLES, &[SEQUENCE_KEY])?;
+        let stored = stored.iter().map(|(_, value)| sequence(value).map(Arc::new));
+        let stored = stored.collect::<QueryResult<Vec<_>>>()?;
+        Ok(Relations::new(counts.revision, counts.next, meta, list, stored))
     }
+}
+
+/// Sequences, with those of columns that have no row.
+fn with_columns(list: &[Arc<TableDef>], stored: &[Arc<SequenceDef>]) -> Vec<Arc<SequenceDef>> {
+    let mut out = stored.to_vec();
+    for table in list {
+        for made in table.columns.iter().filter_map(|c| SequenceDef::of_column(table, c)) {
+            if !stored.iter().any(|kept| kept.number == made.number) {
+                out.push(Arc::new(made));
+            }
+        }
+    }
+    out.sort_by_key(|sequence| sequence.number);
+    out
+}
+
+/// Reads the definition of a sequence.
+fn sequence(value: &[u8]) -> QueryResult<SequenceDef> {
+    let def: SequenceDef = decode(value)?;
+    check_version(def.v)?;
+    Ok(def)
+}
+
+/// Between the word and the number of a sequence in the text of a default.
+const NEXTVAL: &str = "nextval(";
+
+/// Numbers of the sequences that the text of a default uses: it names them by their `oid`, so that
+/// a sequence may be renamed.
+pub(crate) fn sequences_of(text: &str) -> Vec<u32> {
+    let number = |rest: &str| {
+        let (digits, _) = rest.split_once(')')?;
+        crate::catalog::object_of(digits.parse().ok()?)
+    };
+    text.split(NEXTVAL).skip(1).filter_map(number).collect()
+}
+
+/// The text of a default with names of its sequences, as `nextval('name'::regclass)`.
+pub(crate) fn with_names(text: &str, name: impl Fn(u32) -> Option<String>) -> String {
+    let mut parts = text.split(NEXTVAL);
+    let mut out = parts.next().unwrap_or_default().to_string();
+    for part in parts {
+        out.push_str(NEXTVAL);
+        let named = part.split_once(')').and_then(|(digits, rest)| {
+            let number = crate::catalog::object_of(digits.parse().ok()?)?;
+            Some((name(number)?, rest))
+        });
+        match named {
+            Some((name, rest)) => {
+                out.push_str(&format!("'{}'::regclass){rest}", name.replace('\'', "''")));
+            }
+            None => out.push_str(part),
+        }
+    }
+    out
 }
 
 /// Reads a definition.
@@ -435,7 +514,7 @@ impl RelationCache {
     /// `XX001` for rows that cannot be read.
     pub(crate) fn of(&self, snapshot: &Snapshot) -> QueryResult<Arc<Relations>> {
         let rows = snapshot.rows();
-        let meta = rows.get(SPACE_TABLES, META_KEY)?;
+        let meta = rows.get(SPACE_TABLES, counted::KEY)?;
         let kept = self.all.lock().clone();
         if let Some(kept) = kept
             && kept.meta == meta
@@ -454,13 +533,17 @@ pub(crate) struct Redefine<'a> {
     next: u32,
     put: HashMap<u32, TableDef>,
     dropped: Vec<u32>,
+    sequences: HashMap<u32, SequenceDef>,
+    dropped_sequences: Vec<u32>,
     changes: Vec<RowChange>,
 }
 
 impl<'a> Redefine<'a> {
     pub(crate) fn new(relations: &'a Relations) -> Redefine<'a> {
         let (put, dropped, changes) = (HashMap::new(), Vec::new(), Vec::new());
-        Redefine { relations, next: relations.next, put, dropped, changes }
+        let (sequences, dropped_sequences) = (HashMap::new(), Vec::new());
+        let next = relations.next;
+        Redefine { relations, next, put, dropped, sequences, dropped_sequences, changes }
     }
 
     /// A number that was never used.
@@ -495,6 +578,39 @@ impl<'a> Redefine<'a> {
         for sequence in table.columns.iter().filter_map(|column| column.sequence.as_ref()) {
             self.drop_sequence(sequence.number);
         }
+        self.drop_owned(table.number, None);
+    }
+
+    /// Forgets sequences that go with a table, or with one column of it.
+    pub(crate) fn drop_owned(&mut self, table: u32, column: Option<u32>) {
+        let goes = |owned: Owned| {
+            owned.table == table && column.is_none_or(|column| owned.column == column)
+        };
+        let kept = self.relations.sequences.iter().map(|sequence| &**sequence);
+        let all = kept.chain(self.sequences.values());
+        let gone = all.filter(|sequence| sequence.owned.is_some_and(goes));
+        let gone: Vec<u32> = gone.map(|sequence| sequence.number).collect();
+        gone.into_iter().for_each(|number| self.drop_sequence(number));
+    }
+
+    /// Sequences that have rows and go with a table.
+    pub(crate) fn owned(&self, table: u32) -> Vec<SequenceDef> {
+        let stored = self.relations.stored.iter();
+        let numbers = stored.filter(|s| s.owned.is_some_and(|owned| owned.table == table));
+        numbers.filter_map(|sequence| self.sequence(sequence.number)).collect()
+    }
+
+    pub(crate) fn put_sequence(&mut self, sequence: SequenceDef) {
+        self.sequences.insert(sequence.number, sequence);
+    }
+
+    /// A sequence as it is so far.
+    pub(crate) fn sequence(&self, number: u32) -> Option<SequenceDef> {
+        if self.dropped_sequences.contains(&number) {
+            return None;
+        }
+        let kept = || self.relations.sequence(number).map(|found| SequenceDef::clone(found));
+        self.sequences.get(&number).cloned().or_else(kept)
     }
 
     pub(crate) fn drop_rows(&mut self, storage: u32) {
@@ -508,8 +624,15 @@ impl<'a> Redefine<'a> {
     }
 
     pub(crate) fn drop_sequence(&mut self, number: u32) {
+        self.sequences.remove(&number);
+        if self.dropped_sequences.contains(&number) {
+            return;
+        }
+        self.dropped_sequences.push(number);
         let key = number.to_be_bytes().to_vec();
         self.changes.push(RowChange::Delete { space: SPACE_SEQUENCES, key });
+        let key = numbered(SEQUENCE_KEY, number);
+        self.changes.push(RowChange::Delete { space: SPACE_TABLES, key });
     }
 
     /// Any other row that changes with them.
@@ -528,16 +651,78 @@ impl<'a> Redefine<'a> {
             .chain(self.put.values().cloned().map(Arc::new))
             .collect();
         list.sort_by_key(|table| table.number);
-        Relations::new(self.relations.revision + 1, self.next, None, list)
+        let changed = |number: &u32| {
+            self.sequences.contains_key(number) || self.dropped_sequences.contains(number)
+        };
+        let kept = self.relations.stored.iter().filter(|s| !changed(&s.number)).cloned();
+        let stored = kept.chain(self.sequences.values().cloned().map(Arc::new)).collect();
+        Relations::new(self.relations.revision + 1, self.next, None, list, stored)
+    }
+
+    /// Takes away defaults that use sequences which go, as CASCADE does; what they are. `own`: a
+    /// table that is being changed besides.
+    pub(crate) fn forget_defaults(&mut self, own: Option<&mut TableDef>) -> Vec<String> {
+        let mut told = Vec::new();
+        let own_number = own.as_ref().map(|own| own.number);
+        let kept = self.relations.list.iter().map(|table| table.number);
+        let others = kept.filter(|number| Some(*number) != own_number);
+        let mut changed: Vec<TableDef> = others.filter_map(|number| self.table(number)).collect();
+        changed.retain_mut(|table| self.forget_defaults_of(table, &mut told));
+        if let Some(own) = own {
+            self.forget_defaults_of(own, &mut told);
+        }
+        changed.into_iter().for_each(|table| self.put(table));
+        told
+    }
+
+    /// The same of one table; whether it had any.
+    fn forget_defaults_of(&self, table: &mut TableDef, told: &mut Vec<String>) -> bool {
+        let before = told.len();
+        for column in &mut table.columns {
+            let used = sequences_of(column.default.as_deref().unwrap_or_default());
+            if used.iter().any(|number| self.dropped_sequences.contains(number)) {
+                column.default = None;
+                let table = crate::schema::bare(&table.name);
+                told.push(format!("default value for column {} of table {table}", column.name));
+            }
+        }
+        told.len() > before
+    }
+
+    /// `2BP01` where a default that stays uses a sequence that goes.
+    fn check_sequences(&self) -> QueryResult<()> {
+        if self.dropped_sequences.is_empty() {
+            return Ok(());
+        }
+        let kept = self.relations.list.iter().map(|table| table.number);
+        for table in kept.filter_map(|number| self.table(number)) {
+            for column in &table.columns {
+                let used = sequences_of(column.default.as_deref().unwrap_or_default());
+                let gone = |number: &&u32| self.dropped_sequences.contains(number);
+                let Some(number) = used.iter().find(gone) else { continue };
+                let name = self.relations.sequence(*number).map_or("", |found| &found.name);
+                let name = crate::schema::bare(name);
+                let message =
+                    format!("cannot drop sequence {name} because other objects depend on it");
+                return Err(QueryError::new("2BP01", message)
+                    .with_detail(format!(
+                        "default value for column {} of table {} depends on sequence {name}",
+                        column.name,
+                        crate::schema::bare(&table.name)
+                    ))
+                    .with_hint("Use DROP ... CASCADE to drop the dependent objects too."));
+            }
+        }
+        Ok(())
     }
 
     /// The command, if no other definitions were made since `relations` was read.
     pub(crate) fn command(mut self) -> QueryResult<RowCommand> {
+        self.check_sequences()?;
         let revision = self.relations.revision + 1;
-        let counts = MetaRow { v: VERSION, revision, next: self.next };
         let put = |key: Vec<u8>, value: Vec<u8>| RowChange::Put { space: SPACE_TABLES, key, value };
         let mut out = std::mem::take(&mut self.changes);
-        out.push(put(META_KEY.to_vec(), encode(&counts)?));
+        out.push(Counts::behind(self.relations.revision, self.next).put(SPACE_TABLES)?);
         let mut tables: Vec<TableDef> = self.put.into_values().collect();
         tables.sort_by_key(|table| table.number);
         for mut table in tables {
@@ -546,14 +731,14 @@ impl<'a> Redefine<'a> {
             let (key, value) = table.revision_row();
             out.push(put(key, value));
         }
-        let meta = self.relations.meta.clone();
-        let meta = RowExpect { space: SPACE_TABLES, key: META_KEY.to_vec(), value: meta };
-        Ok(RowCommand { expects: vec![meta], changes: out })
+        let mut sequences: Vec<SequenceDef> = self.sequences.into_values().collect();
+        sequences.sort_by_key(|sequence| sequence.number);
+        for sequence in sequences {
+            out.push(put(numbered(SEQUENCE_KEY, sequence.number), encode(&sequence)?));
+        }
+        let expects = vec![counted::expect(SPACE_TABLES, self.relations.meta.as_ref())];
+        Ok(RowCommand { expects, changes: out })
     }
-}
-
-fn encode(row: &impl Serialize) -> QueryResult<Vec<u8>> {
-    serde_json::to_vec(row).map_err(|error| QueryError::internal(format!("a row: {error}")))
 }
 
 #[cfg(test)]

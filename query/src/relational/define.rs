@@ -11,19 +11,22 @@ use datafusion::sql::sqlparser::ast::{
 use tsdb::Command;
 
 use super::def::{Action, Check, Column, Foreign, Index, Primary, Redefine, Sequence, TableDef};
-use super::expr;
 use super::insert::defaults;
 use super::kind::Kind;
+use super::sequence::define::of_column;
 use super::{COLUMNS_MAX, CONSTRAINTS_MAX, KEY_COLUMNS_MAX, TABLES_MAX};
+use super::{arrays, expr};
 use crate::Outcome;
 use crate::ddl::{apply, done};
 use crate::error::{QueryError, QueryResult};
+use crate::functions;
 use crate::insert::table_name;
 use crate::names::folded;
 use crate::plan::PlanContext;
 use crate::rights::{self, Known};
 use crate::schema;
 use crate::session::Session;
+use crate::statement::sequence::Asked;
 
 /// Bytes of a name, as of other tables.
 const NAME_BYTES_MAX: usize = 255;
@@ -60,7 +63,7 @@ pub(crate) async fn create(session: &Session, create: &CreateTable) -> QueryResu
     let temporary = match create.temporary {
         true => Some(super::temporary::read(session, create.on_commit.as_ref())?),
         false => {
-            rights::may_create(session, "CREATE TABLE")?;
+            rights::may_create(session, "CREATE TABLE", &table_name(&create.name)?)?;
             None
         }
     };
@@ -223,7 +226,10 @@ impl Definer<'_, '_> {
             sequence: None,
         };
         if serial.is_some() {
-            out.sequence = Some(Sequence { number: self.redefine.number(), identity: None });
+            let asked = Asked::default();
+            let own = (out.id, name.as_str());
+            let number = of_column(self.context, self.redefine, def, own, kind, &asked)?;
+            out.sequence = Some(Sequence { number, identity: None });
         }
         for option in &column.options {
             let called = option.name.clone();
@@ -268,12 +274,12 @@ impl Definer<'_, '_> {
                     sequence_options,
                     generation_expr: None,
                     ..
-                } if kind.is_integer()
-                    && out.sequence.is_none()
-                    && sequence_options.as_ref().is_none_or(Vec::is_empty) =>
-                {
+                } if kind.is_integer() && out.sequence.is_none() => {
                     let always = matches!(generated_as, GeneratedAs::Always);
-                    let number = self.redefine.number();
+                    let asked = sequence_options.as_deref().unwrap_or_default();
+                    let asked = Asked::of_identity(asked)?;
+                    let own = (out.id, name.as_str());
+                    let number = of_column(self.context, self.redefine, def, own, kind, &asked)?;
                     out.sequence = Some(Sequence { number, identity: Some(always) });
                     out.not_null = true;
                 }
@@ -291,11 +297,25 @@ impl Definer<'_, '_> {
     /// The text of a default that its column takes; `None` for NULL.
     pub(super) fn default(&self, column: &Column, expr: &Expr) -> QueryResult<Option<String>> {
         expr::refuse_subqueries(expr, "DEFAULT")?;
+        let mut expr = expr.clone();
+        let numbers = functions::sequence::bind(self.context, &mut expr)?;
+        let expr = &expr;
         let text = text_of(expr)?;
         if matches!(expr, Expr::Value(value) if value.value == ast::Value::Null) {
             return Ok(None);
         }
         let column = Column { default: Some(text.clone()), ..column.clone() };
+        if numbers {
+            // Not worked out: that would take a number.
+            let fields =
+                expr::fields(self.context, std::slice::from_ref(expr), &expr::Names::none(), &[])?;
+            for field in fields {
+                let none = arrow::array::new_empty_array(field.data_type());
+                let target = (column.name.as_str(), column.kind);
+                arrays::assign(&none, target, self.context.settings.zone())?;
+            }
+            return Ok(Some(text));
+        }
         // Worked out once, to see that it can be and that the column takes it.
         defaults(self.context, &column, 1)?;
         Ok(Some(text))

@@ -70,13 +70,7 @@ pub(crate) async fn delete(
     name: &str,
     params: &[ScalarValue],
 ) -> QueryResult<Outcome> {
-    let mut tries = 0;
-    loop {
-        match once(session, statement, delete, name, params).await {
-            Err(error) if super::again(session, &error, &mut tries).await => {}
-            done => return done,
-        }
-    }
+    super::settled(session, name, || once(session, statement, delete, name, params)).await
 }
 
 async fn once(
@@ -95,7 +89,7 @@ async fn once(
     let quick = match &delete.selection {
         Some(selection)
             if syntax::using(delete).is_empty()
-                && context.reads_plainly(Object::Relational(def.number))
+                && context.reads_plainly(Object::Relational(def.number), &def.name)
                 && context.settings.is_on("millrace.use_native") =>
         {
             point::point(&def, &called, selection, params)

@@ -10,17 +10,19 @@ use futures::StreamExt;
 
 use super::arrays::{self, parse_zone};
 use super::conflict::{self, OnConflict};
-use super::def::{Column, TableDef};
+use super::def::{Column, TableDef, damaged};
 use super::expr;
 use super::kind::{Datum, Kind};
 use super::returning::Returning;
+use super::sequence::Sequences;
 use super::view::Pending;
 use super::writer::{BYTES_MAX, MEMORY_MAX, ROWS_MAX, Row, Table, Writer};
 use crate::error::{QueryError, QueryResult};
 use crate::insert::literal::{self, Literal};
-use crate::insert::width;
+use crate::insert::{check_count, width};
 use crate::names::{Names, folded};
 use crate::plan::PlanContext;
+use crate::rights::security::For;
 use crate::rights::{self, Known, acl::Mode};
 use crate::schema;
 use crate::session::{Session, Tree};
@@ -59,15 +61,6 @@ fn targets(def: &TableDef, insert: &ast::Insert) -> QueryResult<Vec<usize>> {
 
 pub(super) fn no_column(def: &TableDef, name: &str) -> QueryError {
     QueryError::no_column(name, &def.name)
-}
-
-fn check_count(width: usize, targets: usize) -> QueryResult<()> {
-    let message = match width.cmp(&targets) {
-        std::cmp::Ordering::Equal => return Ok(()),
-        std::cmp::Ordering::Greater => "INSERT has more expressions than target columns",
-        std::cmp::Ordering::Less => "INSERT has more target columns than expressions",
-    };
-    Err(QueryError::new("42601", message))
 }
 
 fn check_form(insert: &ast::Insert) -> QueryResult<()> {
@@ -159,14 +152,7 @@ pub(crate) async fn insert(
     params: &[ScalarValue],
 ) -> QueryResult<Outcome> {
     check_form(insert)?;
-    let mut tries = 0;
-    loop {
-        let done = once(session, statement, insert, name, params).await;
-        match done {
-            Err(error) if super::again(session, &error, &mut tries).await => {}
-            done => return done,
-        }
-    }
+    super::settled(session, name, || once(session, statement, insert, name, params)).await
 }
 
 async fn once(
@@ -195,6 +181,7 @@ async fn once(
     let on = conflict::read(insert, &def)?;
     let returning = Returning::new(&def, &called(&def, insert), insert.returning.as_deref())?;
     let rows = complete(session, &context, &def, &targets, given).await?;
+    super::check_written(session, &def, For::Insert, returning.is_some(), &rows).await?;
     let job = Job {
         context,
         def,
@@ -482,9 +469,10 @@ pub(super) async fn complete(
             continue;
         }
         if let Some(sequence) = &column.sequence {
-            let sequences = &session.engine().relational().sequences;
-            let first = sequences.take(session, sequence.number, column.kind, wanted.len()).await?;
-            for (number, row) in (first..).zip(wanted) {
+            let found = context.relations()?.sequence(sequence.number).cloned();
+            let found = found.ok_or_else(|| damaged(format!("no sequence {}", sequence.number)))?;
+            let numbers = Sequences::take_for(session, found, wanted.len()).await?;
+            for (number, row) in numbers.into_iter().zip(wanted) {
                 rows[*row][place] = Datum::Int(number);
             }
         } else {

@@ -30,6 +30,8 @@ pub(crate) fn put(out: &mut Vec<u8>, value: &Datum) {
         Datum::Decimal(v) => out.extend_from_slice(&((*v as u128) ^ (1 << 127)).to_be_bytes()),
         Datum::Text(v) => put_bytes(out, v.as_bytes()),
         Datum::Bytes(v) => put_bytes(out, v),
+        // Of one length: none begins another.
+        Datum::Uuid(v) => out.extend_from_slice(v),
     }
 }
 
@@ -106,6 +108,11 @@ fn take(bytes: &mut &[u8], kind: Kind) -> QueryResult<Datum> {
             String::from_utf8(take_bytes(bytes).ok_or_else(damaged)?).map_err(|_| damaged())?,
         ),
         Kind::Bytes => Datum::Bytes(take_bytes(bytes).ok_or_else(damaged)?),
+        Kind::Uuid => {
+            let (head, rest) = bytes.split_first_chunk().ok_or_else(damaged)?;
+            *bytes = rest;
+            Datum::Uuid(*head)
+        }
         _ => Datum::Int((number()? ^ (1 << 63)) as i64),
     })
 }
@@ -143,6 +150,7 @@ mod tests {
             any::<i128>().prop_map(|v| (Kind::Numeric(38, 2), Datum::Decimal(v))),
             "[\\x01\\x02a-c]{0,5}".prop_map(|v| (Kind::Text, Datum::Text(v))),
             proptest::collection::vec(0u8..3, 0..5).prop_map(|v| (Kind::Bytes, Datum::Bytes(v))),
+            any::<[u8; 16]>().prop_map(|v| (Kind::Uuid, Datum::Uuid(v))),
             Just((Kind::Text, Datum::Null)),
         ]
     }
@@ -158,6 +166,7 @@ mod tests {
             (Datum::Decimal(a), Datum::Decimal(b)) => a.cmp(b),
             (Datum::Text(a), Datum::Text(b)) => a.cmp(b),
             (Datum::Bytes(a), Datum::Bytes(b)) => a.cmp(b),
+            (Datum::Uuid(a), Datum::Uuid(b)) => a.cmp(b),
             _ => return None,
         })
     }
@@ -190,7 +199,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_read_without_harm(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
-            for kind in [Kind::Bool, Kind::Int4, Kind::Float8, Kind::Numeric(9, 2), Kind::Text, Kind::Bytes] {
+            for kind in [Kind::Bool, Kind::Int4, Kind::Float8, Kind::Numeric(9, 2), Kind::Text, Kind::Bytes, Kind::Uuid] {
                 let _ = take(&mut &bytes[..], kind);
             }
         }

@@ -14,6 +14,7 @@ use crate::error::{QueryError, QueryResult};
 use crate::insert::literal;
 use crate::insert::rows::Cell;
 use crate::instant::instant;
+use crate::uuid::{self, UUID_BYTES, UUID_TYPE};
 
 /// Digits of a numeric.
 const PRECISION_MAX: u8 = 38;
@@ -43,6 +44,7 @@ pub(crate) enum Kind {
     Timestamp,
     Timestamptz,
     Bytes,
+    Uuid,
 }
 
 impl fmt::Display for Kind {
@@ -62,6 +64,7 @@ impl fmt::Display for Kind {
             Kind::Timestamp => f.write_str("timestamp without time zone"),
             Kind::Timestamptz => f.write_str("timestamp with time zone"),
             Kind::Bytes => f.write_str("bytea"),
+            Kind::Uuid => f.write_str("uuid"),
         }
     }
 }
@@ -96,6 +99,7 @@ impl TryFrom<String> for Kind {
             "timestamp without time zone" => Some(Kind::Timestamp),
             "timestamp with time zone" => Some(Kind::Timestamptz),
             "bytea" => Some(Kind::Bytes),
+            "uuid" => Some(Kind::Uuid),
             other => {
                 if let Some(rest) = other.strip_prefix("numeric") {
                     numbers(rest).and_then(|n| match n.as_slice() {
@@ -129,6 +133,7 @@ pub(crate) enum Datum {
     Decimal(i128),
     Text(String),
     Bytes(Vec<u8>),
+    Uuid([u8; UUID_BYTES]),
 }
 
 impl Datum {
@@ -164,8 +169,20 @@ impl Kind {
                 {
                     Ok(Some(*length as u32))
                 }
-                Some(_) => {
-                    let message = format!("the length in {kind} must be 1 to {LENGTH_MAX}");
+                Some(length) => {
+                    let name = if matches!(kind, D::Char(_) | D::Character(_)) {
+                        "char"
+                    } else {
+                        "varchar"
+                    };
+                    let message = match length {
+                        ast::CharacterLength::IntegerLength { length, .. }
+                            if *length > LENGTH_MAX =>
+                        {
+                            format!("length for type {name} cannot exceed {LENGTH_MAX}")
+                        }
+                        _ => format!("length for type {name} must be at least 1"),
+                    };
                     Err(QueryError::new("22023", message))
                 }
             }
@@ -189,6 +206,7 @@ impl Kind {
             D::Char(n) | D::Character(n) => Kind::Char(length(n)?.unwrap_or(1)),
             D::Date => Kind::Date,
             D::Bytea => Kind::Bytes,
+            D::Uuid => Kind::Uuid,
             D::Timestamp(_, ast::TimezoneInfo::WithTimeZone | ast::TimezoneInfo::Tz) => {
                 Kind::Timestamptz
             }
@@ -212,7 +230,8 @@ impl Kind {
             _ => {
                 return refuse(
                     "Columns are boolean, smallint, integer, bigint, real, double precision, \
-                     numeric(p,s), text, varchar(n), char(n), date, timestamp, timestamptz or bytea.",
+                     numeric(p,s), text, varchar(n), char(n), date, timestamp, timestamptz, bytea or \
+                     uuid.",
                 );
             }
         })
@@ -225,6 +244,7 @@ impl Kind {
                 ast::DataType::Numeric(ast::ExactNumberInfo::PrecisionAndScale(p.into(), s.into()))
             }
             Kind::Date => ast::DataType::Date,
+            Kind::Uuid => ast::DataType::Uuid,
             Kind::Timestamp => ast::DataType::Timestamp(None, ast::TimezoneInfo::None),
             other => crate::insert::sql_type(other.base().unwrap_or(ColumnType::Text)),
         }
@@ -242,7 +262,7 @@ impl Kind {
             Kind::Text | Kind::Varchar(_) | Kind::Char(_) => ColumnType::Text,
             Kind::Bytes => ColumnType::Bytes,
             Kind::Timestamptz => ColumnType::Timestamp,
-            Kind::Numeric(..) | Kind::Date | Kind::Timestamp => return None,
+            Kind::Numeric(..) | Kind::Date | Kind::Timestamp | Kind::Uuid => return None,
         })
     }
 
@@ -288,6 +308,7 @@ impl Kind {
             Kind::Numeric(p, s) => DataType::Decimal128(p, s),
             Kind::Date => DataType::Date32,
             Kind::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
+            Kind::Uuid => UUID_TYPE,
             other => crate::table::arrow_type(other.base().unwrap_or(ColumnType::Text), zone),
         }
     }
@@ -320,6 +341,7 @@ impl Kind {
             Kind::Timestamp => 1114,
             Kind::Timestamptz => 1184,
             Kind::Numeric(..) => 1700,
+            Kind::Uuid => 2950,
         }
     }
 
@@ -349,6 +371,10 @@ impl Kind {
                 let date =
                     date.or_else(|| instant(text, tz).map(|t| t.with_timezone(tz).date_naive()));
                 date.map(|date| Datum::Int(days(date))).ok_or_else(bad)
+            }
+            Kind::Uuid => {
+                let found = uuid::parse_uuid(text).map(Datum::Uuid);
+                found.ok_or_else(|| uuid::invalid(text))
             }
             Kind::Timestamp => {
                 let utc = Tz::from_str("+00:00").map_err(QueryError::internal)?;
@@ -424,6 +450,7 @@ impl Kind {
             Datum::Bytes(v) => {
                 format!("\\x{}", v.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
             }
+            Datum::Uuid(v) => uuid::uuid_text(v),
         }
     }
 }
@@ -541,6 +568,12 @@ mod tests {
             (Kind::Char(3), "a  ", Ok("a")),
             (Kind::Char(2), "äöü", Err("22001")),
             (Kind::Int2, "40000", Err("22003")),
+            (
+                Kind::Uuid,
+                "{A0EEBC999C0B4EF8BB6D6BB9BD380A11}",
+                Ok("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"),
+            ),
+            (Kind::Uuid, "a0eebc99", Err("22P02")),
         ] {
             assert_eq!(parse(kind, text).as_deref(), expected.as_ref().copied(), "{kind} {text}");
         }
@@ -564,6 +597,7 @@ mod tests {
             Kind::Timestamp,
             Kind::Timestamptz,
             Kind::Bytes,
+            Kind::Uuid,
         ] {
             assert_eq!(Kind::try_from(kind.to_string()), Ok(kind));
         }

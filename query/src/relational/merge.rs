@@ -38,6 +38,7 @@ use crate::names::folded;
 use crate::plan::PlanContext;
 use crate::plan::names::ROWS;
 use crate::rights::acl::Mode;
+use crate::rights::security::For;
 use crate::session::{Change, Session, Tree};
 use crate::statement::Statement;
 use crate::statement::merge::NOTHING;
@@ -288,13 +289,7 @@ pub(crate) async fn merge(
             None => not_a_table(session, &name, "rows are merged into the tables that it reads"),
         });
     }
-    let mut tries = 0;
-    loop {
-        match once(session, statement, merge, &name, params).await {
-            Err(error) if super::again(session, &error, &mut tries).await => {}
-            done => return done,
-        }
-    }
+    super::settled(session, &name, || once(session, statement, merge, &name, params)).await
 }
 
 async fn once(
@@ -341,9 +336,12 @@ async fn once(
             inserted.extend(complete(session, &context, &def, targets, rows).await?);
         }
     }
+    super::check_written(session, &def, For::Insert, false, &inserted).await?;
     let snapshot = context.snapshot.clone();
+    let of = def.clone();
     let job = Job { context, def, actions, changed, inserted };
-    let pending = session.on_workers(async move { job.run() }).await?;
+    let (updated, pending) = session.on_workers(async move { job.run() }).await?;
+    super::check_written(session, &of, For::Update, false, &updated).await?;
     if count > 0 {
         session.write_rows(snapshot, pending).await?;
     }
@@ -464,7 +462,8 @@ struct Job {
 }
 
 impl Job {
-    fn run(&self) -> QueryResult<Pending> {
+    /// The rows that were updated, as they are now.
+    fn run(&self) -> QueryResult<(Vec<Row>, Pending)> {
         let table = Table::new(&self.def)?;
         let mut writer = Writer::new(&self.context, self.context.rows_view())?;
         for found in &self.changed {
@@ -486,11 +485,12 @@ impl Job {
         let refs: Vec<&Row> =
             changes.iter().map(|(_, _, after)| after).chain(&self.inserted).collect();
         writer.check(&self.def, &refs)?;
+        let updated = changes.iter().map(|(_, _, after)| after.clone()).collect();
         writer.update(&table, changes)?;
         for row in &self.inserted {
             writer.insert(&table, row.clone())?;
         }
-        Ok(writer.finish()?.pending)
+        Ok((updated, writer.finish()?.pending))
     }
 
     fn updated(

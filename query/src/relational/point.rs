@@ -23,6 +23,7 @@ use crate::error::QueryResult;
 use crate::names::folded;
 use crate::plan::PlanContext;
 use crate::plan::origins::{self, Origin};
+use crate::uuid::parse_uuid;
 
 /// A statement that gives the row of one key.
 pub(crate) struct PointRows {
@@ -142,6 +143,9 @@ fn literal(expr: &Expr, kind: Kind, params: &[ScalarValue]) -> Option<Datum> {
                 digits.parse().ok().map(Datum::Int)
             }
             Value::SingleQuotedString(text) if kind.is_text() => Some(Datum::Text(text.clone())),
+            Value::SingleQuotedString(text) if kind == Kind::Uuid => {
+                parse_uuid(text).map(Datum::Uuid)
+            }
             Value::Boolean(truth) if kind == Kind::Bool => Some(Datum::Bool(*truth)),
             Value::Placeholder(name) => {
                 let number: usize = name.strip_prefix('$')?.parse().ok()?;

@@ -346,6 +346,7 @@ fn as_value(value: &Datum) -> Value<'_> {
         Datum::Decimal(v) => Value::Decimal(*v),
         Datum::Text(v) => Value::Text(v),
         Datum::Bytes(v) => Value::Bytes(v),
+        Datum::Uuid(v) => Value::Uuid(v),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::kind::{Datum, Kind};
 use crate::error::{QueryError, QueryResult};
+use crate::uuid::UUID_BYTES;
 
 /// The version of a row.
 const VERSION: u8 = 1;
@@ -15,6 +16,7 @@ const FLOAT8: u8 = 5;
 const DECIMAL: u8 = 6;
 const TEXT: u8 = 7;
 const BYTES: u8 = 8;
+const UUID: u8 = 9;
 
 /// Bytes of a row.
 pub(crate) const ROW_BYTES_MAX: usize = 8 << 20;
@@ -29,6 +31,7 @@ pub(crate) enum Value<'a> {
     Decimal(i128),
     Text(&'a str),
     Bytes(&'a [u8]),
+    Uuid(&'a [u8; UUID_BYTES]),
 }
 
 impl Value<'_> {
@@ -41,6 +44,7 @@ impl Value<'_> {
             Value::Decimal(v) => Datum::Decimal(v),
             Value::Text(v) => Datum::Text(v.to_string()),
             Value::Bytes(v) => Datum::Bytes(v.to_vec()),
+            Value::Uuid(v) => Datum::Uuid(*v),
         }
     }
 }
@@ -121,6 +125,10 @@ pub(crate) fn encode<'a>(
                 put_varint(&mut out, v.len() as u128);
                 out.extend_from_slice(v);
             }
+            Datum::Uuid(v) => {
+                out.push(UUID);
+                out.extend_from_slice(v);
+            }
         }
     }
     if out.len() > ROW_BYTES_MAX {
@@ -175,6 +183,11 @@ fn value<'a>(bytes: &mut &'a [u8]) -> Option<Value<'a>> {
         DECIMAL => Value::Decimal(unzigzag(take_varint(bytes)?)),
         TEXT => Value::Text(std::str::from_utf8(take_slice(bytes)?).ok()?),
         BYTES => Value::Bytes(take_slice(bytes)?),
+        UUID => {
+            let (head, rest) = bytes.split_first_chunk()?;
+            *bytes = rest;
+            Value::Uuid(head)
+        }
         _ => return None,
     })
 }
@@ -201,6 +214,7 @@ mod tests {
             (7, Kind::Numeric(38, 2), Datum::Decimal(i128::MIN), false),
             (8, Kind::Bool, Datum::Bool(true), false),
             (300, Kind::Bytes, Datum::Bytes(vec![0, 255]), false),
+            (301, Kind::Uuid, Datum::Uuid([7; 16]), false),
         ]
     }
 
@@ -224,7 +238,8 @@ mod tests {
                           00 d0 bf 07 06 "
             .to_string();
         golden.push_str(&"ff ".repeat(18));
-        golden.push_str("03 08 02 ac 02 08 02 00 ff");
+        golden.push_str("03 08 02 ac 02 08 02 00 ff ad 02 09");
+        golden.push_str(&" 07".repeat(16));
         let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex.join(" "), golden);
         let expected: Vec<(u32, Datum)> = sample()

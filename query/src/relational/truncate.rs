@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use datafusion::sql::sqlparser::ast;
 
+use super::sequence::Sequences;
 use crate::error::{QueryError, QueryResult};
-use crate::rights::acl::Mode;
+use crate::rights::{self, acl::Mode};
 use crate::session::{Session, in_block};
 
 /// Empties tables.
@@ -28,6 +29,9 @@ pub(crate) async fn truncate(
     for name in names {
         let def = relations.find(name).ok_or_else(|| QueryError::no_table(name))?;
         super::check_rights(session, def, "TRUNCATE TABLE", Mode::TRUNCATE, &[])?;
+        if restart && def.temporary.is_none() {
+            rights::may_alter(session, "TRUNCATE TABLE", name)?;
+        }
         numbers.insert(def.number);
     }
     let mut queue: Vec<u32> = numbers.iter().copied().collect();
@@ -65,9 +69,12 @@ pub(crate) async fn truncate(
     storages.iter().for_each(|storage| session.engine().relational().forget(*storage));
     if restart {
         for number in &numbers {
-            let columns = &relations.table(*number)?.columns;
-            for sequence in columns.iter().filter_map(|column| column.sequence.as_ref()) {
-                session.engine().relational().sequences.restart(session, sequence.number).await?;
+            let owned = relations
+                .sequences
+                .iter()
+                .filter(|sequence| sequence.owned.is_some_and(|owned| owned.table == *number));
+            for sequence in owned {
+                Sequences::restart(session, sequence.clone()).await?;
             }
         }
     }

@@ -23,6 +23,7 @@ use crate::change::{By, syntax};
 use crate::error::{QueryError, QueryResult};
 use crate::names::folded;
 use crate::plan::PlanContext;
+use crate::rights::security::For;
 use crate::rights::{self, Known, Object, acl::Mode};
 use crate::session::{Change, Session, Tree};
 use crate::statement::Statement;
@@ -56,13 +57,7 @@ pub(crate) async fn update(
     name: &str,
     params: &[ScalarValue],
 ) -> QueryResult<Outcome> {
-    let mut tries = 0;
-    loop {
-        match once(session, statement, update, name, params).await {
-            Err(error) if super::again(session, &error, &mut tries).await => {}
-            done => return done,
-        }
-    }
+    super::settled(session, name, || once(session, statement, update, name, params)).await
 }
 
 async fn once(
@@ -110,6 +105,7 @@ async fn once(
         };
         session.on_workers(work).await?
     };
+    super::check_written(session, &job.def, For::Update, false, &rows).await?;
     let outcome = match &returning {
         Some(of) => Some(of.outcome(&job.context, &job.def, &rows, params, "UPDATE")?),
         None => None,
@@ -136,7 +132,7 @@ fn quick(
     let Some(selection) = &update.selection else { return Ok(None) };
     if !syntax::from(update).is_empty()
         || !context.settings.is_on("millrace.use_native")
-        || !context.reads_plainly(Object::Relational(def.number))
+        || !context.reads_plainly(Object::Relational(def.number), &def.name)
     {
         return Ok(None);
     }

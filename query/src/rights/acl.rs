@@ -144,9 +144,10 @@ pub(crate) struct Acl {
 }
 
 impl Acl {
-    /// What a role has in a column (0: the whole), from whomever, or as everybody.
-    pub(crate) fn held(&self, role: u32, column: u32) -> Mode {
-        let mine = |item: &&Item| item.column == column && (item.to == role || item.to == PUBLIC);
+    /// What one has in a column (0: the whole), from whomever, or as everybody. `is`: the role, and
+    /// those that it is a member of.
+    pub(crate) fn held(&self, is: &dyn Fn(u32) -> bool, column: u32) -> Mode {
+        let mine = |item: &&Item| item.column == column && (item.to == PUBLIC || is(item.to));
         self.items.iter().filter(mine).fold(Mode::NONE, |all, item| all.with(item.rights))
     }
 

@@ -1,23 +1,52 @@
 //! What statements ask that change rows or define things.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{
     self, ConflictTarget, Expr, OnConflictAction, OnInsert, SelectItem, Visit, Visitor,
 };
-use tsdb::types::TableId;
+use tsdb::types::{TableId, TableSchema};
 
 use super::acl::{Acl, Mode, PUBLIC};
-use super::{Known, Object, PUBLIC_SCHEMA, Rights, Role, denied, rows};
+use super::security::{Asked, For};
+use super::written::{refuse_fields, refuse_secured, violates};
+use super::{Known, Object, PUBLIC_SCHEMA, Policy, Rights, Role, rows};
 use crate::Identity;
 use crate::ddl::{apply, definable};
 use crate::engine::Engine;
 use crate::error::{QueryError, QueryResult};
 use crate::names::folded;
+use crate::plan::names::SCHEMA;
+use crate::schema::resolve::in_public;
+use crate::schema::{Schema, Schemas};
 use crate::session::Session;
+use crate::view::View;
+
+/// The schemas of this moment.
+pub(super) fn schemas(engine: &Engine) -> QueryResult<Arc<Schemas>> {
+    engine.schemas().of(&engine.db().snapshot())
+}
+
+/// `42501` unless the session owns a schema or may define everything.
+pub(crate) fn check_schema_owner(session: &Session, schema: &Schema) -> QueryResult<()> {
+    let identity = session.identity();
+    if identity.can_define {
+        return Ok(());
+    }
+    let rights = session.engine().rights().now(session.engine())?;
+    match rights.owns(&Role::from(identity), Object::of_schema(Some(schema))) {
+        true => Ok(()),
+        false => {
+            let message = format!("must be owner of schema {}", schema.name);
+            Err(QueryError::new("42501", message))
+        }
+    }
+}
 
 /// The relation of a name as the session sees it.
 pub(crate) fn find(session: &Session, name: &str) -> QueryResult<Option<Known>> {
+    let name = in_public(name);
     let snapshot = session.engine().db().snapshot();
     if let Some(table) = session.relations(&snapshot)?.find(name) {
         return Ok(Some(Known::of_relation(table)));
@@ -45,7 +74,7 @@ pub(crate) fn check_change(
         return Ok(());
     }
     let (rights, role) = (session.engine().rights().now(session.engine())?, Role::from(identity));
-    rights.check_schema(&role)?;
+    rights.check_schema(&role, &*schemas(session.engine())?, &known.name)?;
     let whole = rights.may(&role, known.object, mode, 0);
     let each = || {
         let may = |number| rights.may(&role, known.object, mode, number);
@@ -54,43 +83,49 @@ pub(crate) fn check_change(
     if !whole && !each() {
         return Err(known.denied());
     }
-    check_policies(&rights, &role, &known, mode, columns)
+    match (known.object, mode) {
+        (Object::Table(id), Mode::UPDATE) if rights.is_secured(&role, known.object) => {
+            let table = session.engine().db().snapshot().table_by_id(id);
+            let table = table.ok_or_else(|| QueryError::no_table(&known.name))?;
+            check_policies(&rights, &role, &table.schema().clone(), columns)
+        }
+        // Of rows that are written policies are asked later, when they are known.
+        _ => Ok(()),
+    }
 }
 
-/// What is not let do where policies hold: they say which rows a role sees, and of rows that it
-/// would write that is not asked. A role with WRITE may write any row.
+/// What UPDATE of a time-series table is not let do where policies hold: the rows that it writes are
+/// not whole, so it must not change what policies are about. A role with WRITE may write any row.
 fn check_policies(
     rights: &Rights,
     role: &Role,
-    known: &Known,
-    mode: Mode,
+    table: &TableSchema,
     columns: &[&str],
 ) -> QueryResult<()> {
-    if !rights.is_secured(role, known.object) {
-        return Ok(());
+    let object = Object::Table(table.id);
+    let Some(security) = rights.security(object) else { return Ok(()) };
+    let is = |of: u32| rights.is(role, of);
+    let differs = |policy: &&Policy| policy.check.is_some() && policy.check != policy.using;
+    if security.asked(&is, For::Update).any(|policy| differs(&policy)) {
+        let what = "UPDATE of a time-series table with a policy whose WITH CHECK is not its USING";
+        return Err(QueryError::unsupported(what));
     }
-    let name = &known.name;
-    if mode == Mode::INSERT {
-        let message = format!("new row violates row-level security policy for table \"{name}\"");
-        return Err(QueryError::new("42501", message)
-            .with_detail("Policies here say which rows are seen, none which may be inserted.")
-            .with_hint("Let a role insert that has the attribute WRITE, or owns the table."));
-    }
-    if mode == Mode::UPDATE {
-        let policies = rights.security(known.object).into_iter().flat_map(|s| &s.policies);
-        for policy in policies {
-            let used = super::policy::columns_of(&policy.using)?;
-            if let Some(column) = columns.iter().find(|column| used.contains(**column)) {
-                let message =
-                    format!("new row violates row-level security policy for table \"{name}\"");
-                let detail = format!("Column \"{column}\" is part of policy \"{}\".", policy.name);
-                return Err(QueryError::new("42501", message).with_detail(detail).with_hint(
-                    "Let a role change it that has the attribute WRITE, or owns the table.",
-                ));
-            }
+    let clause = security.clause(&is, &[Asked::Seen(For::Select), Asked::Written(For::Update)]);
+    for part in &clause.parts {
+        let used = super::policy::columns_of(part)?;
+        if let Some(column) = columns.iter().find(|column| used.contains(**column)) {
+            let detail = format!("Column \"{column}\" is part of a policy.");
+            return Err(violates(&table.name).with_detail(detail).with_hint(
+                "Let a role change it that has the attribute WRITE, or owns the table.",
+            ));
         }
     }
-    Ok(())
+    // What gets another time or key may meet a row that is there already.
+    let is_field = |column: &&str| table.fields().any(|field| field.name == **column);
+    match columns.iter().all(is_field) {
+        true => Ok(()),
+        false => refuse_fields(table, &clause.parts),
+    }
 }
 
 /// `42501` unless the session may read these columns of a table.
@@ -144,6 +179,9 @@ pub(crate) fn check_conflict(
         read.extend(columns.iter().filter_map(|column| known.number(&folded(column))));
     }
     if let OnConflictAction::DoUpdate(update) = &on.action {
+        if matches!(known.object, Object::Relational(_)) {
+            refuse_secured(session, known.object, "ON CONFLICT DO UPDATE")?;
+        }
         for assignment in &update.assignments {
             let names = match &assignment.target {
                 ast::AssignmentTarget::ColumnName(name) => std::slice::from_ref(name),
@@ -180,6 +218,7 @@ pub(crate) fn check_references(
         return Ok(());
     }
     let (rights, role) = (engine.rights().now(engine)?, Role::from(session));
+    rights.check_schema(&role, &*schemas(engine)?, &known.name)?;
     let may = |column: &u32| rights.may(&role, known.object, Mode::REFERENCES, *column);
     match columns.iter().all(may) {
         true => Ok(()),
@@ -214,15 +253,14 @@ fn mentioned(expr: &Expr, known: &Known, out: &mut Vec<u32>) {
     let _ = expr.visit(&mut Names(known, out));
 }
 
-/// Whether the session may make tables and views, and that no block is open.
-pub(crate) fn may_create(session: &Session, what: &str) -> QueryResult<()> {
+/// Whether the session may make a table or view of this flat name, and that no block is open.
+pub(crate) fn may_create(session: &Session, what: &str, name: &str) -> QueryResult<()> {
     let identity = session.identity();
     if !identity.superuser && !identity.can_define {
-        let (rights, role) =
-            (session.engine().rights().now(session.engine())?, Role::from(identity));
-        if !rights.may(&role, Object::Schema(PUBLIC_SCHEMA), Mode::CREATE, 0) {
-            return Err(denied("schema", crate::plan::names::SCHEMA));
-        }
+        let engine = session.engine();
+        let (rights, schemas, role) =
+            (engine.rights().now(engine)?, schemas(engine)?, Role::from(identity));
+        rights.check_in_schema(&role, schemas.place(name).0, Mode::CREATE)?;
     }
     definable(session, what)
 }
@@ -240,14 +278,71 @@ pub(crate) fn may_alter(session: &Session, what: &str, name: &str) -> QueryResul
 /// `42501` unless the session owns the relation of a name, if there is one. The attribute DEFINE is
 /// not enough.
 pub(crate) fn check_owner(session: &Session, name: &str) -> QueryResult<()> {
-    let Some(known) = find(session, name)? else { return Ok(()) };
+    let Some(known) = find(session, name)?.filter(|known| !known.temporary) else { return Ok(()) };
     let (rights, role) =
         (session.engine().rights().now(session.engine())?, Role::from(session.identity()));
-    if known.temporary || rights.owns(&role, known.object) {
+    rights.check_schema(&role, &*schemas(session.engine())?, &known.name)?;
+    if rights.owns(&role, known.object) {
         return Ok(());
     }
     let message = format!("must be owner of {} {name}", known.kind);
     Err(QueryError::new("42501", message))
+}
+
+/// An error of constraints without the values that it shows, for who may not read the table whole.
+pub(crate) fn without_values(session: &Session, name: &str, error: QueryError) -> QueryError {
+    if !error.code.starts_with("23") || error.detail.is_none() {
+        return error;
+    }
+    match reads_whole(session, name) {
+        Ok(true) => error,
+        _ => QueryError { detail: None, ..error },
+    }
+}
+
+fn reads_whole(session: &Session, name: &str) -> QueryResult<bool> {
+    let Some(known) = find(session, name)? else { return Ok(true) };
+    let (rights, role) =
+        (session.engine().rights().now(session.engine())?, Role::from(session.identity()));
+    let reads = rights.may(&role, known.object, Mode::SELECT, 0);
+    Ok(known.temporary || reads && !rights.is_secured(&role, known.object))
+}
+
+/// `42501` unless a materialised view is filled in the name of its owner: what is stored with
+/// somebody else's rights would be shown with the owner's.
+pub(crate) fn check_filler(session: &Session, view: &View) -> QueryResult<()> {
+    let rights = session.engine().rights().now(session.engine())?;
+    let Some(owner) = rights.owner(Known::of_view(view).object) else { return Ok(()) };
+    let roles = session.engine().directory().roles()?;
+    let is_superuser = roles.iter().any(|role| role.oid == owner && role.superuser);
+    if is_superuser || session.identity().oid == owner {
+        return Ok(());
+    }
+    let message = format!("must be owner of materialized view {}", view.name);
+    Err(QueryError::new("42501", message)
+        .with_hint("Its rows are stored with the rights of who refreshes it: let its owner do it."))
+}
+
+/// `2BP01` where a policy uses a column that is to be dropped or renamed: the policy would be about
+/// another column, or about none.
+pub(crate) fn refuse_in_policy(session: &Session, object: Object, column: &str) -> QueryResult<()> {
+    let rights = session.engine().rights().now(session.engine())?;
+    for (of, security) in &rights.security {
+        for policy in &security.policies {
+            if *of != object && !policy.reads.contains(&object.text()) {
+                continue;
+            }
+            for text in policy.using.iter().chain(&policy.check) {
+                if !super::policy::columns_of(text)?.contains(column) {
+                    continue;
+                }
+                let message = format!("policy \"{}\" uses column \"{column}\"", policy.name);
+                return Err(QueryError::new("2BP01", message)
+                    .with_hint("Drop the policy first, and make it anew behind the change."));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Notes who has made a relation. What a superuser makes is the first superuser's, and needs no
@@ -274,6 +369,7 @@ pub(crate) fn owned_by(session: &Session, oid: u32) -> QueryResult<Vec<String>> 
     let snapshot = session.engine().db().snapshot();
     let relations = session.engine().relational().lasting(&snapshot)?;
     let views = session.engine().views().of(&snapshot)?;
+    let schemas = schemas(session.engine())?;
     let mut found = Vec::new();
     for (object, _) in rights.all().filter(|(_, acl)| acl.owner == Some(oid)) {
         let known = match object {
@@ -287,7 +383,12 @@ pub(crate) fn owned_by(session: &Session, oid: u32) -> QueryResult<Vec<String>> 
                 let view = views.list.iter().find(|view| view.number == number);
                 view.map(|view| Known::of_view(view))
             }
-            Object::Schema(_) => None,
+            Object::Schema(_) => {
+                let is_it = |schema: &&Schema| Object::of_schema(Some(*schema)) == object;
+                let own = schemas.list.iter().find(is_it).map(|schema| schema.name.as_str());
+                let name = own.or((object == PUBLIC_SCHEMA).then_some(SCHEMA));
+                name.map(|name| Known::of_schema(object, name))
+            }
         };
         found.extend(known.map(|known| format!("owner of {} {}", known.kind, known.name)));
     }
@@ -316,6 +417,9 @@ pub(crate) async fn scrub(session: &Session, oid: u32) -> QueryResult<()> {
         if Some(&security) != rights.security(*object) {
             changes.push(rows::put_security(*object, &security)?);
         }
+    }
+    for (role, left) in rights.members.without(oid) {
+        changes.push(rows::put_members(role, &left)?);
     }
     match changes.is_empty() {
         true => Ok(()),
@@ -361,7 +465,8 @@ impl Engine {
             return Some(format!("relation \"{table}\" does not exist, and you may not make it"));
         };
         let object = Object::Table(found.schema().id);
-        if rights.check_schema(&role).is_err() || !rights.may(&role, object, Mode::INSERT, 0) {
+        let usable = schemas(self).and_then(|all| rights.check_schema(&role, &all, table)).is_ok();
+        if !usable || !rights.may(&role, object, Mode::INSERT, 0) {
             return Some(format!("permission denied for table {table}"));
         }
         if rights.is_secured(&role, object) {
@@ -380,7 +485,8 @@ impl Engine {
         }
         let rights = self.rights().now(self)?;
         let role = Role::from(identity);
-        let may_look = rights.check_schema(&role).is_ok();
+        let schemas = schemas(self)?;
+        let may_look = |name: &str| rights.check_schema(&role, &schemas, name).is_ok();
         let tables = self.db().snapshot().tables();
         let reads = |known: &Known| {
             let all =
@@ -388,7 +494,8 @@ impl Engine {
             (rights.may(&role, known.object, Mode::SELECT, 0) || all())
                 && !rights.is_secured(&role, known.object)
         };
-        let hidden = tables.iter().filter(|table| !may_look || !reads(&Known::of_table(table)));
+        let hidden =
+            tables.iter().filter(|table| !may_look(&table.name) || !reads(&Known::of_table(table)));
         Ok(hidden.map(|table| table.id).collect())
     }
 }

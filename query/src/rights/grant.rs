@@ -1,12 +1,16 @@
 //! GRANT, REVOKE and OWNER TO; policies are in `policy`.
 
+use std::sync::Arc;
+
 use super::acl::{Acl, BY_OWNER, Mode, PUBLIC, Refused};
-use super::check::{find, role_of};
-use super::{Known, Object, PUBLIC_SCHEMA, Rights, Role, denied, policy, rows};
+use super::check::{self, find, role_of};
+use super::{Known, Object, PUBLIC_SCHEMA, Rights, Role, denied, member, policy, rows};
 use crate::Outcome;
 use crate::ddl::{apply, definable, done};
 use crate::error::{QueryError, QueryResult};
 use crate::plan::names::SCHEMA;
+use crate::schema::Schemas;
+use crate::schema::define::missing;
 use crate::session::Session;
 use crate::statement::rights::{Grant, Granted, OfRights, On};
 use crate::{RoleInfo, catalog};
@@ -22,13 +26,18 @@ pub(crate) async fn run(session: &Session, of: &OfRights) -> QueryResult<Outcome
     let _guard = engine.definitions().lock().await;
     match of {
         OfRights::Grant(asked) => grant(session, asked).await?,
+        OfRights::Roles(asked) => member::change(session, asked).await?,
         OfRights::Owner { name, to, if_exists } => {
             set_owner(session, name, to.as_deref(), *if_exists).await?;
+        }
+        OfRights::SchemaOwner { name, to } => {
+            set_schema_owner(session, name, to.as_deref()).await?;
         }
         OfRights::Security { table, if_exists, enable } => {
             policy::enable(session, table, *if_exists, *enable).await?;
         }
         OfRights::CreatePolicy(asked) => policy::create(session, asked).await?,
+        OfRights::AlterPolicy(asked) => policy::alter(session, asked).await?,
         OfRights::DropPolicy { name, table, if_exists } => {
             policy::drop(session, name, table, *if_exists).await?;
         }
@@ -65,11 +74,17 @@ fn targets(session: &Session, on: &On) -> QueryResult<Vec<Known>> {
     let mut found: Vec<Known> = Vec::new();
     match on {
         On::Relations(names) => {
+            let engine = session.engine();
+            let (rights, all) = (engine.rights().now(engine)?, check::schemas(engine)?);
+            let role = Role::from(session.identity());
             for name in names {
                 if catalog::table(None, name).is_some() {
                     return Err(fixed(&format!("system table {name}")));
                 }
                 let known = find(session, name)?.ok_or_else(|| QueryError::no_table(name))?;
+                if !known.temporary {
+                    rights.check_schema(&role, &all, &known.name)?;
+                }
                 if known.temporary {
                     return Err(QueryError::unsupported("rights of temporary tables")
                         .with_detail("They are seen by their session alone."));
@@ -80,9 +95,10 @@ fn targets(session: &Session, on: &On) -> QueryResult<Vec<Known>> {
             }
         }
         On::AllTables(schemas) => {
-            schemas.iter().try_for_each(|schema| check_schema(schema))?;
             let snapshot = session.engine().db().snapshot();
-            let others = session.engine().schemas().of(&snapshot)?;
+            let all = session.engine().schemas().of(&snapshot)?;
+            let meant = schemas.iter().map(|name| schema_of(&all, name));
+            let meant: Vec<Object> = meant.collect::<QueryResult<_>>()?;
             let owned = tsdb::types::OWNED_TABLE_PREFIX;
             let tables = snapshot.tables();
             let tables = tables.iter().filter(|table| !table.name.starts_with(owned));
@@ -93,30 +109,30 @@ fn targets(session: &Session, on: &On) -> QueryResult<Vec<Known>> {
             let views = session.engine().views().of(&snapshot)?;
             let lasting = views.list.iter().filter(|view| view.temporary.is_none());
             found.extend(lasting.map(|view| Known::of_view(view)));
-            found.retain(|known| others.place(&known.name).0.is_none());
+            found.retain(|known| meant.contains(&Object::of_schema(all.place(&known.name).0)));
         }
         On::Schemas(schemas) => {
-            for schema in schemas {
-                check_schema(schema)?;
-                found.push(Known {
-                    object: Object::Schema(PUBLIC_SCHEMA),
-                    name: schema.clone(),
-                    kind: "schema",
-                    columns: Vec::new(),
-                    temporary: false,
-                });
+            let all = check::schemas(session.engine())?;
+            for name in schemas {
+                let known = Known::of_schema(schema_of(&all, name)?, name);
+                if !found.iter().any(|other| other.object == known.object) {
+                    found.push(known);
+                }
             }
-            found.dedup_by_key(|known| known.object);
         }
     }
     Ok(found)
 }
 
-fn check_schema(name: &str) -> QueryResult<()> {
-    match name {
-        SCHEMA => Ok(()),
-        "pg_catalog" | "information_schema" | "sys" => Err(fixed(&format!("schema {name}"))),
-        _ => Err(QueryError::new("3F000", format!("schema \"{name}\" does not exist"))),
+/// The schema of a name, if its rights can be changed.
+fn schema_of(schemas: &Schemas, name: &str) -> QueryResult<Object> {
+    match schemas.find(name) {
+        Some(schema) => Ok(Object::of_schema(Some(schema))),
+        None if name == SCHEMA => Ok(PUBLIC_SCHEMA),
+        None if matches!(name, "pg_catalog" | "information_schema" | "sys") => {
+            Err(fixed(&format!("schema {name}")))
+        }
+        None => Err(missing(name)),
     }
 }
 
@@ -130,7 +146,7 @@ struct Giver<'a> {
     session: &'a Session,
     rights: &'a Rights,
     role: Role,
-    known: Vec<RoleInfo>,
+    known: Arc<[RoleInfo]>,
 }
 
 impl Giver<'_> {
@@ -140,14 +156,13 @@ impl Giver<'_> {
         let alive = |oid: u32| self.known.iter().any(|role| role.oid == oid);
         acl.tidy(&alive, &|column| target.columns.iter().any(|known| known.0 == column));
         let owns = self.rights.owns(&self.role, target.object);
-        let by = if owns { BY_OWNER } else { self.role.oid };
         for granted in &asked.rights {
             let columns = columns(target, granted)?;
             for column in &columns {
                 let mode = mode(target, granted, *column)?;
-                let mode = match owns {
-                    true => mode,
-                    false => self.may_give(&acl, target, granted, *column, mode)?,
+                let (by, mode) = match owns {
+                    true => (BY_OWNER, mode),
+                    false => self.giver(&acl, target, granted, *column, mode)?,
                 };
                 for to in roles {
                     match asked.revoke {
@@ -167,20 +182,26 @@ impl Giver<'_> {
         Ok(acl)
     }
 
-    /// What of these rights one who does not own the object may give on.
-    fn may_give(
+    /// What of these rights one who does not own the object may give on, and as whom: itself, or
+    /// a role that it is a member of.
+    fn giver(
         &self,
         acl: &Acl,
         target: &Known,
         granted: &Granted,
         column: u32,
         mode: Mode,
-    ) -> QueryResult<Mode> {
-        let own = acl.grantable(self.role.oid, column).with(acl.grantable(self.role.oid, 0));
-        let may = mode.and(own);
-        let enough = if granted.all { !may.is_none() } else { may == mode };
-        if enough {
-            return Ok(may);
+    ) -> QueryResult<(u32, Mode)> {
+        let of = |role: u32| {
+            let own = acl.grantable(role, column).with(acl.grantable(role, 0));
+            (role, mode.and(own))
+        };
+        let roles = self.rights.members.roles(self.role.oid);
+        let all: Vec<(u32, Mode)> = [self.role.oid].into_iter().chain(roles).map(of).collect();
+        let whole = all.iter().find(|(_, may)| *may == mode);
+        let some = || all.iter().find(|(_, may)| granted.all && !may.is_none());
+        if let Some(found) = whole.or_else(some) {
+            return Ok(*found);
         }
         Err(denied(target.kind, &target.name).with_hint(format!(
             "\"{}\" may not grant it: that takes the right WITH GRANT OPTION.",
@@ -270,12 +291,31 @@ async fn set_owner(
         let message = format!("must be superuser to change the owner of {} {name}", known.kind);
         return Err(QueryError::new("42501", message));
     }
+    give_to(session, known.object, to).await
+}
+
+/// ALTER SCHEMA … OWNER TO: likewise.
+async fn set_schema_owner(session: &Session, name: &str, to: Option<&str>) -> QueryResult<()> {
+    let object = schema_of(&*check::schemas(session.engine())?, name)?;
+    if !session.identity().superuser {
+        let message = format!("must be superuser to change the owner of schema {name}");
+        return Err(QueryError::new("42501", message));
+    }
+    give_to(session, object, to).await
+}
+
+async fn give_to(session: &Session, object: Object, to: Option<&str>) -> QueryResult<()> {
     let oid = role_of(session, Some(to.unwrap_or(&session.identity().user)))?;
+    let rights = session.engine().rights().now(session.engine())?;
+    let mut acl = rights.acl_or_usual(object);
+    acl.owner = noted(session, oid)?;
+    let change = rows::put_acl(object, &acl)?;
+    apply(session, vec![rights.command(rights.next, vec![change])?]).await
+}
+
+/// An owner as it is noted: what is not is the first superuser's.
+pub(super) fn noted(session: &Session, oid: u32) -> QueryResult<Option<u32>> {
     let roles = session.engine().directory().roles()?;
     let first = roles.iter().filter(|role| role.superuser).map(|role| role.oid).min();
-    let rights = session.engine().rights().now(session.engine())?;
-    let mut acl = rights.acl_or_usual(known.object);
-    acl.owner = Some(oid).filter(|oid| Some(*oid) != first);
-    let change = rows::put_acl(known.object, &acl)?;
-    apply(session, vec![rights.command(rights.next, vec![change])?]).await
+    Ok(Some(oid).filter(|oid| Some(*oid) != first))
 }

@@ -18,6 +18,7 @@ use super::{Known, Object, Rights, Role, is_policy};
 use crate::error::{QueryError, QueryResult};
 use crate::plan::{PlanContext, origins};
 use crate::relational::RelationTable;
+use crate::schema::Schemas;
 use crate::table::SeriesTable;
 use crate::view::View;
 
@@ -29,8 +30,20 @@ pub(crate) fn check(context: &PlanContext, plan: &LogicalPlan) -> QueryResult<()
     }
     let rights = context.rights()?;
     let role = Role::from(identity);
-    let walker = Walker { context, rights, views: OnceCell::new() };
+    let schemas = context.schemas()?;
+    let walker = Walker { context, rights, schemas, views: OnceCell::new() };
     walker.visit(plan, &all(plan), &role)
+}
+
+/// The same in the name of the owner of an object, whoever asks.
+pub(super) fn check_as_owner(
+    context: &PlanContext,
+    plan: &LogicalPlan,
+    object: Object,
+) -> QueryResult<()> {
+    let (rights, schemas) = (context.rights()?, context.schemas()?);
+    let walker = Walker { context, rights, schemas, views: OnceCell::new() };
+    walker.as_owner(plan, &all(plan), object)
 }
 
 fn all(plan: &LogicalPlan) -> Vec<bool> {
@@ -40,6 +53,7 @@ fn all(plan: &LogicalPlan) -> Vec<bool> {
 struct Walker<'a> {
     context: &'a PlanContext,
     rights: Arc<Rights>,
+    schemas: Arc<Schemas>,
     views: OnceCell<Arc<crate::view::Views>>,
 }
 
@@ -58,9 +72,10 @@ impl Walker<'_> {
                     }
                     let known = Known::of_view(&view);
                     self.need(&known, &names(&known, used), role)?;
-                    // What is stored of a query is what its view is.
+                    // What is stored of a query is what its view is; of a continuous aggregate
+                    // also what is not stored yet.
                     if view.is_materialized() {
-                        return Ok(());
+                        return self.kept_up(&view);
                     }
                     return self.as_owner(&alias.input, used, known.object);
                 }
@@ -80,6 +95,35 @@ impl Walker<'_> {
         match self.context.owner_of(&self.rights, object)? {
             Some(owner) => self.visit(plan, used, &owner),
             None => Ok(()),
+        }
+    }
+
+    /// `42501` for a continuous aggregate whose owner may not read all rows of its table any more:
+    /// it goes on to show them.
+    fn kept_up(&self, view: &View) -> QueryResult<()> {
+        let Some(materialized) = &view.materialized else { return Ok(()) };
+        let object = Known::of_view(view).object;
+        let Some(owner) = self.context.owner_of(&self.rights, object)? else { return Ok(()) };
+        let table = Object::Table(materialized.root);
+        let reads = match materialized.over {
+            // The owner of the other answers for the table.
+            Some(over) => {
+                let under = self.view(crate::catalog::view_number(over))?;
+                self.kept_up(&under)?;
+                self.rights.may_any(&owner, Known::of_view(&under).object, Mode::SELECT)
+            }
+            None => {
+                self.rights.may_any(&owner, table, Mode::SELECT)
+                    && !self.rights.is_secured(&owner, table)
+            }
+        };
+        match reads {
+            true => Ok(()),
+            false => Err(QueryError::new(
+                "42501",
+                format!("permission denied for materialized view {}", view.name),
+            )
+            .with_detail("Its owner may not read all rows that it is made of any more.")),
         }
     }
 
@@ -153,18 +197,21 @@ impl Walker<'_> {
         let names: Vec<&str> = shown(schema, used).collect();
         // A statement that changes rows finds out which those are: that it may is asked elsewhere.
         if names.is_empty() && used.contains(&true) {
-            return self.need_schema(role);
+            return self.need_schema(known, role);
         }
         self.need(known, &names, role)
     }
 
-    fn need_schema(&self, role: &Role) -> QueryResult<()> {
-        self.rights.check_schema(role)
+    fn need_schema(&self, known: &Known, role: &Role) -> QueryResult<()> {
+        match known.temporary {
+            true => Ok(()),
+            false => self.rights.check_schema(role, &self.schemas, &known.name),
+        }
     }
 
     /// `42501` unless a role may read these columns; if there are none, any one.
     fn need(&self, known: &Known, names: &[&str], role: &Role) -> QueryResult<()> {
-        self.need_schema(role)?;
+        self.need_schema(known, role)?;
         let rights = &self.rights;
         if known.temporary || rights.may(role, known.object, Mode::SELECT, 0) {
             return Ok(());

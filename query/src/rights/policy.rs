@@ -5,21 +5,19 @@
 //! scope of their own, so that no temporary table or WITH of a statement can stand for what they
 //! name, and read with the rights of the table's owner.
 
-use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::source_as_provider;
-use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, TableSource, TableType};
-use datafusion::sql::sqlparser::ast::{self, Expr, Visit, Visitor};
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, TableSource};
+use datafusion::sql::sqlparser::ast::{self, BinaryOperator, Expr, Visit, Visitor};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
-use super::acl::PUBLIC;
 use super::check::{check_owner, find, role_of};
+use super::security::{Asked, For};
 use super::{Known, Object, Policy, Rights, Role, Security, rows};
 use crate::change::check_condition;
 use crate::ddl::apply;
@@ -29,15 +27,18 @@ use crate::plan::PlanContext;
 use crate::plan::names::ROWS;
 use crate::relational::RelationTable;
 use crate::session::Session;
-use crate::statement::rights::{NewPolicy, expression_of};
+use crate::statement::Kind;
+use crate::statement::rights::{AlterPolicy, NewPolicy, Who, expression_of};
 use crate::table::SeriesTable;
-use crate::view::Behalf;
+use crate::view::{Behalf, ViewSource};
 use crate::{catalog, names, sugar};
 
 /// Schemas under which a policy's query finds the table without its policies; the second with the
 /// identity of rows. No user can name them.
 pub(crate) const BARE: &str = "\u{1}bare";
 pub(crate) const BARE_ROWS: &str = "\u{1}bare rows";
+/// Schema under which the rows are found that a statement is about to write.
+pub(crate) const NEW: &str = "\u{1}new";
 /// Alias of the plan that stands for a table with its policies; the object follows.
 const ALIAS: &str = "\u{1}policy ";
 
@@ -119,42 +120,118 @@ pub(super) async fn create(session: &Session, asked: &NewPolicy) -> QueryResult<
     let known = table(session, &asked.table)?;
     let rights = session.engine().rights().now(session.engine())?;
     let mut security = rights.security(known.object).cloned().unwrap_or_default();
-    if security.policies.iter().any(|policy| policy.name == asked.name) {
-        let message =
-            format!("policy \"{}\" for table \"{}\" already exists", asked.name, known.name);
-        return Err(QueryError::new("42710", message));
-    }
+    check_name(&security, &asked.name, &known.name)?;
+    check_expressions(asked.command, asked.using.is_some(), asked.check.is_some())?;
     if security.policies.len() >= POLICIES_MAX {
         let message = format!("a table may have {POLICIES_MAX} policies");
         return Err(QueryError::new("54000", message));
     }
-    if asked.name.is_empty() || asked.name.len() > NAME_BYTES_MAX {
-        let message = format!("the name of a policy has 1 to {NAME_BYTES_MAX} bytes");
-        return Err(QueryError::new("42602", message));
-    }
-    let roles = asked
-        .roles
-        .iter()
-        .map(|who| role_of(session, who.name(&session.identity().user)))
-        .collect::<QueryResult<BTreeSet<u32>>>()?;
-    let using = asked.using.to_string();
-    if using.len() > TEXT_BYTES_MAX {
+    let mut policy = Policy {
+        number: rights.next,
+        name: asked.name.clone(),
+        command: asked.command,
+        restrictive: asked.restrictive,
+        roles: roles_of(session, &asked.roles)?,
+        using: asked.using.as_ref().map(text_of).transpose()?,
+        check: asked.check.as_ref().map(text_of).transpose()?,
+        reads: Vec::new(),
+    };
+    policy.reads = reads_of(session, &known, &policy).await?;
+    security.policies.push(policy);
+    commit(session, &rights, known.object, rights.next + 1, security).await
+}
+
+/// The text of an expression, if it can be kept.
+fn text_of(expr: &Expr) -> QueryResult<String> {
+    let text = expr.to_string();
+    if text.len() > TEXT_BYTES_MAX {
         let message = format!("the expression of a policy may have {TEXT_BYTES_MAX} bytes");
         return Err(QueryError::new("54000", message));
     }
-    check_condition(&asked.using)?;
-    if expression_of(&using).ok().as_ref() != Some(&asked.using) {
-        return Err(QueryError::unsupported("a policy of this expression")
-            .with_detail(format!("It does not read back from its text: {using}")));
+    // Beside others it stands under OR.
+    let nested = || Box::new(Expr::Nested(Box::new(expr.clone())));
+    check_condition(&Expr::BinaryOp { left: nested(), op: BinaryOperator::Or, right: nested() })?;
+    match expression_of(&text).ok().as_ref() == Some(expr) {
+        true => Ok(text),
+        false => Err(QueryError::unsupported("a policy of this expression")
+            .with_detail(format!("It does not read back from its text: {text}"))),
     }
-    let context = session.context("");
-    let (of, text) = (known.clone(), using.clone());
-    let reads = session.on_workers(async move { context.check_policy(&of, &text) }).await?;
-    let (number, name) = (rights.next, asked.name.clone());
-    let roles = roles.into_iter().collect();
-    let select_only = asked.select_only;
-    security.policies.push(Policy { number, name, select_only, roles, using, reads });
-    commit(session, &rights, known.object, rights.next + 1, security).await
+}
+
+/// Binds the expressions of a policy to see that they can be; the tables that they read.
+async fn reads_of(session: &Session, known: &Known, policy: &Policy) -> QueryResult<Vec<String>> {
+    let mut found = BTreeSet::new();
+    for text in policy.using.iter().chain(&policy.check) {
+        let context = session.context("");
+        let (of, text) = (known.clone(), text.clone());
+        let reads = session.on_workers(async move { context.check_policy(&of, &text) }).await?;
+        found.extend(reads);
+    }
+    Ok(found.into_iter().collect())
+}
+
+/// ALTER POLICY.
+pub(super) async fn alter(session: &Session, asked: &AlterPolicy) -> QueryResult<()> {
+    let known = table(session, &asked.table)?;
+    let rights = session.engine().rights().now(session.engine())?;
+    let mut security = rights.security(known.object).cloned().unwrap_or_default();
+    let at = security.policies.iter().position(|policy| policy.name == asked.name);
+    let Some(at) = at else { return Err(missing(&asked.name, &known.name)) };
+    let mut policy = security.policies[at].clone();
+    if let Some(name) = &asked.rename {
+        check_name(&security, name, &known.name)?;
+        policy.name.clone_from(name);
+    }
+    check_expressions(policy.command, asked.using.is_some(), asked.check.is_some())?;
+    if let Some(roles) = &asked.roles {
+        policy.roles = roles_of(session, roles)?;
+    }
+    if let Some(using) = &asked.using {
+        policy.using = Some(text_of(using)?);
+    }
+    if let Some(check) = &asked.check {
+        policy.check = Some(text_of(check)?);
+    }
+    if asked.using.is_some() || asked.check.is_some() {
+        policy.reads = reads_of(session, &known, &policy).await?;
+    }
+    security.policies[at] = policy;
+    commit(session, &rights, known.object, rights.next, security).await
+}
+
+/// `42601` for an expression that a command has no use for.
+fn check_expressions(command: For, using: bool, check: bool) -> QueryResult<()> {
+    let message = match command {
+        For::Insert if using => "only WITH CHECK expression allowed for INSERT",
+        For::Select | For::Delete if check => "WITH CHECK cannot be applied to SELECT or DELETE",
+        _ => return Ok(()),
+    };
+    Err(QueryError::new("42601", message))
+}
+
+fn check_name(security: &Security, name: &str, table: &str) -> QueryResult<()> {
+    if security.policies.iter().any(|policy| policy.name == name) {
+        let message = format!("policy \"{name}\" for table \"{table}\" already exists");
+        return Err(QueryError::new("42710", message));
+    }
+    match name.is_empty() || name.len() > NAME_BYTES_MAX {
+        true => {
+            let message = format!("the name of a policy has 1 to {NAME_BYTES_MAX} bytes");
+            Err(QueryError::new("42602", message))
+        }
+        false => Ok(()),
+    }
+}
+
+fn roles_of(session: &Session, roles: &[Who]) -> QueryResult<Vec<u32>> {
+    let user = &session.identity().user;
+    let found = roles.iter().map(|who| role_of(session, who.name(user)));
+    Ok(found.collect::<QueryResult<BTreeSet<u32>>>()?.into_iter().collect())
+}
+
+fn missing(name: &str, table: &str) -> QueryError {
+    let message = format!("policy \"{name}\" for table \"{table}\" does not exist");
+    QueryError::new("42704", message)
 }
 
 pub(super) async fn drop(
@@ -172,30 +249,9 @@ pub(super) async fn drop(
     let before = security.policies.len();
     security.policies.retain(|policy| policy.name != name);
     if security.policies.len() == before {
-        let message = format!("policy \"{name}\" for table \"{on}\" does not exist");
-        return if if_exists { Ok(()) } else { Err(QueryError::new("42704", message)) };
+        return if if_exists { Ok(()) } else { Err(missing(name, &known.name)) };
     }
     commit(session, &rights, known.object, rights.next, security).await
-}
-
-/// A table as the planner sees it: the plan with its policies stands in for it.
-struct SecuredSource {
-    schema: SchemaRef,
-    plan: LogicalPlan,
-}
-
-impl TableSource for SecuredSource {
-    fn schema(&self) -> SchemaRef {
-        self.schema.clone()
-    }
-
-    fn table_type(&self) -> TableType {
-        TableType::View
-    }
-
-    fn get_logical_plan(&'_ self) -> Option<Cow<'_, LogicalPlan>> {
-        Some(Cow::Borrowed(&self.plan))
-    }
 }
 
 impl PlanContext {
@@ -223,33 +279,44 @@ impl PlanContext {
             return Ok(source);
         }
         let changed = self.changes && schema == Some(ROWS);
-        let holds = |policy: &&Policy| {
-            let for_role = policy.roles.iter().any(|of| *of == PUBLIC || *of == role.oid);
-            for_role && !(changed && policy.select_only)
-        };
-        let policies: Vec<&Policy> = security.policies.iter().filter(holds).collect();
-        let mut condition = "false".to_string();
-        if !policies.is_empty() {
-            let all: Vec<String> = policies.iter().map(|p| format!("({})", p.using)).collect();
-            condition = all.join(" OR ");
-        }
+        // What is changed must be seen, too.
+        let seen = [Asked::Seen(For::Select)];
+        let asked = if changed { self.found_by.iter() } else { [].iter() };
+        let asked: Vec<Asked> =
+            seen.into_iter().chain(asked.map(|command| Asked::Seen(*command))).collect();
+        let is = |of: u32| rights.is(&role, of);
+        let clause = security.clause(&is, &asked);
         let bare = if changed { BARE_ROWS } else { BARE };
-        let plan = self.bind_under(object, bare, name, &condition)?;
-        let known: BTreeSet<&String> = policies.iter().flat_map(|policy| &policy.reads).collect();
-        let found = tables_of(&plan)?;
-        // A table that goes by the name of another would answer what that one should.
-        if found.iter().any(|read| *read != object.text() && !known.contains(read)) {
-            let message = format!("a policy of table \"{name}\" reads other tables than it did");
-            return Err(QueryError::new("42501", message)
-                .with_hint("Drop the policy and create it again, if that is meant."));
-        }
+        let plan = self.bind_under(object, bare, name, &clause.text)?;
+        self.check_reads(object, name, &plan, &clause.reads)?;
         // Whoever asks is part of it.
         self.mark_fleeting();
         self.mark_secured();
         let alias = format!("{ALIAS}{}", object.text());
         let plan = LogicalPlanBuilder::from(plan).alias(alias)?.build()?;
         let schema = Arc::new(plan.schema().as_arrow().clone());
-        Ok(Arc::new(SecuredSource { schema, plan }))
+        Ok(Arc::new(ViewSource { schema, plan }))
+    }
+
+    /// `42501` where policies read another table than they did when they were made: one that goes
+    /// by the name of another would answer what that one should.
+    pub(super) fn check_reads(
+        &self,
+        object: Object,
+        name: &str,
+        plan: &LogicalPlan,
+        known: &[&str],
+    ) -> QueryResult<()> {
+        let found = tables_of(plan)?;
+        match found.iter().any(|read| *read != object.text() && !known.contains(&read.as_str())) {
+            false => Ok(()),
+            true => {
+                let message =
+                    format!("a policy of table \"{name}\" reads other tables than it did");
+                Err(QueryError::new("42501", message)
+                    .with_hint("Drop the policy and create it again, if that is meant."))
+            }
+        }
     }
 
     /// The role in whose name is read what is being bound; `None` where policies hold for nobody.
@@ -280,15 +347,19 @@ impl PlanContext {
     }
 
     /// The table under a condition.
-    fn bind_under(
+    pub(super) fn bind_under(
         &self,
         object: Object,
         schema: &str,
         name: &str,
         condition: &str,
     ) -> QueryResult<LogicalPlan> {
-        let name = name.replace('"', "\"\"");
-        let sql = format!("SELECT * FROM \"{schema}\".\"{name}\" AS \"{name}\" WHERE {condition}");
+        let quoted = |name: &str| name.replace('"', "\"\"");
+        // Policies call the table as it is called in its schema.
+        let schemas = self.schemas()?;
+        let (called, name) = (quoted(schemas.place(name).1), quoted(name));
+        let sql =
+            format!("SELECT * FROM \"{schema}\".\"{name}\" AS \"{called}\" WHERE {condition}");
         let bad = |error: &dyn std::fmt::Display| {
             QueryError::new("XX001", format!("a policy that cannot be read: {error}"))
         };
@@ -309,7 +380,7 @@ impl PlanContext {
 
     /// Binds a policy to see that it can be; the tables that it reads.
     fn check_policy(&self, table: &Known, using: &str) -> QueryResult<Vec<String>> {
-        let bound = self.bind_under(table.object, BARE, &table.name, using);
+        let bound = self.bind_under(table.object, BARE, &table.name, &format!("({using})"));
         let plan = bound.map_err(|error| match error.message.contains("non-boolean") {
             true => QueryError::new("42804", "argument of USING must be type boolean"),
             false => error,
@@ -320,6 +391,23 @@ impl PlanContext {
         self.result_schema(&plan)?;
         let own = table.object.text();
         Ok(tables_of(&plan)?.into_iter().filter(|read| *read != own).collect())
+    }
+}
+
+/// The commands whose policies say, beside those of SELECT, which rows a statement finds to change.
+pub(crate) fn found_by(kind: &Kind) -> Vec<For> {
+    match kind {
+        Kind::Update(_) => vec![For::Update],
+        Kind::Delete(_) => vec![For::Delete],
+        Kind::Merge(merge) => {
+            let of = |clause: &ast::MergeClause| match &clause.action {
+                ast::MergeAction::Update(_) => Some(For::Update),
+                ast::MergeAction::Delete { .. } => Some(For::Delete),
+                ast::MergeAction::Insert(_) => None,
+            };
+            merge.clauses.iter().filter_map(of).collect()
+        }
+        _ => vec![For::Update, For::Delete],
     }
 }
 

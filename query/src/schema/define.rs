@@ -8,14 +8,16 @@ use tsdb::{Command, Snapshot};
 use super::{Change, SCHEMAS_MAX, Schema, Schemas, bare, flat};
 use crate::Outcome;
 use crate::comment::{self, Relation};
-use crate::ddl::{self, apply, done, may_define};
+use crate::ddl::{self, apply, definable, done, may_define};
 use crate::error::{QueryError, QueryResult};
 use crate::names::folded;
 use crate::plan::names::{DATABASE, SCHEMA};
 use crate::relational;
 use crate::relational::def::{Redefine, TableDef};
+use crate::rights;
 use crate::session::Session;
 use crate::statement;
+use crate::statement::rights::Who;
 use crate::view::{self, Hidden, View};
 
 /// Schemas that are always there, and one that is kept for devices and what belongs to them.
@@ -31,6 +33,8 @@ pub(crate) enum OfSchema {
     Create {
         name: String,
         if_not_exists: bool,
+        /// The role of AUTHORIZATION.
+        owner: Option<Who>,
     },
     Rename {
         name: String,
@@ -51,11 +55,21 @@ pub(crate) enum OfSchema {
 
 impl OfSchema {
     pub(crate) fn create(name: &SchemaName, if_not_exists: bool) -> QueryResult<OfSchema> {
-        match name {
-            SchemaName::Simple(name) => Ok(OfSchema::Create { name: one(name)?, if_not_exists }),
-            _ => Err(QueryError::unsupported("CREATE SCHEMA … AUTHORIZATION")
-                .with_hint("All relations have the same owner: leave it out.")),
-        }
+        let (name, owner) = match name {
+            SchemaName::Simple(name) => (Some(one(name)?), None),
+            SchemaName::NamedAuthorization(name, role) => (Some(one(name)?), Some(Who::of(role))),
+            SchemaName::UnnamedAuthorization(role) => (None, Some(Who::of(role))),
+        };
+        let name = match (name, &owner) {
+            (Some(name), _) => name,
+            // The schema is called like the role.
+            (None, Some(Who::Named(role))) => role.clone(),
+            (None, _) => {
+                let what = "CREATE SCHEMA AUTHORIZATION without a name";
+                return Err(QueryError::unsupported(what));
+            }
+        };
+        Ok(OfSchema::Create { name, if_not_exists, owner })
     }
 
     pub(crate) fn drop(
@@ -91,7 +105,9 @@ pub(crate) fn missing(name: &str) -> QueryError {
 /// Runs it.
 pub(crate) async fn run(session: &Session, of: &OfSchema) -> QueryResult<Outcome> {
     match of {
-        OfSchema::Create { name, if_not_exists } => create(session, name, *if_not_exists).await,
+        OfSchema::Create { name, if_not_exists, owner } => {
+            create(session, name, *if_not_exists, owner.as_ref()).await
+        }
         OfSchema::Rename { name, to } => rename(session, name, to).await,
         OfSchema::Drop { names, if_exists, cascade } => {
             drop(session, names, *if_exists, *cascade).await
@@ -110,7 +126,7 @@ async fn move_table(
     schema: &str,
 ) -> QueryResult<Outcome> {
     const TAG: &str = "ALTER TABLE";
-    may_define(session, TAG)?;
+    rights::may_alter(session, TAG, table)?;
     let schemas = session.engine().schemas().of(&session.snapshot())?;
     let name = match schemas.find(schema) {
         Some(schema) => flat(schema.number, bare(table)),
@@ -123,6 +139,12 @@ async fn move_table(
     if name == table {
         return done(TAG);
     }
+    let relations = session.relations(&session.snapshot())?;
+    if relations.find(table).is_some_and(|def| def.temporary.is_some()) {
+        let what = "moving tables into or out of temporary schemas";
+        return Err(QueryError::unsupported(what));
+    }
+    rights::may_create(session, TAG, &name)?;
     let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
     let if_exists = if if_exists { "IF EXISTS " } else { "" };
     let sql = format!("ALTER TABLE {if_exists}{} RENAME TO {}", quoted(table), quoted(&name));
@@ -151,7 +173,12 @@ fn check_free(schemas: &Schemas, name: &str) -> QueryResult<()> {
     }
 }
 
-async fn create(session: &Session, name: &str, if_not_exists: bool) -> QueryResult<Outcome> {
+async fn create(
+    session: &Session,
+    name: &str,
+    if_not_exists: bool,
+    owner: Option<&Who>,
+) -> QueryResult<Outcome> {
     const TAG: &str = "CREATE SCHEMA";
     may_define(session, TAG)?;
     let engine = session.engine().clone();
@@ -170,9 +197,18 @@ async fn create(session: &Session, name: &str, if_not_exists: bool) -> QueryResu
     }
     let number = free_number(session, &snapshot, schemas.next)?;
     let made = Schema { number, name: name.to_string() };
-    let command = schemas.command(number + 1, &[Change::Put(&made)])?;
+    let user = &session.identity().user;
+    let owner = match owner {
+        Some(who) => Some(
+            who.name(user)
+                .ok_or_else(|| QueryError::new("42704", "role \"public\" does not exist"))?,
+        ),
+        None => None,
+    };
+    let mut commands = vec![Command::Rows(schemas.command(number + 1, &[Change::Put(&made)])?)];
+    commands.extend(rights::own_schema(session, &made, owner)?);
     engine.schemas().note_any();
-    apply(session, vec![Command::Rows(command)]).await?;
+    apply(session, commands).await?;
     done(TAG)
 }
 
@@ -194,7 +230,7 @@ fn free_number(session: &Session, snapshot: &Snapshot, from: u32) -> QueryResult
 
 async fn rename(session: &Session, name: &str, to: &str) -> QueryResult<Outcome> {
     const TAG: &str = "ALTER SCHEMA";
-    may_define(session, TAG)?;
+    definable(session, TAG)?;
     let engine = session.engine().clone();
     let _guard = engine.definitions().lock().await;
     let schemas = engine.schemas().read(&session.snapshot())?;
@@ -204,6 +240,7 @@ async fn rename(session: &Session, name: &str, to: &str) -> QueryResult<Outcome>
             false => missing(name),
         });
     };
+    rights::check_schema_owner(session, schema)?;
     check_name(to)?;
     check_free(&schemas, to)?;
     let renamed = Schema { number: schema.number, name: to.to_string() };
@@ -268,7 +305,7 @@ async fn drop(
     cascade: bool,
 ) -> QueryResult<Outcome> {
     const TAG: &str = "DROP SCHEMA";
-    may_define(session, TAG)?;
+    definable(session, TAG)?;
     let engine = session.engine().clone();
     let _guard = engine.definitions().lock().await;
     // What refers to what must not change meanwhile.
@@ -279,7 +316,10 @@ async fn drop(
     for name in names {
         match schemas.find(name) {
             Some(schema) if gone.contains(&schema) => {}
-            Some(schema) => gone.push(schema),
+            Some(schema) => {
+                rights::check_schema_owner(session, schema)?;
+                gone.push(schema);
+            }
             None if is_system(name) => {
                 return Err(QueryError::unsupported(format!("dropping schema {name}")));
             }
@@ -305,6 +345,7 @@ async fn drop(
     let mut commands = drop_contents(session, &snapshot, contents).await?;
     let changes: Vec<Change<'_>> = gone.iter().map(|schema| Change::Drop(schema)).collect();
     commands.push(Command::Rows(schemas.command(schemas.next, &changes)?));
+    commands.extend(rights::drop_schemas(session, &gone)?);
     apply(session, commands).await?;
     done(TAG)
 }

@@ -22,26 +22,86 @@ use crate::error::{QueryError, QueryResult};
 use crate::names::folded;
 use crate::plan::names::{DATABASE, SCHEMA};
 use crate::relational::def::Relations;
+use crate::rights;
 use crate::session::Session;
 use crate::statement::copy::{Copy, What};
 use crate::statement::cursor::OfCursor;
+use crate::statement::rights::{self as of_rights, OfRights};
+use crate::statement::sequence::{Asked, OfSequence};
 use crate::statement::{Kind, Statement, comment, materialized};
 use crate::view::Views;
 
-/// Between the parts of a name that was read off the tokens, where its schema is not `public`.
+/// Between the parts of a name that was read off the tokens.
 const MARK: char = '\u{1}';
 /// In front of a name that no schema of `search_path` has.
 const NOWHERE: &str = "\u{1}\u{1}";
 
-/// The parts of a name as one text, for [`Resolver`].
+/// The parts of a name as one text, for [`Resolver`] and [`unmarked`]. `public` is one of them: a
+/// name with it does not follow `search_path`.
 pub(crate) fn marked(mut parts: Vec<String>) -> String {
     if parts.len() == 3 && parts[0] == DATABASE {
         parts.remove(0);
     }
-    if parts.len() == 2 && parts[0] == SCHEMA {
-        parts.remove(0);
-    }
     parts.join(&MARK.to_string())
+}
+
+/// The name without the mark of schema `public`.
+pub(crate) fn in_public(name: &str) -> &str {
+    name.strip_prefix(SCHEMA).and_then(|rest| rest.strip_prefix(MARK)).unwrap_or(name)
+}
+
+/// The statement without marks of schema `public`, where there is no schema of users; `None` if it
+/// has none.
+pub(crate) fn unmarked(statement: &Statement) -> Option<Statement> {
+    let text = |name: &str| in_public(name).to_string();
+    let kind = match statement.kind() {
+        Kind::RenameView { name, to, if_exists, materialized } => Kind::RenameView {
+            name: text(name),
+            to: to.clone(),
+            if_exists: *if_exists,
+            materialized: *materialized,
+        },
+        Kind::OfSequence(of) => {
+            let mut of = of.clone();
+            of.names_mut().into_iter().for_each(|name| *name = text(name));
+            Kind::OfSequence(of)
+        }
+        kind => with_texts(kind, &text)?,
+    };
+    Some(statement.with(kind))
+}
+
+/// A definition with other names of what it is about, where these were read off the tokens.
+fn with_texts(kind: &Kind, text: &dyn Fn(&str) -> String) -> Option<Kind> {
+    Some(match kind {
+        Kind::AlterMaterialized(alter) => Kind::AlterMaterialized(materialized::Alter {
+            name: text(&alter.name),
+            ..alter.clone()
+        }),
+        Kind::Refresh(refresh) => {
+            Kind::Refresh(materialized::Refresh { name: text(&refresh.name), ..refresh.clone() })
+        }
+        Kind::Restore { table, times, hot_for } => {
+            Kind::Restore { table: text(table), times: times.clone(), hot_for: hot_for.clone() }
+        }
+        Kind::ResetOptions { table, if_exists, names } => {
+            Kind::ResetOptions { table: text(table), if_exists: *if_exists, names: names.clone() }
+        }
+        Kind::Vacuum { full, table: Some(table) } => {
+            Kind::Vacuum { full: *full, table: Some(text(table)) }
+        }
+        Kind::OfSchema(OfSchema::Move { table, if_exists, schema }) => {
+            let (table, schema) = (text(table), schema.clone());
+            Kind::OfSchema(OfSchema::Move { table, if_exists: *if_exists, schema })
+        }
+        Kind::Comment(comment) => Kind::Comment(comment::Comment {
+            view: comment.view,
+            relation: text(&comment.relation),
+            column: comment.column.clone(),
+            text: comment.text.clone(),
+        }),
+        _ => return None,
+    })
 }
 
 /// An error in which names are as they were written.
@@ -74,8 +134,6 @@ pub(crate) struct Resolver {
     snapshot: Snapshot,
     relations: Arc<Relations>,
     views: Arc<Views>,
-    /// Whether the session may make something in any schema; rights to single ones there are none of.
-    may_define: bool,
 }
 
 /// What the meaning of names depends on.
@@ -98,12 +156,12 @@ impl Resolver {
         }
         let settings = session.settings();
         let setting = settings.get("search_path").unwrap_or_default();
-        let path = path(&schemas, setting, &session.identity().user);
+        let identity = session.identity();
+        let mut path = path(&schemas, setting, &identity.user);
+        rights::keep_usable(session.engine(), identity, &schemas, &mut path)?;
         let relations = session.relations(&snapshot)?;
         let views = session.views()?;
-        let identity = session.identity();
-        let may_define = identity.superuser || identity.can_define;
-        Ok(Some(Resolver { schemas, path, snapshot, relations, views, may_define }))
+        Ok(Some(Resolver { schemas, path, snapshot, relations, views }))
     }
 
     pub(crate) fn key(&self) -> Key {
@@ -117,6 +175,7 @@ impl Resolver {
         self.relations.find(name).is_some()
             || self.snapshot.table(name).is_some()
             || self.views.find(name).is_some()
+            || self.relations.find_sequence(name).is_some()
     }
 
     fn is_index(&self, name: &str) -> bool {
@@ -164,34 +223,20 @@ impl Resolver {
     /// The name of a relation that is to be made.
     fn made(&self, parts: &[String]) -> QueryResult<Option<String>> {
         match parts {
-            [name] if self.schemas.place(name).0.is_some() => {
-                let message = format!("\"{name}\": such names are those of tables in schemas");
-                Err(QueryError::new("42939", message))
-            }
+            [name] if self.schemas.place(name).0.is_some() => Err(of_schemas(name)),
             [name] => match self.path.first() {
                 Some(On::Public) => Ok(None),
-                Some(On::Own(number)) => self.made_in(*number, name),
+                Some(On::Own(number)) => Ok(Some(flat(*number, name))),
                 None => Err(QueryError::new("3F000", "no schema has been selected to create in")),
             },
             [schema, name] => match self.schemas.find(schema) {
-                Some(schema) => self.made_in(schema.number, name),
+                Some(schema) => Ok(Some(flat(schema.number, name))),
                 None if super::define::is_system(schema) => Ok(None),
                 None => Err(super::define::missing(schema)),
             },
             [database, rest @ ..] if database == DATABASE && rest.len() == 2 => self.made(rest),
             _ => Ok(None),
         }
-    }
-
-    fn made_in(&self, number: u32, name: &str) -> QueryResult<Option<String>> {
-        if !self.may_define {
-            let schema = self.schemas.list.iter().find(|schema| schema.number == number);
-            let schema = schema.map_or("", |schema| schema.name.as_str());
-            let message = format!("permission denied for schema {schema}");
-            return Err(QueryError::new("42501", message)
-                .with_hint("Outside of public it takes the attribute DEFINE."));
-        }
-        Ok(Some(flat(number, name)))
     }
 
     fn put(&self, name: &mut ObjectName) {
@@ -218,6 +263,9 @@ impl Resolver {
     }
 
     fn text(&self, name: &str) -> String {
+        if in_public(name) != name {
+            return in_public(name).to_string();
+        }
         let parts: Vec<String> = name.split(MARK).map(str::to_string).collect();
         self.relation(&parts).unwrap_or_else(|| name.to_string())
     }
@@ -240,9 +288,8 @@ impl Resolver {
     fn kind(&self, kind: &Kind) -> QueryResult<Option<Kind>> {
         Ok(match kind {
             Kind::Query(ast) => self.visited(ast)?.map(Kind::Query),
-            Kind::Explain { analyze, verbose, statement } => {
-                let (analyze, verbose) = (*analyze, *verbose);
-                let of = |statement| Kind::Explain { analyze, verbose, statement };
+            Kind::Explain { asked, statement } => {
+                let of = |statement| Kind::Explain { asked: *asked, statement };
                 self.visited(statement)?.map(of)
             }
             Kind::Insert(insert) => self.visited(insert)?.map(Kind::Insert),
@@ -291,7 +338,8 @@ impl Resolver {
                 self.put_new(create.name_mut(), temporary)?;
                 Kind::CreateAs(create)
             }
-            Kind::AlterTable(alter) => self.alter_table(alter),
+            Kind::AlterTable(alter) => self.alter_table(alter)?,
+            Kind::Rights(of) => Kind::Rights(self.rights(of)?),
             Kind::CreateIndex(create) => {
                 let mut create = create.clone();
                 self.put(&mut create.table_name);
@@ -331,43 +379,43 @@ impl Resolver {
             },
             Kind::RenameView { name, to, if_exists, materialized } => {
                 let name = self.text(name);
-                let to = beside(&name, to);
+                let to = self.renamed(&name, to)?;
                 let (if_exists, materialized) = (*if_exists, *materialized);
                 Kind::RenameView { name, to, if_exists, materialized }
             }
-            Kind::AlterMaterialized(alter) => Kind::AlterMaterialized(materialized::Alter {
-                name: self.text(&alter.name),
-                ..alter.clone()
-            }),
-            Kind::Refresh(refresh) => Kind::Refresh(materialized::Refresh {
-                name: self.text(&refresh.name),
-                ..refresh.clone()
-            }),
-            Kind::Restore { table, times, hot_for } => Kind::Restore {
-                table: self.text(table),
-                times: times.clone(),
-                hot_for: hot_for.clone(),
-            },
-            Kind::ResetOptions { table, if_exists, names } => Kind::ResetOptions {
-                table: self.text(table),
-                if_exists: *if_exists,
-                names: names.clone(),
-            },
-            Kind::Vacuum { full, table: Some(table) } => {
-                Kind::Vacuum { full: *full, table: Some(self.text(table)) }
-            }
-            Kind::OfSchema(OfSchema::Move { table, if_exists, schema }) => {
-                let (table, schema) = (self.text(table), schema.clone());
-                Kind::OfSchema(OfSchema::Move { table, if_exists: *if_exists, schema })
-            }
-            Kind::Comment(comment) => Kind::Comment(comment::Comment {
-                view: comment.view,
-                relation: self.text(&comment.relation),
-                column: comment.column.clone(),
-                text: comment.text.clone(),
-            }),
-            _ => return Ok(None),
+            Kind::OfSequence(of) => Kind::OfSequence(self.sequence(of)?),
+            other => return Ok(with_texts(other, &|name| self.text(name))),
         }))
+    }
+
+    fn sequence(&self, of: &OfSequence) -> QueryResult<OfSequence> {
+        let mut of = of.clone();
+        match &mut of {
+            OfSequence::Create { name, asked, .. } => {
+                let parts: Vec<String> = name.split(MARK).map(str::to_string).collect();
+                *name = match self.made(&parts)? {
+                    Some(flat) => flat,
+                    None => in_public(name).to_string(),
+                };
+                self.owner(asked);
+            }
+            OfSequence::Alter { name, asked, .. } => {
+                *name = self.text(name);
+                self.owner(asked);
+            }
+            OfSequence::Rename { name, .. } => *name = self.text(name),
+            OfSequence::Drop { names, .. } => {
+                names.iter_mut().for_each(|name| *name = self.text(name));
+            }
+        }
+        Ok(of)
+    }
+
+    /// The table of OWNED BY.
+    fn owner(&self, asked: &mut Asked) {
+        if let Some(Some((table, _))) = &mut asked.owned {
+            *table = self.text(table);
+        }
     }
 
     fn create_table(&self, create: &ast::CreateTable) -> QueryResult<Kind> {
@@ -407,7 +455,50 @@ impl Resolver {
         }
     }
 
-    fn alter_table(&self, alter: &ast::AlterTable) -> Kind {
+    fn visit_all(&self, all: [&mut Option<Expr>; 2]) -> QueryResult<()> {
+        for expr in all.into_iter().flatten() {
+            if let Some(visited) = self.visited(expr)? {
+                *expr = visited;
+            }
+        }
+        Ok(())
+    }
+
+    /// The flat name that what lies somewhere gets there.
+    fn renamed(&self, name: &str, to: &str) -> QueryResult<String> {
+        match self.schemas.place(to).0 {
+            // By its flat name it would move.
+            Some(_) => Err(of_schemas(to)),
+            None => Ok(beside(name, to)),
+        }
+    }
+
+    fn rights(&self, of: &OfRights) -> QueryResult<OfRights> {
+        let mut of = of.clone();
+        match &mut of {
+            OfRights::Grant(grant) => {
+                if let of_rights::On::Relations(names) = &mut grant.on {
+                    names.iter_mut().for_each(|name| *name = self.text(name));
+                }
+            }
+            OfRights::Owner { name, .. } => *name = self.text(name),
+            OfRights::Security { table, .. } | OfRights::DropPolicy { table, .. } => {
+                *table = self.text(table);
+            }
+            OfRights::CreatePolicy(policy) => {
+                policy.table = self.text(&policy.table);
+                self.visit_all([&mut policy.using, &mut policy.check])?;
+            }
+            OfRights::AlterPolicy(policy) => {
+                policy.table = self.text(&policy.table);
+                self.visit_all([&mut policy.using, &mut policy.check])?;
+            }
+            OfRights::SchemaOwner { .. } | OfRights::Roles(_) => {}
+        }
+        Ok(of)
+    }
+
+    fn alter_table(&self, alter: &ast::AlterTable) -> QueryResult<Kind> {
         let mut alter = alter.clone();
         self.put(&mut alter.name);
         let table = alter.name.clone();
@@ -417,7 +508,7 @@ impl Resolver {
                     table_name: RenameTableNameKind::To(to) | RenameTableNameKind::As(to),
                 } => {
                     if let ([own], [new]) = (&parts(&table)[..], &parts(to)[..]) {
-                        *to = object(beside(own, new), to);
+                        *to = object(self.renamed(own, new)?, to);
                     }
                 }
                 AlterTableOperation::AddConstraint { constraint, .. } => {
@@ -429,8 +520,13 @@ impl Resolver {
                 _ => {}
             }
         }
-        Kind::AlterTable(Box::new(alter))
+        Ok(Kind::AlterTable(Box::new(alter)))
     }
+}
+
+fn of_schemas(name: &str) -> QueryError {
+    let message = format!("\"{name}\": such names are those of tables in schemas");
+    QueryError::new("42939", message)
 }
 
 fn parts(name: &ObjectName) -> Vec<String> {

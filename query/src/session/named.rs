@@ -2,7 +2,7 @@
 
 use super::Session;
 use crate::error::{QueryError, QueryResult};
-use crate::schema::resolve::{Resolver, check_made, readable};
+use crate::schema::resolve::{Resolver, check_made, readable, unmarked};
 use crate::statement::Statement;
 
 impl Session {
@@ -13,7 +13,10 @@ impl Session {
         }
         match Resolver::of(self)? {
             Some(resolver) => statement.resolved(&resolver),
-            None => check_made(statement).map(|()| statement.clone()),
+            None => {
+                check_made(statement)?;
+                Ok(unmarked(statement).unwrap_or_else(|| statement.clone()))
+            }
         }
     }
 

@@ -30,6 +30,7 @@ use crate::plan::{PlanContext, origins};
 use crate::relational::{self, PointRows};
 use crate::run::{self, Ahead, Driver, Running, Source, Stop};
 use crate::statement::{Kind, Statement};
+use crate::uuid::UUID_TYPE;
 use crate::view::{View, materialized};
 use crate::{Description, Outcome, catalog, change, explain, insert, rights, sugar, table};
 
@@ -72,7 +73,16 @@ impl Session {
                 Ok((schema.clone(), run::ready(schema, vec![batch])))
             }
             Some(Native::Point(point)) => self.native_point(&point, schema),
-            None => self.start_in(context, Tree::of(statement), params, names, ending).await,
+            None => {
+                let answers = &self.engine.caches().answers;
+                match answers.answer(statement.text(), params, &context) {
+                    Some((schema, batches)) => Ok((schema.clone(), run::ready(schema, batches))),
+                    None => {
+                        let tree = Tree::of(statement);
+                        self.start_in(context, tree, params, names, ending, true).await
+                    }
+                }
+            }
         }?;
         Ok((schema, limit_rows(stream, rows_max)))
     }
@@ -218,19 +228,16 @@ impl Session {
     async fn explain_native(
         &self,
         native: NativeAggregate,
-        analyze: bool,
+        asked: explain::Asked,
     ) -> QueryResult<RecordBatch> {
-        if !analyze {
-            return explain::lines(vec![native.plan()]);
+        if !asked.analyze {
+            return explain::native(native.plan(), asked, None);
         }
         let (started, native) = (Instant::now(), Arc::new(native));
         let rows = self.answer(native.clone()).await?.num_rows();
         let took = started.elapsed().as_secs_f64() * 1e3;
-        explain::lines(vec![
-            format!("{}, {}", native.plan(), native.metrics()),
-            format!("Rows: {rows}"),
-            format!("Execution Time: {took:.3} ms"),
-        ])
+        let line = format!("{}, {}", native.plan(), native.metrics());
+        explain::native(line, asked, Some((rows, took)))
     }
 
     /// Plans and starts a query; its columns get `names`.
@@ -241,7 +248,7 @@ impl Session {
         names: Names,
     ) -> QueryResult<(SchemaRef, SendableRecordBatchStream)> {
         let context = self.context(tree.statement.text());
-        self.start_in(context, tree, params, names, self.ending()).await
+        self.start_in(context, tree, params, names, self.ending(), false).await
     }
 
     /// As [`Session::start`], for rows that only go to the client.
@@ -251,7 +258,7 @@ impl Session {
         names: Names,
     ) -> QueryResult<(SchemaRef, SendableRecordBatchStream)> {
         let context = self.reading(self.context(tree.statement.text()));
-        self.start_in(context, tree, &[], names, self.ending()).await
+        self.start_in(context, tree, &[], names, self.ending(), false).await
     }
 
     async fn start_in(
@@ -261,6 +268,7 @@ impl Session {
         params: &[ScalarValue],
         names: Names,
         ending: Ending,
+        may_keep: bool,
     ) -> QueryResult<(SchemaRef, SendableRecordBatchStream)> {
         let Ending { mut stop, failed, ahead } = ending;
         let mut caller_stop = stop.clone();
@@ -280,13 +288,19 @@ impl Session {
                     true => source.read_ahead(&operators, &query, &schema).await,
                     false => Ok(Ahead::More(source)),
                 }
-                .map(|ahead| (ahead, slot, schema))
+                .map(|ahead| (ahead, slot, schema, (may_keep && bound.is_steady).then_some(bound)))
             };
             // A caller that has left needs no answer.
             let (source, mut slot, schema, late) = match stop.guard(planned).await {
-                Ok((Ahead::More(source), slot, schema)) => (source, slot, schema, false),
-                Ok((Ahead::Late(source), slot, schema)) => (source, slot, schema, true),
-                Ok((Ahead::All(batches), _, schema)) => {
+                Ok((Ahead::More(source), slot, schema, _)) => (source, slot, schema, false),
+                Ok((Ahead::Late(source), slot, schema, _)) => (source, slot, schema, true),
+                Ok((Ahead::All(batches), _, schema, keeps)) => {
+                    if let Some(bound) = keeps {
+                        let (answers, text) =
+                            (&context.engine.caches().answers, tree.statement.text());
+                        let told = bound.told.as_ref();
+                        answers.keep_answer(text, &params, &context, told, (&schema, &batches));
+                    }
                     drop((context, tree, counted));
                     let _ = told.send(Ok((schema.clone(), run::ready(schema, batches))));
                     return;
@@ -332,6 +346,7 @@ impl Session {
     ) -> QueryResult<(Snapshot, Change)> {
         let mut context = self.context(tree.statement.text());
         context.changes = true;
+        context.found_by = rights::found_by(tree.statement.kind());
         let snapshot = context.snapshot.clone();
         let mut stop = self.stop();
         let mut caller_stop = stop.clone();
@@ -384,14 +399,13 @@ impl Session {
         &self,
         statement: &Statement,
         params: &[ScalarValue],
-        analyze: bool,
-        verbose: bool,
+        asked: explain::Asked,
     ) -> QueryResult<Outcome> {
         let mut context = self.reading(self.context(statement.text()));
         if let Kind::Explain { statement: ast, .. } = statement.kind()
             && let Some(Native::Aggregate(native)) = recognise(statement, ast, params, &context)
         {
-            let batch = self.explain_native(native, analyze).await?;
+            let batch = self.explain_native(native, asked).await?;
             let schema = explain::schema();
             let stream = run::ready(schema.clone(), vec![batch]);
             return Ok(Outcome::Rows { schema, stream, verb: "EXPLAIN" });
@@ -407,8 +421,12 @@ impl Session {
             let work = async {
                 let (plan, _) = physical(&mut context, &tree, &params).await?;
                 let told = context.scope.answered();
-                if !analyze {
-                    return explain::plan(plan.as_ref(), verbose, told);
+                if context.is_secured() {
+                    // What a scan found, or passes over, may be told by rows that policies hide.
+                    return explain::sparing(plan.as_ref(), asked);
+                }
+                if !asked.analyze {
+                    return explain::plan(plan.as_ref(), asked, told);
                 }
                 let planning_ms = started.elapsed().as_secs_f64() * 1e3;
                 let (slot, _) = weigh(&context, plan.as_ref(), &query).await?;
@@ -416,7 +434,7 @@ impl Session {
                 query.works(Work::Plan(Arc::clone(&plan)));
                 query.run();
                 let heavy = slot.is_some().then(|| context.engine.heavy_runtime()).transpose()?;
-                let analyzed = explain::analyze(plan, context.task(), verbose, told, planning_ms);
+                let analyzed = explain::analyze(plan, context.task(), asked, told, planning_ms);
                 match heavy {
                     None => analyzed.await,
                     Some(heavy) => AbortOnDrop(heavy.spawn(analyzed)).done().await,
@@ -462,12 +480,25 @@ impl Session {
         let mut context = self.context(tree.statement.text());
         context.changes =
             matches!(tree.statement.kind(), Kind::Delete(_) | Kind::Update(_) | Kind::Merge(_));
+        context.found_by = rights::found_by(tree.statement.kind());
+        let is_query = tree.shown && matches!(tree.statement.kind(), Kind::Query(_));
+        if is_query {
+            let answers = &self.engine.caches().answers;
+            if let Some(found) = answers.description(tree.statement.text(), given, &context) {
+                return Ok(found);
+            }
+        }
         let given = given.to_vec();
         let work = async move {
             let bound = bind(&context, &tree, &given)?;
             let fields = context.result_schema(&bound.plan)?;
             let fields = origins::mark(&names.rename(&fields), &bound.origins);
-            Ok(Description { params: bound.params.clone(), fields: Some(fields) })
+            let description = Description { params: bound.params.clone(), fields: Some(fields) };
+            if is_query && bound.is_steady {
+                let (answers, text) = (&context.engine.caches().answers, tree.statement.text());
+                answers.keep_description(text, &given, &context, &description);
+            }
+            Ok(description)
         };
         match self.engine.runtime()?.spawn(work).await {
             Ok(described) => described,
@@ -601,13 +632,16 @@ pub(crate) struct Tree {
     returned: Vec<ast::SelectItem>,
     /// The view whose query is meant, whatever the statement.
     view: Option<Arc<View>>,
+    /// Whether the rows go to whoever asks, not into a table.
+    shown: bool,
 }
 
 impl Tree {
     /// Of a SELECT or EXPLAIN.
     pub(crate) fn of(statement: &Statement) -> Tree {
         let (filled, returned) = (Vec::new(), Vec::new());
-        Tree { statement: statement.clone(), filled, by: By::Time, returned, view: None }
+        let statement = statement.clone();
+        Tree { statement, filled, by: By::Time, returned, view: None, shown: true }
     }
 
     /// Of a DELETE or UPDATE.
@@ -618,6 +652,11 @@ impl Tree {
     /// Of the query of a view, for a statement that fills it.
     pub(crate) fn of_view(statement: &Statement, view: &Arc<View>) -> Tree {
         Tree { view: Some(view.clone()), ..Tree::of(statement) }
+    }
+
+    /// Of a SELECT whose rows are kept.
+    pub(crate) fn of_kept(statement: &Statement) -> Tree {
+        Tree { shown: false, ..Tree::of(statement) }
     }
 
     /// With what a RETURNING wants to know.
@@ -674,6 +713,7 @@ fn logical(
 ) -> QueryResult<(LogicalPlan, Arc<Bound>)> {
     let given: Vec<Option<DataType>> = params.iter().map(|p| Some(p.data_type())).collect();
     let bound = bind(context, tree, &given)?;
+    bound::let_go(&tree.statement);
     if bound.params.len() > params.len() {
         let message = format!(
             "bind message supplies {} parameters, but the statement requires {}",
@@ -705,12 +745,19 @@ pub(crate) fn bind(
         let plan = catalog::registers::given(context.bind_open(view)?, context)?;
         return Ok(Arc::new(Bound::new(context, given, plan, Vec::new())));
     }
-    if let Some(found) = bound::find(&tree.statement, context, given) {
+    if tree.shown
+        && let Some(found) = bound::find(&tree.statement, context, given)
+    {
         context.engine.caches().plans.hit();
         return Ok(found);
     }
     context.engine.caches().plans.miss();
     let mut ast = tree.syntax()?;
+    if let (Kind::Query(_), ast::Statement::Query(query)) = (tree.statement.kind(), &mut ast)
+        && tree.shown
+    {
+        sugar::fill(query)?;
+    }
     let (count, limits) = count_params(&ast)?;
     let mut types: Vec<Option<DataType>> = given.to_vec();
     types.resize(count.max(given.len()), None);
@@ -718,7 +765,7 @@ pub(crate) fn bind(
         types[limit - 1].get_or_insert(DataType::Int64);
     }
     if count > 0 {
-        for (n, kind) in array_params(&ast, context) {
+        for (n, kind) in cast_params(&ast, context) {
             types[n - 1].get_or_insert(kind);
         }
     }
@@ -736,7 +783,7 @@ pub(crate) fn bind(
         }
     };
     let bound = Arc::new(Bound::new(context, given, plan, params));
-    if context.may_keep() {
+    if tree.shown && bound.may_be_kept(context) {
         bound::keep(&tree.statement, bound.clone());
     }
     Ok(bound)
@@ -776,9 +823,9 @@ fn placeholder(expr: &ast::Expr) -> Option<usize> {
     }
 }
 
-/// Parameters that are arrays, which DataFusion does not see: `$1::oid[]`, and `= ANY($1)` of
+/// Parameters whose types DataFusion does not see: `$1::uuid`, `$1::oid[]`, and `= ANY($1)` of
 /// texts.
-fn array_params(ast: &ast::Statement, context: &PlanContext) -> Vec<(usize, DataType)> {
+fn cast_params(ast: &ast::Statement, context: &PlanContext) -> Vec<(usize, DataType)> {
     struct Arrays<'a>(Vec<(usize, DataType)>, &'a PlanContext);
     impl Visitor for Arrays<'_> {
         type Break = ();
@@ -787,6 +834,9 @@ fn array_params(ast: &ast::Statement, context: &PlanContext) -> Vec<(usize, Data
                 ast::Expr::Cast { expr, data_type: kind @ ast::DataType::Array(_), .. } => {
                     let kind = catalog::types::array(kind, self.1.settings.zone());
                     self.0.extend(placeholder(expr).zip(kind));
+                }
+                ast::Expr::Cast { expr, data_type: ast::DataType::Uuid, .. } => {
+                    self.0.extend(placeholder(expr).map(|n| (n, UUID_TYPE)));
                 }
                 ast::Expr::AnyOp { right, .. } | ast::Expr::AllOp { right, .. } => {
                     let texts = DataType::new_list(DataType::Utf8View, true);

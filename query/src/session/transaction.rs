@@ -56,6 +56,10 @@ pub(super) struct Transaction {
 }
 
 impl Transaction {
+    pub(super) fn read_only(&self) -> bool {
+        self.read_only
+    }
+
     pub(super) fn new(read_only: bool, saved: Arc<Settings>, implicit: bool) -> Transaction {
         Transaction {
             snapshot: None,
@@ -295,12 +299,7 @@ impl Session {
 
     /// `25006` where nothing may be written.
     pub(crate) fn check_writable(&self, verb: &str) -> QueryResult<()> {
-        let state = self.state.lock();
-        let read_only = match &state.transaction {
-            Some(block) => block.read_only,
-            None => state.settings.is_on("default_transaction_read_only"),
-        };
-        if read_only || state.settings.is_on("transaction_read_only") {
+        if self.state.lock().is_read_only() {
             let message = format!("cannot execute {verb} in a read-only transaction");
             return Err(QueryError::new("25006", message));
         }

@@ -4,8 +4,11 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use tsdb::types::OWNED_TABLE_PREFIX;
 
+use super::rights::OfRights;
 use super::words::Words;
-use super::{Kind, SetValue, backup, comment, copy, cursor, life, materialized, prepared, rights};
+use super::{
+    Kind, SetValue, backup, comment, copy, cursor, life, materialized, prepared, rights, sequence,
+};
 use crate::error::{QueryError, QueryResult};
 use crate::notify::{Action, check_words};
 use crate::schema::define::OfSchema;
@@ -45,6 +48,15 @@ pub(super) fn parse(piece: &[TokenWithSpan], sql: &str) -> QueryResult<Option<Ki
             rights::policy(&mut words)?
         }
         "GRANT" | "REVOKE" => rights::grant(&mut words)?,
+        "CREATE" | "ALTER" | "DROP" if words.peek_at(1).as_deref() == Some("SEQUENCE") => {
+            sequence::parse(&mut words)?
+        }
+        "CREATE"
+            if matches!(words.peek_at(1).as_deref(), Some("TEMP" | "TEMPORARY"))
+                && words.peek_at(2).as_deref() == Some("SEQUENCE") =>
+        {
+            sequence::parse(&mut words)?
+        }
         "ALTER" if words.peek_at(1).as_deref() == Some("SCHEMA") => alter_schema(&mut words)?,
         "ALTER" if words.peek_at(1).as_deref() == Some("VIEW") => return alter_view(&mut words),
         "ALTER" if words.peek_at(1).as_deref() == Some("MATERIALIZED") => {
@@ -297,13 +309,18 @@ fn vacuum(words: &mut Words<'_>) -> QueryResult<Kind> {
     Ok(Kind::Vacuum { full, table })
 }
 
-/// ALTER SCHEMA name RENAME TO name.
+/// ALTER SCHEMA name RENAME TO name, and OWNER TO role.
 fn alter_schema(words: &mut Words<'_>) -> QueryResult<Kind> {
     words.take_all(&["ALTER", "SCHEMA"]);
     let name = words.name()?;
+    if words.take_all(&["OWNER", "TO"]) {
+        let to = rights::owner(words)?;
+        return Ok(Kind::Rights(OfRights::SchemaOwner { name, to }));
+    }
     if !words.take_all(&["RENAME", "TO"]) {
         words.skip_all();
-        return Ok(Kind::Unsupported(QueryError::unsupported("ALTER SCHEMA other than RENAME TO")));
+        let what = "ALTER SCHEMA other than RENAME TO and OWNER TO";
+        return Ok(Kind::Unsupported(QueryError::unsupported(what)));
     }
     let to = words.name()?;
     Ok(Kind::OfSchema(OfSchema::Rename { name, to }))
@@ -419,7 +436,7 @@ fn role_option(words: &mut Words<'_>, role: &mut NewRole) -> QueryResult<()> {
             role.can_write = Some(false);
             role.can_define = Some(false);
         }
-        "INHERIT" | "NOINHERIT" | "NOREPLICATION" | "NOBYPASSRLS" | "NOCREATEROLE" => {}
+        "INHERIT" | "NOREPLICATION" | "NOBYPASSRLS" | "NOCREATEROLE" => {}
         "ENCRYPTED" | "PASSWORD" => {
             words.take("ENCRYPTED");
             if !words.take("PASSWORD") {
@@ -435,7 +452,7 @@ fn role_option(words: &mut Words<'_>, role: &mut NewRole) -> QueryResult<()> {
         _ => {
             return Err(match option.as_str() {
                 "CREATEROLE" | "REPLICATION" | "BYPASSRLS" | "CONNECTION" | "VALID" | "IN"
-                | "ROLE" | "ADMIN" | "SET" | "RESET" | "RENAME" => {
+                | "ROLE" | "ADMIN" | "SET" | "RESET" | "RENAME" | "NOINHERIT" => {
                     QueryError::unsupported(format!("role option {option}"))
                 }
                 _ => words.unexpected(),

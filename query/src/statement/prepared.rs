@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use super::words::Words;
 use super::{CHAIN_PLAIN_MAX, Kind, Lines, Statement, depth, extent, parse_piece};
 use crate::error::{QueryError, QueryResult};
+use crate::uuid::UUID_TYPE;
 
 /// What a statement asks of the keeper of prepared statements.
 #[derive(Clone, Debug)]
@@ -159,6 +160,7 @@ fn parameter_type(words: &mut Words<'_>) -> QueryResult<Option<DataType>> {
         "float8" | "float" | "double precision" => DataType::Float64,
         "text" | "varchar" | "character varying" | "bpchar" | "name" => DataType::Utf8View,
         "bytea" => DataType::Binary,
+        "uuid" => UUID_TYPE,
         "date" => DataType::Date32,
         "timestamptz" | "timestamp with time zone" => micros(Some("+00:00")),
         "timestamp" | "timestamp without time zone" => micros(None),

@@ -8,18 +8,27 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use super::words::Words;
 use super::{Kind, NESTING_MAX};
 use crate::error::{QueryError, QueryResult};
-use crate::plan::names::{DATABASE, SCHEMA};
+use crate::names::folded;
+use crate::plan::names::DATABASE;
 use crate::rights::acl::Mode;
+use crate::rights::security::For;
+use crate::schema::resolve::marked;
 
 /// A statement about rights.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum OfRights {
     Grant(Grant),
+    Roles(OfRoles),
     /// ALTER TABLE … OWNER TO; `None`: to who asks.
     Owner {
         name: String,
         to: Option<String>,
         if_exists: bool,
+    },
+    /// ALTER SCHEMA … OWNER TO; likewise.
+    SchemaOwner {
+        name: String,
+        to: Option<String>,
     },
     /// ALTER TABLE … ENABLE | DISABLE ROW LEVEL SECURITY.
     Security {
@@ -28,6 +37,7 @@ pub(crate) enum OfRights {
         enable: bool,
     },
     CreatePolicy(Box<NewPolicy>),
+    AlterPolicy(Box<AlterPolicy>),
     DropPolicy {
         name: String,
         table: String,
@@ -41,15 +51,19 @@ impl OfRights {
         match self {
             OfRights::Grant(Grant { revoke: false, .. }) => "GRANT",
             OfRights::Grant(_) => "REVOKE",
+            OfRights::Roles(OfRoles { revoke: false, .. }) => "GRANT ROLE",
+            OfRights::Roles(_) => "REVOKE ROLE",
             OfRights::Owner { .. } | OfRights::Security { .. } => "ALTER TABLE",
+            OfRights::SchemaOwner { .. } => "ALTER SCHEMA",
             OfRights::CreatePolicy(_) => "CREATE POLICY",
+            OfRights::AlterPolicy(_) => "ALTER POLICY",
             OfRights::DropPolicy { .. } => "DROP POLICY",
         }
     }
 }
 
 /// GRANT or REVOKE.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Grant {
     pub(crate) revoke: bool,
     /// WITH GRANT OPTION, or GRANT OPTION FOR.
@@ -60,8 +74,18 @@ pub(crate) struct Grant {
     pub(crate) roles: Vec<Who>,
 }
 
+/// GRANT or REVOKE of roles.
+#[derive(Clone, Debug)]
+pub(crate) struct OfRoles {
+    pub(crate) revoke: bool,
+    /// WITH ADMIN OPTION, or ADMIN OPTION FOR.
+    pub(crate) admin: bool,
+    pub(crate) roles: Vec<String>,
+    pub(crate) members: Vec<Who>,
+}
+
 /// One of the rights that a statement names.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Granted {
     /// ALL [PRIVILEGES].
     pub(crate) all: bool,
@@ -71,7 +95,7 @@ pub(crate) struct Granted {
 }
 
 /// What rights are about.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum On {
     Relations(Vec<String>),
     /// ALL TABLES IN SCHEMA.
@@ -80,7 +104,7 @@ pub(crate) enum On {
 }
 
 /// Who gets or loses them.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Who {
     Public,
     Current,
@@ -88,6 +112,17 @@ pub(crate) enum Who {
 }
 
 impl Who {
+    /// The role that a word of a statement names.
+    pub(crate) fn of(name: &ast::Ident) -> Who {
+        let word = name.value.to_uppercase();
+        match word.as_str() {
+            "CURRENT_USER" | "CURRENT_ROLE" | "SESSION_USER" if name.quote_style.is_none() => {
+                Who::Current
+            }
+            _ => Who::Named(folded(name)),
+        }
+    }
+
     /// The role's name; `None` for everybody.
     pub(crate) fn name<'a>(&'a self, user: &'a str) -> Option<&'a str> {
         match self {
@@ -99,13 +134,26 @@ impl Who {
 }
 
 /// CREATE POLICY.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct NewPolicy {
     pub(crate) name: String,
     pub(crate) table: String,
-    pub(crate) select_only: bool,
+    pub(crate) command: For,
+    pub(crate) restrictive: bool,
     pub(crate) roles: Vec<Who>,
-    pub(crate) using: ast::Expr,
+    pub(crate) using: Option<ast::Expr>,
+    pub(crate) check: Option<ast::Expr>,
+}
+
+/// ALTER POLICY: what is `None` stays.
+#[derive(Clone, Debug)]
+pub(crate) struct AlterPolicy {
+    pub(crate) name: String,
+    pub(crate) table: String,
+    pub(crate) rename: Option<String>,
+    pub(crate) roles: Option<Vec<Who>>,
+    pub(crate) using: Option<ast::Expr>,
+    pub(crate) check: Option<ast::Expr>,
 }
 
 fn unsupported(words: &mut Words<'_>, what: &str) -> Kind {
@@ -119,17 +167,15 @@ pub(super) fn grant(words: &mut Words<'_>) -> QueryResult<Kind> {
     if !revoke {
         words.take("GRANT");
     }
-    if words.take_all(&["ADMIN", "OPTION", "FOR"]) {
-        return Ok(unsupported(words, "GRANT of roles to roles"));
+    if let Some(of) = of_roles(words, revoke)? {
+        return Ok(of);
     }
     let mut option = revoke && words.take_all(&["GRANT", "OPTION", "FOR"]);
     let mut rights = Vec::new();
     loop {
         match granted(words)? {
             Some(granted) => rights.push(granted),
-            None => {
-                return Ok(unsupported(words, "GRANT of roles to roles, and of this privilege"));
-            }
+            None => return Ok(unsupported(words, "GRANT of this privilege")),
         }
         if !words.take_token(&Token::Comma) {
             break;
@@ -157,6 +203,32 @@ pub(super) fn grant(words: &mut Words<'_>) -> QueryResult<Kind> {
         let _ = !cascade && words.take("RESTRICT");
     }
     Ok(Kind::Rights(OfRights::Grant(Grant { revoke, option, cascade, rights, on, roles })))
+}
+
+/// GRANT and REVOKE of roles; `None` where rights on something are meant.
+fn of_roles(words: &mut Words<'_>, revoke: bool) -> QueryResult<Option<Kind>> {
+    let mut admin = revoke && words.take_all(&["ADMIN", "OPTION", "FOR"]);
+    // Rights have an ON behind them, and no role is called so without quotes.
+    if !admin && !words.comes_before(if revoke { "FROM" } else { "TO" }, "ON") {
+        return Ok(None);
+    }
+    let granted = list(words, |words| words.name())?;
+    if !words.take(if revoke { "FROM" } else { "TO" }) {
+        return Err(words.unexpected());
+    }
+    let members = roles(words)?;
+    if !revoke {
+        admin = words.take_all(&["WITH", "ADMIN", "OPTION"]);
+        if words.take("WITH") {
+            return Ok(Some(unsupported(words, "options of a GRANT of roles but ADMIN")));
+        }
+    }
+    if words.take_all(&["GRANTED", "BY"]) {
+        return Ok(Some(unsupported(words, "GRANTED BY")));
+    }
+    let _ = revoke && (words.take("CASCADE") || words.take("RESTRICT"));
+    let of = OfRoles { revoke, admin, roles: granted, members };
+    Ok(Some(Kind::Rights(OfRights::Roles(of))))
 }
 
 /// One right; `None` for what is none of tables, views and schemas.
@@ -213,28 +285,26 @@ fn on(words: &mut Words<'_>) -> QueryResult<Option<On>> {
     }
 }
 
-/// The name of a table or view, which may say its schema.
+/// The name of a table or view, which may say its schema: `public` too, whatever `search_path` is.
 fn relation(words: &mut Words<'_>) -> QueryResult<String> {
     let mut parts = vec![words.name()?];
     while words.take_token(&Token::Period) {
         parts.push(words.name()?);
     }
+    if parts.len() > 2 && parts.first().is_some_and(|first| first == DATABASE) {
+        parts.remove(0);
+    }
     let shown = parts.join(".");
-    let name = parts.pop().unwrap_or_default();
-    if name.starts_with(tsdb::types::OWNED_TABLE_PREFIX) {
-        return Err(crate::insert::owned(&name));
-    }
-    match parts.pop().as_deref() {
-        None | Some(SCHEMA) => {}
-        Some("pg_catalog" | "information_schema" | "sys") => {
-            let what = format!("changing the rights of system table {shown}");
-            return Err(QueryError::unsupported(what));
+    match &parts[..] {
+        [.., name] if name.starts_with(tsdb::types::OWNED_TABLE_PREFIX) => {
+            Err(crate::insert::owned(name))
         }
-        Some(_) => return Err(QueryError::no_table(&shown)),
-    }
-    match parts.pop().as_deref() {
-        None | Some(DATABASE) => Ok(name),
-        Some(_) => Err(QueryError::no_table(&shown)),
+        [schema, _] if matches!(schema.as_str(), "pg_catalog" | "information_schema" | "sys") => {
+            let what = format!("changing the rights of system table {shown}");
+            Err(QueryError::unsupported(what))
+        }
+        [_] | [_, _] => Ok(marked(parts)),
+        _ => Err(QueryError::no_table(&shown)),
     }
 }
 
@@ -251,6 +321,15 @@ fn roles(words: &mut Words<'_>) -> QueryResult<Vec<Who>> {
     })
 }
 
+/// The role of OWNER TO; `None`: who asks.
+pub(super) fn owner(words: &mut Words<'_>) -> QueryResult<Option<String>> {
+    match roles(words)?.pop() {
+        Some(Who::Named(name)) => Ok(Some(name)),
+        Some(Who::Current) => Ok(None),
+        _ => Err(QueryError::new("42704", "role \"public\" does not exist")),
+    }
+}
+
 /// Reads ALTER TABLE | VIEW | MATERIALIZED VIEW … OWNER TO, and … ROW LEVEL SECURITY; `None` for
 /// others.
 pub(super) fn alter(piece: &[TokenWithSpan], sql: &str) -> QueryResult<Option<Kind>> {
@@ -263,11 +342,7 @@ pub(super) fn alter(piece: &[TokenWithSpan], sql: &str) -> QueryResult<Option<Ki
     words.take_token(&Token::Mul);
     let security = ["ROW", "LEVEL", "SECURITY"];
     let kind = if words.take_all(&["OWNER", "TO"]) {
-        let to = match roles(&mut words)?.pop() {
-            Some(Who::Named(name)) => Some(name),
-            Some(Who::Current) => None,
-            _ => return Err(QueryError::new("42704", "role \"public\" does not exist")),
-        };
+        let to = owner(&mut words)?;
         Kind::Rights(OfRights::Owner { name, to, if_exists })
     } else if words.take_if_before("ENABLE", "ROW") && words.take_all(&security) {
         Kind::Rights(OfRights::Security { table: name, if_exists, enable: true })
@@ -286,11 +361,6 @@ pub(super) fn alter(piece: &[TokenWithSpan], sql: &str) -> QueryResult<Option<Ki
 pub(super) fn policy(words: &mut Words<'_>) -> QueryResult<Kind> {
     let verb = words.name()?;
     words.take("POLICY");
-    if verb == "alter" {
-        let error = QueryError::unsupported("ALTER POLICY").with_hint("Drop it, and create it.");
-        words.skip_all();
-        return Ok(Kind::Unsupported(error));
-    }
     let if_exists = verb == "drop" && words.take_all(&["IF", "EXISTS"]);
     let name = words.name()?;
     if !words.take("ON") {
@@ -301,37 +371,59 @@ pub(super) fn policy(words: &mut Words<'_>) -> QueryResult<Kind> {
         let _ = words.take("CASCADE") || words.take("RESTRICT");
         return Ok(Kind::Rights(OfRights::DropPolicy { name, table, if_exists }));
     }
-    if words.take("AS") && !words.take("PERMISSIVE") {
-        return Ok(unsupported(words, "a policy that is not PERMISSIVE"));
+    if verb == "alter" {
+        return alter_policy(words, name, table);
     }
-    let mut select_only = false;
+    let restrictive = match words.take("AS") {
+        true if words.take("RESTRICTIVE") => true,
+        true if words.take("PERMISSIVE") => false,
+        true => return Err(words.unexpected()),
+        false => false,
+    };
+    let mut command = For::All;
     if words.take("FOR") {
-        match words.peek().as_deref() {
-            Some("ALL") => {}
-            Some("SELECT") => select_only = true,
-            Some("INSERT" | "UPDATE" | "DELETE") => {
-                return Ok(unsupported(words, "a policy FOR INSERT, UPDATE or DELETE"));
-            }
-            _ => return Err(words.unexpected()),
-        }
-        words.name()?;
+        let word = words.peek().unwrap_or_default();
+        command = For::of_word(&word).ok_or_else(|| words.unexpected())?;
+        words.take(&word);
     }
     let roles = match words.take("TO") {
         true => roles(words)?,
         false => vec![Who::Public],
     };
-    if words.take_all(&["WITH", "CHECK"]) {
-        return Ok(unsupported(words, "WITH CHECK of a policy"));
-    }
-    if !words.take("USING") || !words.take_token(&Token::LParen) {
-        return Err(words.unexpected());
-    }
-    let using = expression(words.until_closed()?)?;
-    if words.take_all(&["WITH", "CHECK"]) {
-        return Ok(unsupported(words, "WITH CHECK of a policy"));
-    }
-    let policy = NewPolicy { name, table, select_only, roles, using };
+    let (using, check) = expressions(words)?;
+    let policy = NewPolicy { name, table, command, restrictive, roles, using, check };
     Ok(Kind::Rights(OfRights::CreatePolicy(Box::new(policy))))
+}
+
+fn alter_policy(words: &mut Words<'_>, name: String, table: String) -> QueryResult<Kind> {
+    let rename = match words.take_all(&["RENAME", "TO"]) {
+        true => Some(words.name()?),
+        false => None,
+    };
+    let roles = match rename.is_none() && words.take("TO") {
+        true => Some(roles(words)?),
+        false => None,
+    };
+    let (using, check) = match rename {
+        None => expressions(words)?,
+        Some(_) => (None, None),
+    };
+    let alter = AlterPolicy { name, table, rename, roles, using, check };
+    Ok(Kind::Rights(OfRights::AlterPolicy(Box::new(alter))))
+}
+
+/// `USING (…)` and `WITH CHECK (…)`, as far as they are there.
+fn expressions(words: &mut Words<'_>) -> QueryResult<(Option<ast::Expr>, Option<ast::Expr>)> {
+    let mut one = |first: &[&str]| {
+        if !words.take_all(first) {
+            return Ok(None);
+        }
+        match words.take_token(&Token::LParen) {
+            true => expression(words.until_closed()?).map(Some),
+            false => Err(words.unexpected()),
+        }
+    };
+    Ok((one(&["USING"])?, one(&["WITH", "CHECK"])?))
 }
 
 /// Tokens as one expression.
@@ -339,7 +431,7 @@ fn expression(tokens: Vec<TokenWithSpan>) -> QueryResult<ast::Expr> {
     let mut parser = Parser::new(&PostgreSqlDialect {})
         .with_recursion_limit(NESTING_MAX)
         .with_tokens_with_locations(tokens);
-    let bad = |why: String| QueryError::new("42601", format!("the expression of USING: {why}"));
+    let bad = |why: String| QueryError::new("42601", format!("the expression of a policy: {why}"));
     let expr = parser.parse_expr().map_err(|error| bad(error.to_string()))?;
     match parser.peek_token().token {
         Token::EOF => Ok(expr),

@@ -56,7 +56,7 @@ fn reads_maintenance() {
         kinds("checkpoint; vacuum full public.cpu; vacuum (full, verbose); vacuum"),
         [
             "Checkpoint",
-            "Vacuum { full: true, table: Some(\"cpu\") }",
+            "Vacuum { full: true, table: Some(\"public\\u{1}cpu\") }",
             "Vacuum { full: true, table: None }",
             "Vacuum { full: false, table: None }",
         ]

@@ -43,6 +43,13 @@ impl<'a> Words<'a> {
         self.peek_at(1).as_deref() == Some(next) && self.take(word)
     }
 
+    /// Whether one word is among the next ones, and no other before it.
+    pub(super) fn comes_before(&self, word: &str, other: &str) -> bool {
+        let left = self.tokens.len().saturating_sub(self.next);
+        let words = (0..left).filter_map(|ahead| self.peek_at(ahead));
+        words.take_while(|found| found != other).any(|found| found == word)
+    }
+
     /// Takes the words in order, or none of them.
     pub(super) fn take_all(&mut self, words: &[&str]) -> bool {
         let hit = words.iter().enumerate().all(|(i, w)| self.peek_at(i).as_deref() == Some(w));

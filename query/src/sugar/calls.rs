@@ -3,14 +3,47 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectNamePart, Value,
-    VisitMut, VisitorMut,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectNamePart,
+    TableAlias, TableAliasColumnDef, TableFactor, Value, VisitMut, VisitorMut,
 };
 
 use super::{expression, name_of, plain};
 use crate::error::{QueryError, QueryResult};
 use crate::functions::{Mark, zone_of};
 use crate::names::folded;
+
+/// The function that gives rows and has one column.
+const SERIES: &str = "generate_series";
+
+/// Gives the column of a function in FROM that has one the name of the function's alias, or of the
+/// function, as in Postgres: `SELECT g FROM generate_series(1, 3) AS g`.
+pub(super) fn name_column(factor: &mut TableFactor) {
+    let alias = match factor {
+        TableFactor::Table { name, args: Some(_), alias, with_ordinality: false, .. } => {
+            let called = name.0.last().and_then(ObjectNamePart::as_ident).map(folded);
+            if called.as_deref() != Some(SERIES) {
+                return;
+            }
+            Some(alias.get_or_insert_with(|| TableAlias {
+                explicit: true,
+                name: Ident::new(SERIES),
+                columns: Vec::new(),
+                at: None,
+            }))
+        }
+        TableFactor::UNNEST {
+            alias,
+            array_exprs,
+            with_offset: false,
+            with_ordinality: false,
+            ..
+        } if array_exprs.len() == 1 => alias.as_mut(),
+        _ => None,
+    };
+    if let Some(alias) = alias.filter(|alias| alias.columns.is_empty()) {
+        alias.columns.push(TableAliasColumnDef { name: alias.name.clone(), data_type: None });
+    }
+}
 
 pub(super) fn rewrite(function: &mut Function) -> QueryResult<()> {
     match name_of(function).as_deref() {

@@ -1,9 +1,10 @@
 //! Rows of the engine as Arrow batches.
 //!
-//! Numbers move without being copied. A key column is the few distinct values of the batch and
-//! one 16-byte view a row; no text is copied a row.
+//! Numbers of 64 bits are not copied, whether they were made for the batch or are held decoded. A key
+//! column is the few distinct values of the batch and one 16-byte view a row; no text is copied a row.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{
@@ -13,13 +14,15 @@ use arrow::array::{
 };
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::compute::take;
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{ArrowNativeType, DataType, SchemaRef, ToByteSlice};
+use bytes::Bytes;
 use datafusion::common::Result;
 use parking_lot::Mutex;
 use tsdb::series::SeriesIndex;
 use tsdb::types::{
-    BytesColumn, CellState, Column, ColumnType, Key, Quality, Rows, SeriesRows, Value, Values,
+    BytesColumn, CellState, Column, ColumnType, Key, Quality, SeriesRows, Value, Values,
 };
+use tsdb::{Batch, Cells};
 
 use super::{SeriesTable, Source};
 use crate::error::QueryError;
@@ -61,9 +64,9 @@ impl BatchBuilder {
     }
 
     /// One batch of all rows.
-    pub(super) fn build(&self, rows: Rows, index: &SeriesIndex) -> Result<RecordBatch> {
-        let count = rows.len();
-        let Rows { series, times, mut columns } = rows;
+    pub(super) fn build(&self, batch: Batch, index: &SeriesIndex) -> Result<RecordBatch> {
+        let count = batch.len();
+        let Batch { series, times, mut columns } = batch;
         let numbers: Vec<u32> = series.iter().map(|s| s.series).collect();
         let mut identity = self.identity(&series, &times);
         let mut times = Some(times);
@@ -86,21 +89,19 @@ impl BatchBuilder {
                     let slot = columns.iter().position(|(c, _)| *c == id);
                     let slot = slot.ok_or_else(|| corrupt("a scan left a column out"))?;
                     // The quality column of the same field still needs the states.
-                    let column = match self.wants_again(at, id) {
+                    let nothing = || Cells::Own(Column::good(Values::defaults(kind.physical(), 0)));
+                    let cells = match self.wants_again(at, id) {
                         true => columns[slot].1.clone(),
-                        false => std::mem::replace(
-                            &mut columns[slot].1,
-                            Column::good(Values::defaults(kind.physical(), 0)),
-                        ),
+                        false => std::mem::replace(&mut columns[slot].1, nothing()),
                     };
-                    field(column, kind, &self.types[at])?
+                    field(cells, kind, &self.types[at])?
                 }
                 Source::Series | Source::Nanos | Source::Nth => {
                     identity.pop_front().ok_or_else(|| corrupt("an identity is missing"))?
                 }
                 Source::Quality(id) => {
-                    let column = columns.iter().find(|(c, _)| *c == id).map(|(_, c)| c);
-                    qualities(column.ok_or_else(|| corrupt("a scan left a column out"))?)?
+                    let cells = columns.iter().find(|(c, _)| *c == id).map(|(_, c)| c);
+                    qualities(cells.ok_or_else(|| corrupt("a scan left a column out"))?)?
                 }
             };
             arrays.push(array);
@@ -144,7 +145,7 @@ impl BatchBuilder {
     }
 }
 
-fn time_column(times: Vec<i64>, zone: &str) -> ArrayRef {
+pub(crate) fn time_column(times: Vec<i64>, zone: &str) -> ArrayRef {
     let micros: Vec<i64> = times.into_iter().map(micros).collect();
     Arc::new(TimestampMicrosecondArray::from(micros).with_timezone(zone))
 }
@@ -234,55 +235,85 @@ fn spread(
     Ok(take(values, &picks, None)?)
 }
 
-/// A field with NULL where its cell holds no value.
-fn field(column: Column, kind: ColumnType, target: &DataType) -> Result<ArrayRef> {
-    let nulls = column.states.as_ref().and_then(|states| {
+/// A field with NULL where its cell holds no value. What is held in 64 bits there as here is not
+/// copied.
+fn field(cells: Cells, kind: ColumnType, target: &DataType) -> Result<ArrayRef> {
+    let nulls = cells.states().and_then(|states| {
         let valid = BooleanBuffer::collect_bool(states.len(), |i| CellState(states[i]).is_value());
         let nulls = NullBuffer::new(valid);
         (nulls.null_count() > 0).then_some(nulls)
     });
-    Ok(match (column.values, kind) {
-        (Values::Int(v), ColumnType::Int64) => {
-            Arc::new(Int64Array::try_new(ScalarBuffer::from(v), nulls)?)
-        }
+    let (values, rows) = cells.values();
+    Ok(match (values, kind) {
+        (Values::Int(_), ColumnType::Int64) => Arc::new(Int64Array::try_new(words(cells), nulls)?),
         (Values::Int(v), ColumnType::Int32) => {
-            let v: Vec<i32> = v.into_iter().map(|v| v as i32).collect();
+            let v: Vec<i32> = v[rows].iter().map(|v| *v as i32).collect();
             Arc::new(Int32Array::try_new(ScalarBuffer::from(v), nulls)?)
         }
         (Values::Int(v), ColumnType::Int16) => {
-            let v: Vec<i16> = v.into_iter().map(|v| v as i16).collect();
+            let v: Vec<i16> = v[rows].iter().map(|v| *v as i16).collect();
             Arc::new(Int16Array::try_new(ScalarBuffer::from(v), nulls)?)
         }
         (Values::Int(v), ColumnType::Timestamp) => {
-            let v: Vec<i64> = v.into_iter().map(micros).collect();
+            let v: Vec<i64> = v[rows].iter().copied().map(micros).collect();
             let array = TimestampMicrosecondArray::try_new(ScalarBuffer::from(v), nulls)?;
             Arc::new(array.with_data_type(target.clone()))
         }
-        (Values::Float(v), ColumnType::Float64) => {
-            Arc::new(Float64Array::try_new(ScalarBuffer::from(v), nulls)?)
+        (Values::Float(_), ColumnType::Float64) => {
+            Arc::new(Float64Array::try_new(words(cells), nulls)?)
         }
         (Values::Float(v), ColumnType::Float32) => {
-            let v: Vec<f32> = v.into_iter().map(|v| v as f32).collect();
+            let v: Vec<f32> = v[rows].iter().map(|v| *v as f32).collect();
             Arc::new(Float32Array::try_new(ScalarBuffer::from(v), nulls)?)
         }
         (Values::Bool(v), ColumnType::Bool) => {
-            let bits = BooleanBuffer::collect_bool(v.len(), |i| v[i]);
+            let bits = BooleanBuffer::collect_bool(rows.len(), |i| v[rows.start + i]);
             Arc::new(BooleanArray::new(bits, nulls))
         }
-        (Values::Bytes(v), ColumnType::Text) => texts(v, nulls)?,
-        (Values::Bytes(v), ColumnType::Bytes) => {
-            let (offsets, data) = bytes(v)?;
+        (Values::Bytes(_), ColumnType::Text) => texts(own_bytes(cells), nulls)?,
+        (Values::Bytes(_), ColumnType::Bytes) => {
+            let (offsets, data) = bytes(own_bytes(cells))?;
             Arc::new(BinaryArray::try_new(offsets, data, nulls)?)
         }
         // A column that was widened keeps older integers as integers until they are merged.
-        (values @ Values::Int(_), ColumnType::Float64 | ColumnType::Float32) => {
+        (Values::Int(_), ColumnType::Float64 | ColumnType::Float32) => {
+            let Column { values, states } = cells.into_column();
             let values = values.widen_to(kind.physical());
-            return field(Column { values, states: column.states }, kind, target);
+            return field(Cells::Own(Column { values, states }), kind, target);
         }
         (values, kind) => {
             return Err(corrupt(format!("{:?} in a column of type {kind}", values.physical())));
         }
     })
+}
+
+/// Values of 64 bits as they are; those that are held stay where they are.
+fn words<T: ArrowNativeType>(cells: Cells) -> ScalarBuffer<T> {
+    struct Held(Arc<Column>, Range<usize>);
+    impl AsRef<[u8]> for Held {
+        fn as_ref(&self) -> &[u8] {
+            match &self.0.values {
+                Values::Int(v) => v[self.1.clone()].to_byte_slice(),
+                Values::Float(v) => v[self.1.clone()].to_byte_slice(),
+                Values::Bool(_) | Values::Bytes(_) => &[],
+            }
+        }
+    }
+    let count = cells.len();
+    let buffer = match cells {
+        Cells::Own(Column { values: Values::Int(v), .. }) => Buffer::from_vec(v),
+        Cells::Own(Column { values: Values::Float(v), .. }) => Buffer::from_vec(v),
+        Cells::Own(_) => Buffer::default(),
+        Cells::Held(column, rows) => Buffer::from(Bytes::from_owner(Held(column, rows))),
+    };
+    ScalarBuffer::new(buffer, 0, count)
+}
+
+fn own_bytes(cells: Cells) -> BytesColumn {
+    match cells.into_column().values {
+        Values::Bytes(column) => column,
+        Values::Int(_) | Values::Float(_) | Values::Bool(_) => BytesColumn::default(),
+    }
 }
 
 fn texts(column: BytesColumn, nulls: Option<NullBuffer>) -> Result<ArrayRef> {
@@ -300,9 +331,9 @@ fn bytes(column: BytesColumn) -> Result<(OffsetBuffer<i32>, Buffer)> {
 }
 
 /// Quality of each cell by name; NULL for absent cells.
-fn qualities(column: &Column) -> Result<ArrayRef> {
-    let count = column.len();
-    let picks: UInt32Array = match &column.states {
+fn qualities(cells: &Cells) -> Result<ArrayRef> {
+    let count = cells.len();
+    let picks: UInt32Array = match cells.states() {
         None => UInt32Array::from(vec![0; count]),
         Some(states) => states
             .iter()

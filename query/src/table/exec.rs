@@ -104,9 +104,9 @@ impl SeriesScanExec {
         let mut left = self.limit.unwrap_or(usize::MAX);
         let Some(mut stream) = self.stream(0)? else { return Ok(()) };
         while left > 0 {
-            let rows = stream.next_rows().map_err(|e| QueryError::from(e).into_datafusion())?;
-            let Some(rows) = rows else { break };
-            let batch = builder.build(rows, &index)?;
+            let found = stream.next_batch().map_err(|e| QueryError::from(e).into_datafusion())?;
+            let Some(found) = found else { break };
+            let batch = builder.build(found, &index)?;
             let batch = batch.slice(0, batch.num_rows().min(left));
             left -= batch.num_rows();
             take(batch)?;
@@ -251,8 +251,8 @@ impl ExecutionPlan for SeriesScanExec {
                 return Poll::Ready(None);
             }
             let timer = metrics.elapsed_compute().timer();
-            let next = match source.next_rows() {
-                Ok(Some(rows)) => builder.build(rows, &index),
+            let next = match source.next_batch() {
+                Ok(Some(found)) => builder.build(found, &index),
                 Ok(None) => {
                     stream = None;
                     return Poll::Ready(None);

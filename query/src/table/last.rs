@@ -270,7 +270,7 @@ impl LastRows {
         let starts: Vec<usize> = (0..rows.len()).step_by(BATCH_ROWS).collect();
         Ok(starts.into_iter().map(move |from| {
             let to = (from + BATCH_ROWS).min(rows.len());
-            builder.build(part(&rows, from, to), &index)
+            builder.build(part(&rows, from, to).into(), &index)
         }))
     }
 }

@@ -46,7 +46,7 @@ const ENDLESS: &[&str] = &[
     // Sets, recursion, series.
     "SELECT a.v FROM m AS a, m AS b, m AS c EXCEPT SELECT v FROM m",
     "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t) SELECT count(*) FROM t",
-    "SELECT count(*) FROM generate_series(1, 10000000000000) WHERE value % 2 = 3",
+    "SELECT count(*) FROM generate_series(1, 10000000000000) AS value WHERE value % 2 = 3",
     // Expressions.
     "SELECT count(*) FROM m AS a, m AS b, m AS c WHERE (a.v::text || b.v::text) ~ '^(1|11)+2$'",
     "SELECT sum(length(repeat(a.v::text, 20))) FROM m AS a, m AS b, m AS c",
@@ -69,7 +69,7 @@ fn world() -> World {
     world.run("CREATE TABLE m (time timestamptz PRIMARY KEY, v bigint)");
     world.run(
         "INSERT INTO m SELECT '2026-01-01'::timestamptz + value * interval '1 second', value
-         FROM generate_series(1, 10000)",
+         FROM generate_series(1, 10000) AS value",
     );
     world
 }

@@ -179,8 +179,8 @@ fn updates_of_fields() {
             ("DELETE FROM nothing", "42P01"),
             ("DELETE FROM t WHERE nothing = 1", "42703"),
             ("DELETE FROM t, t u", "0A000"),
-            ("DELETE FROM \"\u{1}rows\".t", "42P01"),
-            ("SELECT * FROM \"\u{1}rows\".t", "42P01"),
+            ("DELETE FROM \"\u{1}rows\".t", "42602"),
+            ("SELECT * FROM \"\u{1}rows\".t", "42602"),
             ("TRUNCATE nothing", "42P01"),
         ] {
             let error = world.fails(sql);

@@ -87,7 +87,7 @@ fn files_are_private_and_appear_whole() {
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let before = std::fs::read(&path).unwrap();
     // One that fails leaves the old file, and nothing of its own.
-    let failing = "COPY (SELECT 1 / (value - 90000) AS x FROM generate_series(1, 100000)) TO 'a.parquet' (FORMAT parquet)";
+    let failing = "COPY (SELECT 1 / (value - 90000) AS x FROM generate_series(1, 100000) AS value) TO 'a.parquet' (FORMAT parquet)";
     assert_eq!(code(&world, failing), "22012");
     assert_eq!(std::fs::read(&path).unwrap(), before);
     let names: Vec<_> =
@@ -208,7 +208,7 @@ fn many_rows_come_in_batches() {
     let folder = tempfile::tempdir().unwrap();
     let world = world(folder.path());
     world.run("CREATE TABLE n (time timestamptz, k text, x bigint, PRIMARY KEY (k, time))");
-    let query = "SELECT to_timestamp(value) AS time, 'k' || value % 7 AS k, value AS x FROM generate_series(1, 250000)";
+    let query = "SELECT to_timestamp(value) AS time, 'k' || value % 7 AS k, value AS x FROM generate_series(1, 250000) AS value";
     copied(&world.session, &format!("COPY ({query}) TO 'n.parquet' (FORMAT parquet)")).unwrap();
     assert_eq!(
         copied(&world.session, "COPY n FROM 'n.parquet' (FORMAT parquet)").unwrap(),

@@ -15,7 +15,7 @@ fn numbers(count: i64) -> World {
     let world = World::new();
     world.run("CREATE TABLE n (time timestamptz, k text, x bigint, PRIMARY KEY (k, time))");
     world.run(&format!(
-        "INSERT INTO n (time, k, x) SELECT to_timestamp(value), 'a', value FROM generate_series(1, {count})"
+        "INSERT INTO n (time, k, x) SELECT to_timestamp(value), 'a', value FROM generate_series(1, {count}) AS value"
     ));
     world
 }
@@ -440,10 +440,10 @@ fn spilled_rows_have_a_cap() {
     let world = World::limited(options);
     world.run("SET millrace.cursor_memory = 0");
     let error = world.fails(
-        "DECLARE c CURSOR WITH HOLD FOR SELECT value, repeat('x', 100) FROM generate_series(1, 20000)",
+        "DECLARE c CURSOR WITH HOLD FOR SELECT value, repeat('x', 100) FROM generate_series(1, 20000) AS value",
     );
     assert_eq!(error.code, "53100", "{error:?}");
-    world.run("DECLARE c CURSOR WITH HOLD FOR SELECT value FROM generate_series(1, 100)");
+    world.run("DECLARE c CURSOR WITH HOLD FOR SELECT value FROM generate_series(1, 100) AS value");
     world.check("FETCH 1 FROM c", &["1"]);
 }
 

@@ -20,8 +20,8 @@ pub(crate) struct Users {
 }
 
 impl Directory for Users {
-    fn roles(&self) -> QueryResult<Vec<RoleInfo>> {
-        Ok(self.roles.lock().clone())
+    fn roles(&self) -> QueryResult<Arc<[RoleInfo]>> {
+        Ok(self.roles.lock().as_slice().into())
     }
 
     fn create(&self, _: &Identity, role: NewRole) -> QueryResult<()> {
@@ -147,7 +147,7 @@ impl World {
     /// A session of a role with the rights that it has.
     pub(crate) fn session_as(&self, user: &str) -> Session {
         let roles = self.engine.directory().roles().unwrap();
-        let role = roles.into_iter().find(|role| role.name == user).unwrap();
+        let role = roles.iter().find(|role| role.name == user).unwrap().clone();
         let identity = Identity {
             user: role.name,
             oid: role.oid,

@@ -21,7 +21,7 @@ fn memory_of_queries_is_limited() {
     };
     let engine = Engine::new(db, Arc::new(Users::default()), options).unwrap();
     let session = engine.session(identity("admin", true), &[]);
-    let hungry = "SELECT value, count(*) FROM generate_series(1, 3000000) GROUP BY value
+    let hungry = "SELECT value, count(*) FROM generate_series(1, 3000000) AS value GROUP BY value
                   ORDER BY 2, 1 LIMIT 1 OFFSET 100000";
     let error = fails(&session, hungry);
     assert_eq!(error.code, "53200", "{error:?}");
@@ -58,7 +58,7 @@ fn a_transaction_holds_only_so_much() {
     world.run("CREATE TABLE t (time timestamptz PRIMARY KEY, s text)");
     world.run("BEGIN");
     let insert = "INSERT INTO t SELECT '2026-01-01'::timestamptz + value * interval '1 second',
-        repeat('x', 1000) FROM generate_series(1, 40000)";
+        repeat('x', 1000) FROM generate_series(1, 40000) AS value";
     world.run(insert);
     assert_eq!(world.fails(insert).code, "54000");
     world.run("ROLLBACK");

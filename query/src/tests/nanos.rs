@@ -124,7 +124,7 @@ fn keys_stay_with_their_rows() {
     world.run(
         "INSERT INTO t SELECT '2026-01-01'::timestamptz + value * interval '1 second',
         CASE WHEN value % 11 = 0 THEN NULL ELSE 'key number ' || (value % 11)::text END,
-        value % 7, value FROM generate_series(0, 59999)",
+        value % 7, value FROM generate_series(0, 59999) AS value",
     );
     let wrong = "SELECT count(*) FROM t WHERE j <> v % 7
         OR coalesce(k, 'key number 0') <> 'key number ' || (v % 11)::text";

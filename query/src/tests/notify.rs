@@ -117,7 +117,7 @@ fn pg_notify_is_told_when_its_transaction_commits() {
     world.check("SELECT pg_notify('a', 'x')", &[""]);
     assert_eq!(heard(&other), [pair("a", "x")]);
     // Once for each row, and the same pair once.
-    world.run("SELECT pg_notify('B', (value % 2)::text) FROM generate_series(1, 5)");
+    world.run("SELECT pg_notify('B', (value % 2)::text) FROM generate_series(1, 5) AS value");
     let mut both = heard(&other);
     both.sort();
     assert_eq!(both, [pair("B", "0"), pair("B", "1")]);

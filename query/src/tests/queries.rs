@@ -392,3 +392,25 @@ fn errors_mean_something() {
     let error = world.fails("SELECT strokes,\n  nothing FROM press");
     assert_eq!((error.code, error.position), ("42703", Some(19)), "{error:?}");
 }
+
+#[test]
+fn plans_are_told_as_json_too() {
+    let world = World::with_presses();
+    let told = |sql: &str| -> serde_json::Value {
+        let lines = rows(&world.session, sql, &[]);
+        serde_json::from_str(&lines.join("\n")).unwrap_or_else(|e| panic!("{sql}: {e}: {lines:?}"))
+    };
+    let join = "SELECT a.device FROM press a JOIN press b ON a.time = b.time WHERE a.strokes > 1";
+    let plan = told(&format!("EXPLAIN (FORMAT JSON) {join}"));
+    assert!(plan[0]["Plan"]["Node Type"].is_string() && plan[0]["Execution Time"].is_null());
+    let whole = plan.to_string();
+    assert!(whole.contains("SeriesScan") && whole.contains("Plans"), "{whole}");
+    let ran = told(&format!("EXPLAIN (ANALYZE, VERBOSE, FORMAT JSON) {join}"));
+    assert!(ran[0]["Execution Time"].is_f64() && ran[0]["Actual Rows"].is_u64(), "{ran}");
+    assert!(ran.to_string().contains("Actual Total Time"), "{ran}");
+    // Those that the engine answers itself.
+    let native = told("EXPLAIN (ANALYZE true, FORMAT JSON) SELECT max(strokes) FROM press");
+    assert!(native[0]["Plan"]["Details"].is_string(), "{native}");
+    assert_eq!(world.fails("EXPLAIN (FORMAT YAML) SELECT 1").code, "0A000");
+    assert_eq!(world.fails("EXPLAIN (ANALYZE maybe) SELECT 1").code, "22023");
+}

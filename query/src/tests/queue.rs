@@ -15,7 +15,7 @@ fn world(options: QueryOptions) -> World {
     world.run("CREATE TABLE m (time timestamptz PRIMARY KEY, v bigint)");
     world.run(
         "INSERT INTO m SELECT '2026-01-01'::timestamptz + value * interval '1 second', value
-         FROM generate_series(1, 10000)",
+         FROM generate_series(1, 10000) AS value",
     );
     world
 }
@@ -211,7 +211,7 @@ fn results_are_limited() {
 #[test]
 fn memory_of_a_statement_is_limited() {
     let world = world(QueryOptions { spill_bytes_max: 0, ..QueryOptions::default() });
-    let hungry = "SELECT value, count(*) FROM generate_series(1, 1000000) GROUP BY value
+    let hungry = "SELECT value, count(*) FROM generate_series(1, 1000000) AS value GROUP BY value
                   ORDER BY 2, 1 LIMIT 1 OFFSET 100000";
     world.run("SET millrace.query_memory = '4MB'");
     let error = world.fails(hungry);
@@ -249,7 +249,7 @@ fn what_spills_is_limited_and_goes_away() {
     };
     let sorts = |rows: u64| {
         format!(
-            "SELECT repeat(value::text, 10) FROM generate_series(1, {rows})
+            "SELECT repeat(value::text, 10) FROM generate_series(1, {rows}) AS value
              ORDER BY value % 1000, value"
         )
     };
@@ -464,7 +464,7 @@ fn small_answers_stay_right_with_one_pass_of_rules() {
 fn newest_rows_of_many_series_wait_for_their_turn() {
     let world = world(QueryOptions { heavy_max: 1, ..QueryOptions::default() });
     world.run("CREATE TABLE many (time timestamptz, k text, v bigint, PRIMARY KEY (k, time))");
-    world.run("INSERT INTO many (time, k, v) SELECT now(), 'k' || value, value FROM generate_series(1, 2500)");
+    world.run("INSERT INTO many (time, k, v) SELECT now(), 'k' || value, value FROM generate_series(1, 2500) AS value");
     let newest = "SELECT DISTINCT ON (k) k, time, v FROM many ORDER BY k, time DESC";
     let few =
         "SELECT DISTINCT ON (k) k, time, v FROM many WHERE k IN ('k1', 'k2') ORDER BY k, time DESC";

@@ -146,7 +146,7 @@ fn the_catalogue_shows_schemas() {
          WHERE nspname = 'plant' ORDER BY 2",
         &[
             "plant | meter | r", "plant | meter_pkey | i", "plant | site | r",
-            "plant | site_pkey | i",
+            "plant | site_id_seq | S", "plant | site_pkey | i",
         ],
     );
     world.check(
@@ -206,8 +206,9 @@ fn what_cannot_be_is_refused() {
         ("CREATE SCHEMA plant", "42P06"),
         ("CREATE SCHEMA sys", "42P06"),
         ("CREATE SCHEMA pg_mine", "42939"),
-        ("CREATE SCHEMA x AUTHORIZATION admin", "0A000"),
-        ("ALTER SCHEMA plant OWNER TO admin", "0A000"),
+        ("CREATE SCHEMA x AUTHORIZATION nobody", "42704"),
+        ("CREATE SCHEMA AUTHORIZATION CURRENT_USER", "0A000"),
+        ("ALTER SCHEMA plant OWNER TO nobody", "42704"),
         ("ALTER SCHEMA plant RENAME TO public", "42P06"),
         ("ALTER SCHEMA nothing RENAME TO x", "3F000"),
         ("ALTER TABLE plant.meter SET SCHEMA nothing", "3F000"),
@@ -285,4 +286,30 @@ fn schemas_outlive_the_process_and_numbers_are_not_taken() {
     assert_eq!(world.fails("SELECT * FROM a.t").code, "42P01");
     world.run("INSERT INTO b.t VALUES (7)");
     world.check("SELECT count(*) FROM b.t", &["2"]);
+}
+
+#[test]
+fn names_of_public_do_not_follow_the_path() {
+    let world = World::new();
+    // Without a schema of users the names are plain ones.
+    world.run("CREATE TABLE public.twin (id int PRIMARY KEY); CREATE SEQUENCE public.counting");
+    world.run("COMMENT ON TABLE public.twin IS 'first'; VACUUM public.twin");
+    world.run("ALTER SEQUENCE public.counting RESTART 5");
+    world.check("SELECT nextval('counting')", &["5"]);
+    world.run("CREATE VIEW seen AS SELECT 1 AS one; ALTER VIEW public.seen RENAME TO shown");
+    world.run("CREATE SCHEMA other; CREATE SCHEMA third; CREATE TABLE other.twin (n int)");
+    world.run("SET search_path = other, public");
+    world.run("COMMENT ON TABLE public.twin IS 'second'");
+    let comments =
+        "SELECT obj_description('public.twin'::regclass), obj_description('other.twin'::regclass)";
+    world.check(comments, &["second | ∅"]);
+    world.run("COMMENT ON TABLE twin IS 'third'");
+    world.check(comments, &["second | third"]);
+    assert_eq!(world.run("VACUUM public.twin"), "VACUUM");
+    world.run("ALTER TABLE public.twin SET SCHEMA third");
+    world.check("SELECT count(*) FROM third.twin", &["0"]);
+    world.check("SELECT count(n) FROM twin", &["0"]);
+    assert_eq!(world.fails("COMMENT ON TABLE public.twin IS 'gone'").code, "42P01");
+    assert_eq!(world.fails("VACUUM public.twin").code, "42P01");
+    world.run("ALTER SEQUENCE public.counting RESTART 7; DROP SEQUENCE public.counting");
 }

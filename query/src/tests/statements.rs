@@ -185,7 +185,7 @@ fn large_inserts_are_one_commit() {
     assert_eq!(
         world.run(
             "INSERT INTO t SELECT '2026-01-01'::timestamptz + value * interval '1 second',
-            'k' || (value % 7)::text, value FROM generate_series(1, 150000)"
+            'k' || (value % 7)::text, value FROM generate_series(1, 150000) AS value"
         ),
         "INSERT 0 150000"
     );

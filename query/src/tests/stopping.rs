@@ -17,7 +17,7 @@ fn world() -> World {
     world.run("CREATE TABLE m (time timestamptz PRIMARY KEY, v bigint)");
     world.run(
         "INSERT INTO m SELECT '2026-01-01'::timestamptz + value * interval '1 second', value
-         FROM generate_series(1, 10000)",
+         FROM generate_series(1, 10000) AS value",
     );
     world
 }

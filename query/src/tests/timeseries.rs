@@ -472,7 +472,7 @@ fn a_window_join_crosses_batches() {
     for table in ["l", "r"] {
         world.run(&format!("CREATE TABLE {table} (time timestamptz, device text, n bigint, PRIMARY KEY (device, time))"));
         world.run(&format!(
-            "INSERT INTO {table} SELECT to_timestamp(value * 10), 'd' || value % 2, value FROM generate_series(1, 30000)"
+            "INSERT INTO {table} SELECT to_timestamp(value * 10), 'd' || value % 2, value FROM generate_series(1, 30000) AS value"
         ));
     }
     // Each row with itself and its neighbours of the same device.

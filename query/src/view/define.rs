@@ -42,7 +42,7 @@ pub(crate) async fn create(
     }
     match create.temporary {
         true => temporary::may_make(session)?,
-        false => rights::may_create(session, "CREATE VIEW")?,
+        false => rights::may_create(session, "CREATE VIEW", &table_name(&create.name)?)?,
     }
     check_form(statement, create)?;
     let name = table_name(&create.name)?;
@@ -137,18 +137,24 @@ pub(super) fn is_taken(session: &Session, name: &str) -> QueryResult<bool> {
     Ok(session.views()?.find_lasting(name).is_some() || is_table(session, name)?)
 }
 
-fn check_form(statement: &Statement, create: &ast::CreateView) -> QueryResult<()> {
-    let plain = !create.or_alter
+/// Whether a CREATE of any view has nothing that other databases alone know.
+pub(super) fn is_plain(create: &ast::CreateView) -> bool {
+    !create.or_alter
         && !create.secure
-        && !create.if_not_exists
         && !create.copy_grants
-        && !create.with_no_schema_binding
+        && !create.name_before_not_exists
         && create.cluster_by.is_empty()
         && create.comment.is_none()
         && create.to.is_none()
         && create.params.is_none()
-        && create.options == CreateTableOptions::None
-        && create.columns.iter().all(|c| c.data_type.is_none() && c.options.is_none());
+        && create.columns.iter().all(|c| c.data_type.is_none() && c.options.is_none())
+}
+
+fn check_form(statement: &Statement, create: &ast::CreateView) -> QueryResult<()> {
+    let plain = is_plain(create)
+        && !create.if_not_exists
+        && !create.with_no_schema_binding
+        && create.options == CreateTableOptions::None;
     if !plain {
         return Err(QueryError::unsupported("this form of CREATE VIEW")
             .with_hint("CREATE [OR REPLACE] [TEMP] VIEW name [(column, …)] AS SELECT …"));

@@ -4,20 +4,19 @@
 use datafusion::sql::sqlparser::ast;
 use serde::{Deserialize, Serialize};
 use tsdb::Snapshot;
-use tsdb::rows::{RowChange, RowCommand, RowExpect};
+use tsdb::rows::{RowChange, RowCommand};
 
 use super::{Materialized, Stored, Temporary, View, ViewColumn, ViewRelation, ViewTable, Views};
+use crate::counted::{self, Counts, encode};
 use crate::error::{QueryError, QueryResult};
 use crate::statement::{self, Kind};
 use std::sync::Arc;
 
 /// Space of the row store.
 const SPACE_VIEWS: u16 = 16;
-/// Key of the row that counts changes and numbers.
-const META_KEY: &[u8] = b"n";
 /// First byte of the keys of views; their number follows, big-endian.
 const VIEW_KEY: u8 = b'v';
-/// The version of either row.
+/// The version of the row of a plain view.
 const VERSION: u32 = 1;
 /// That of the row of a continuous aggregate.
 const MATERIALIZED_VERSION: u32 = 2;
@@ -27,14 +26,6 @@ const RELATIONAL_VERSION: u32 = 3;
 const STORED_VERSION: u32 = 4;
 /// That of the row of a temporary view.
 const TEMPORARY_VERSION: u32 = 5;
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct MetaRow {
-    v: u32,
-    revision: u64,
-    next: u32,
-}
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -93,14 +84,13 @@ impl ViewRow {
 
 /// The row that counts.
 pub(super) fn meta(snapshot: &Snapshot) -> QueryResult<Option<Vec<u8>>> {
-    Ok(snapshot.rows().get(SPACE_VIEWS, META_KEY)?)
+    counted::read(snapshot, SPACE_VIEWS)
 }
 
 /// All views of a snapshot, whose counting row was read before.
 pub(super) fn read(snapshot: &Snapshot, meta: Option<Vec<u8>>) -> QueryResult<Views> {
     let Some(bytes) = &meta else { return Ok(Views::default()) };
-    let counts: MetaRow = decode(bytes)?;
-    check_version(counts.v)?;
+    let counts = Counts::decode(bytes, damaged)?;
     let rows = snapshot.rows().scan(SPACE_VIEWS, &[VIEW_KEY])?;
     let list = rows.iter().map(|(_, value)| Ok(Arc::new(view(value)?)));
     Ok(Views::new(counts.revision, counts.next, meta, list.collect::<QueryResult<_>>()?))
@@ -148,13 +138,6 @@ fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> QueryResult<T> {
     serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))
 }
 
-fn check_version(version: u32) -> QueryResult<()> {
-    match version {
-        VERSION => Ok(()),
-        other => Err(damaged(format!("version {other}"))),
-    }
-}
-
 fn damaged(what: String) -> QueryError {
     QueryError::new("XX001", format!("a row of views cannot be read: {what}"))
 }
@@ -167,12 +150,7 @@ pub(super) enum Change<'a> {
 
 /// The command that makes these changes, if no others were made since `views` was read.
 pub(super) fn command(views: &Views, next: u32, changes: &[Change<'_>]) -> QueryResult<RowCommand> {
-    let counts = MetaRow { v: VERSION, revision: views.revision + 1, next };
-    let mut out = vec![RowChange::Put {
-        space: SPACE_VIEWS,
-        key: META_KEY.to_vec(),
-        value: encode(&counts)?,
-    }];
+    let mut out = vec![Counts::behind(views.revision, next).put(SPACE_VIEWS)?];
     for change in changes {
         out.push(match change {
             Change::Put(view) => RowChange::Put {
@@ -183,16 +161,12 @@ pub(super) fn command(views: &Views, next: u32, changes: &[Change<'_>]) -> Query
             Change::Drop(view) => RowChange::Delete { space: SPACE_VIEWS, key: key(view.number) },
         });
     }
-    let meta = RowExpect { space: SPACE_VIEWS, key: META_KEY.to_vec(), value: views.meta.clone() };
-    Ok(RowCommand { expects: vec![meta], changes: out })
+    let expects = vec![counted::expect(SPACE_VIEWS, views.meta.as_ref())];
+    Ok(RowCommand { expects, changes: out })
 }
 
 fn key(number: u32) -> Vec<u8> {
     [&[VIEW_KEY][..], &number.to_be_bytes()].concat()
-}
-
-fn encode(row: &impl Serialize) -> QueryResult<Vec<u8>> {
-    serde_json::to_vec(row).map_err(|error| QueryError::internal(format!("a row: {error}")))
 }
 
 #[cfg(test)]

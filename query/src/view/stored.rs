@@ -137,7 +137,7 @@ pub(crate) async fn create(
     statement: &Statement,
     create: &ast::CreateView,
 ) -> QueryResult<Outcome> {
-    rights::may_create(session, CREATE)?;
+    rights::may_create(session, CREATE, &table_name(&create.name)?)?;
     check_form(statement, create)?;
     let name = table_name(&create.name)?;
     check_name(&name)?;
@@ -202,6 +202,7 @@ async fn make(
     let making = async move {
         let mut view = views_define::make(&context, &asked, number, name)?;
         let plan = registers::given(context.bind_view(&view)?, &context)?;
+        rights::check_plan(&context, &plan)?;
         let schema = context.result_schema(&plan)?;
         let kinds = schema.fields().iter().map(|field| relational::kind_of(field, CREATE));
         let kinds: Vec<Kind> = kinds.collect::<QueryResult<_>>()?;
@@ -215,18 +216,7 @@ async fn make(
 }
 
 fn check_form(statement: &Statement, create: &ast::CreateView) -> QueryResult<()> {
-    let plain = !create.or_alter
-        && !create.or_replace
-        && !create.secure
-        && !create.temporary
-        && !create.copy_grants
-        && !create.name_before_not_exists
-        && create.cluster_by.is_empty()
-        && create.comment.is_none()
-        && create.to.is_none()
-        && create.params.is_none()
-        && create.columns.iter().all(|c| c.data_type.is_none() && c.options.is_none());
-    if !plain {
+    if !views_define::is_plain(create) || create.or_replace || create.temporary {
         return Err(QueryError::unsupported("this form of CREATE MATERIALIZED VIEW").with_hint(
             "CREATE MATERIALIZED VIEW name [(column, …)] AS SELECT … [WITH [NO] DATA]",
         ));
@@ -263,6 +253,9 @@ pub(crate) async fn refresh(
     let turn = engine.jobs().turn(number);
     let _turn = session.stop().guard(async move { Ok(turn.await) }).await?;
     let (_, view) = find(session, number)?;
+    if asked.with_data {
+        rights::check_filler(session, &view)?;
+    }
     if asked.concurrently && !view.is_populated() {
         let message = "CONCURRENTLY cannot be used when the materialized view is not populated";
         return Err(QueryError::new("0A000", message));

@@ -1,6 +1,8 @@
 //! `millrace bench growth`: what a query costs when the data around its selection grows tenfold,
-//! in series or in history. The statements are the same in every database, literal by literal.
+//! in series or in history. The statements are the same in every database, literal by literal, and
+//! are asked of all of them by turns, since machines are not equally quick all the time.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -13,9 +15,11 @@ use super::queries::{Draw, HOUR, Query, aggregates, group_by_minute, max_all};
 use super::report::QueryFigures;
 use super::stream::stream;
 use super::timing::{self, Inside};
+use crate::client::Connection;
 use crate::failure::{Failure, Result};
 use crate::generate::{Case, DEFAULT_START, Generator, GeneratorSpec};
 use crate::import::time::format_ns;
+use crate::process::Server;
 use crate::settings::parse_day_ns;
 
 /// Most that ten times the data may cost a query over the same selection.
@@ -40,7 +44,7 @@ pub struct GrowthArgs {
     /// Hosts of queries over many.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     pub hosts: u32,
-    /// Runs of each query.
+    /// Runs of each query on each database, by turns.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
     pub runs: u32,
     /// Seed of data and literals.
@@ -146,7 +150,7 @@ pub fn run(args: &GrowthArgs) -> Result<()> {
         (format!("{}x series", args.factor), args.scale * args.factor, base),
         (format!("{}x history", args.factor), args.scale, day),
     ];
-    let mut grown = Vec::new();
+    let mut databases = Vec::new();
     for (at, (name, scale, start_ns)) in cases.into_iter().enumerate() {
         let spec = GeneratorSpec {
             case: Case::CpuOnly,
@@ -156,60 +160,85 @@ pub fn run(args: &GrowthArgs) -> Result<()> {
             interval_ns: 10_000_000_000,
             seed: args.seed,
         };
-        let draw = Draw {
-            rng: StdRng::seed_from_u64(args.seed),
-            scale: args.scale,
-            start_ns: base,
-            end_ns,
-        };
         let folder = temporary.path().join(format!("growth-{at}"));
-        grown.push(measure(args, &name, &folder, &spec, draw)?);
-        std::fs::remove_dir_all(&folder)?;
+        databases.push(Database::load(args, &name, &folder, &spec)?);
     }
+    let rng = StdRng::seed_from_u64(args.seed);
+    let draw = Draw { rng, scale: args.scale, start_ns: base, end_ns };
+    let grown = measure(args, databases, draw)?;
     args.own.write_json(&grown)?;
     print(&grown);
     check(&grown)?;
     args.own.judge(&verdicts(&grown))
 }
 
-fn measure(
-    args: &GrowthArgs,
-    name: &str,
-    folder: &std::path::Path,
-    spec: &GeneratorSpec,
-    mut draw: Draw,
-) -> Result<Grown> {
-    let (server, connection) = own::start(folder, &args.own.server_arg)?;
-    eprintln!("{name}: loading …");
-    let mut generator = Generator::new(spec)?;
-    let batch = args.batch_rows as usize;
-    let source = move |out: &mut Vec<u8>| generator.next_chunk(out, batch) as u64;
-    let (rows, loaded) = stream(&connection, args.workers, source)?;
+/// A server with its data.
+struct Database {
+    folder: PathBuf,
+    server: Server,
+    connection: Connection,
+    figures: Grown,
+}
+
+impl Database {
+    fn load(
+        args: &GrowthArgs,
+        name: &str,
+        folder: &Path,
+        spec: &GeneratorSpec,
+    ) -> Result<Database> {
+        let (server, connection) = own::start(folder, &args.own.server_arg)?;
+        eprintln!("{name}: loading …");
+        let mut generator = Generator::new(spec)?;
+        let batch = args.batch_rows as usize;
+        let source = move |out: &mut Vec<u8>| generator.next_chunk(out, batch) as u64;
+        let (rows, loaded) = stream(&connection, args.workers, source)?;
+        eprintln!("{name}: {rows} rows in {:.1} s", loaded.seconds);
+        let figures = Grown {
+            name: name.to_owned(),
+            rows,
+            load_seconds: loaded.seconds,
+            settle_seconds: 0.0,
+            parts: 0,
+            peak_memory: 0,
+            queries: Vec::new(),
+        };
+        Ok(Database { folder: folder.to_owned(), server, connection, figures })
+    }
+}
+
+/// Asks all of them by turns.
+fn measure(args: &GrowthArgs, mut databases: Vec<Database>, mut draw: Draw) -> Result<Vec<Grown>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut grown = Grown {
-        name: name.to_owned(),
-        rows,
-        load_seconds: loaded.seconds,
-        settle_seconds: 0.0,
-        parts: 0,
-        peak_memory: 0,
-        queries: Vec::new(),
-    };
     runtime.block_on(async {
-        let client = connection.postgres().await?;
-        eprintln!("{name}: {rows} rows in {:.1} s; settling …", loaded.seconds);
-        grown.settle_seconds = timing::settle(&client).await?;
-        grown.parts = Inside::ask(&client).await?.parts;
+        let mut clients = Vec::new();
+        for database in &mut databases {
+            let client = database.connection.postgres().await?;
+            eprintln!("{}: settling …", database.figures.name);
+            database.figures.settle_seconds = timing::settle(&client).await?;
+            database.figures.parts = Inside::ask(&client).await?.parts;
+            clients.push(client);
+        }
+        let clients: Vec<_> = clients.iter().collect();
         for (query, text) in queries(args.hosts) {
-            let limit = Duration::from_secs(30);
+            eprintln!("{query} …");
+            let limit = Duration::from_secs(90);
             let runs = args.runs as usize;
             let next = || text(&mut draw);
-            grown.queries.push(timing::measure(&client, query, runs, limit, next).await);
+            let found = timing::measure_by_turns(&clients, query, runs, limit, next).await;
+            for (database, figures) in databases.iter_mut().zip(found) {
+                database.figures.queries.push(figures);
+            }
         }
         Ok::<(), Failure>(())
     })?;
-    grown.peak_memory = own::stop(server)?;
-    Ok(grown)
+    let stopped = |database: Database| {
+        let Database { folder, server, figures, .. } = database;
+        let peak_memory = own::stop(server)?;
+        std::fs::remove_dir_all(&folder)?;
+        Ok(Grown { peak_memory, ..figures })
+    };
+    databases.into_iter().map(stopped).collect()
 }
 
 /// A failed query, or one that found another number of rows: no value decides it.

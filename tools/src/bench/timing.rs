@@ -19,9 +19,21 @@ pub async fn measure(
     name: &str,
     runs: usize,
     limit: Duration,
-    mut next: impl FnMut() -> String,
+    next: impl FnMut() -> String,
 ) -> QueryFigures {
-    let mut figures = QueryFigures {
+    measure_by_turns(&[client], name, runs, limit, next).await.remove(0)
+}
+
+/// As [`measure`], each statement by every server, one after the other: what else a machine does
+/// meanwhile, it does to all of them.
+pub async fn measure_by_turns(
+    clients: &[&Client],
+    name: &str,
+    runs: usize,
+    limit: Duration,
+    mut next: impl FnMut() -> String,
+) -> Vec<QueryFigures> {
+    let nothing = QueryFigures {
         name: name.to_owned(),
         runs: 0,
         rows: 0,
@@ -30,28 +42,34 @@ pub async fn measure(
         p95_ms: 0.0,
         error: None,
     };
-    let (started, mut latencies) = (Instant::now(), Vec::new());
+    let mut all = vec![nothing; clients.len()];
+    let (started, mut latencies) = (Instant::now(), vec![Vec::new(); clients.len()]);
     for run in 0..runs {
         if run >= RUNS_MIN && started.elapsed() > limit {
             break;
         }
         let sql = next();
-        let before = Instant::now();
-        match count_rows(client, &sql).await {
-            Ok(rows) => figures.rows = rows,
-            Err(failure) => {
-                figures.error = Some(format!("{failure}: {sql}"));
-                return figures;
+        // None is always the first, which finds what the last has left in the processor's caches.
+        for at in (0..clients.len()).map(|at| (at + run) % clients.len()) {
+            let before = Instant::now();
+            match count_rows(clients[at], &sql).await {
+                Ok(rows) => all[at].rows = rows,
+                Err(failure) => {
+                    all[at].error = Some(format!("{failure}: {sql}"));
+                    return all;
+                }
             }
+            latencies[at].push(before.elapsed().as_secs_f64() * 1000.0);
         }
-        latencies.push(before.elapsed().as_secs_f64() * 1000.0);
     }
-    latencies.sort_by(f64::total_cmp);
-    figures.runs = latencies.len();
-    figures.min_ms = percentile(&latencies, 0.0);
-    figures.median_ms = percentile(&latencies, 0.5);
-    figures.p95_ms = percentile(&latencies, 0.95);
-    figures
+    for (figures, latencies) in all.iter_mut().zip(&mut latencies) {
+        latencies.sort_by(f64::total_cmp);
+        figures.runs = latencies.len();
+        figures.min_ms = percentile(latencies, 0.0);
+        figures.median_ms = percentile(latencies, 0.5);
+        figures.p95_ms = percentile(latencies, 0.95);
+    }
+    all
 }
 
 /// Runs a query and fetches every row.

@@ -229,7 +229,7 @@ fn together(core: &Core) -> Result<(Version, Arc<State>)> {
         core.check_writable()?;
         let lacking = {
             let log = core.version.lock();
-            let state = core.state.load_full();
+            let state = core.state.load();
             match lacking(&log.version, &state) {
                 None => return Ok((log.version.clone(), state)),
                 Some(lacking) => lacking,

@@ -79,7 +79,7 @@ pub(crate) fn archive_table(core: &Core, names: &mut Names, id: TableId, now: i6
     let mut moved = 0;
     loop {
         core.check_writable()?;
-        let state = core.state.load_full();
+        let state = core.state.load();
         let Some(table) = state.tables.get(&id) else { return Ok(moved) };
         let Some(url) = store_of(core, table) else { return Ok(moved) };
         let age = table.schema.options.archive_after_ns.unwrap_or(i64::MAX);
@@ -173,7 +173,7 @@ fn install_archived(core: &Core, part: &Arc<PartHandle>, object: ObjectRef) -> R
     let (table, id) = (entry.table, entry.id);
     if !is_there(core, &part.entry) {
         let edit = Edit { dead: vec![(object, now())], ..Edit::default() };
-        core.edit(&edit).inspect_err(|error| core.fail("archiving", error))?;
+        core.edit(&edit)?;
         return Ok(false);
     }
     let mut outputs = Outputs::new(core);
@@ -183,7 +183,7 @@ fn install_archived(core: &Core, part: &Arc<PartHandle>, object: ObjectRef) -> R
     handle.know(part.members());
     let groups = groups_of(core, &entry);
     let edit = Edit { remove: vec![(table, id)], add: vec![entry], groups, ..Edit::default() };
-    outputs.name(&edit).inspect_err(|error| core.fail("archiving", error))?;
+    outputs.name(&edit)?;
     swap(core, id, handle)?;
     part.retire();
     Ok(true)
@@ -237,8 +237,7 @@ fn swap(core: &Core, old: u64, handle: Arc<PartHandle>) -> Result<()> {
     });
     if !there {
         // Dropped meanwhile: the edit has brought files of it back.
-        super::committer::drop_files(core, &[id])
-            .inspect_err(|error| core.fail("archiving", error))?;
+        super::committer::drop_files(core, &[id])?;
     }
     Ok(())
 }
@@ -254,7 +253,7 @@ pub(crate) fn restore_table(
     hot_until: i64,
 ) -> Result<u64> {
     let _guard = core.tending.lock();
-    let state = core.state.load_full();
+    let state = core.state.load();
     let Some(table) = state.tables.get(&id) else { return Err(super::catalog::no_table(id)) };
     let wanted: Vec<u64> = archived(table)
         .filter(|part| part.entry.times.overlaps(&times))
@@ -317,7 +316,7 @@ fn restore_part(core: &Core, part: &PartHandle, hot_until: i64) -> Result<bool> 
     let remove = vec![(entry.table, entry.id)];
     let groups = groups_of(core, &restored);
     let edit = Edit { remove, add: vec![restored], groups, time: now(), ..Edit::default() };
-    outputs.name(&edit).inspect_err(|error| core.fail("restoring", error))?;
+    outputs.name(&edit)?;
     swap(core, entry.id, handle)?;
     Ok(true)
 }
@@ -353,7 +352,7 @@ fn download(core: &Core, object: &ObjectRef, path: &str) -> Result<()> {
 /// # Errors
 /// As [`restore_table`].
 pub(crate) fn relieve(core: &Core, id: TableId, now: i64) -> Result<u64> {
-    let state = core.state.load_full();
+    let state = core.state.load();
     let Some(table) = state.tables.get(&id) else { return Ok(0) };
     let hot = table.parts.iter().filter(|part| part.entry.object.is_none());
     if table.unneeded(table.flushed, hot).len() < TOMBSTONES_MANY {
@@ -377,7 +376,7 @@ pub(crate) fn sweep(core: &Core, now: i64) -> Result<()> {
         (known, urls)
     };
     let prefix = prefix(core)?;
-    let state = core.state.load_full();
+    let state = core.state.load();
     urls.extend(state.tables.values().filter_map(|table| store_of(core, table)));
     let mut dead = Vec::new();
     for url in urls {
@@ -394,7 +393,6 @@ pub(crate) fn sweep(core: &Core, now: i64) -> Result<()> {
         return Ok(());
     }
     core.edit(&Edit { dead, ..Edit::default() })
-        .inspect_err(|error| core.fail("collecting objects", error))
 }
 
 /// Deletes objects that have been dead for the grace; returns how many.
@@ -432,8 +430,7 @@ pub(crate) fn collect(core: &Core, now: i64) -> Result<u64> {
     }
     let count = collected.len() as u64;
     if count > 0 {
-        core.edit(&Edit { collected, ..Edit::default() })
-            .inspect_err(|error| core.fail("collecting objects", error))?;
+        core.edit(&Edit { collected, ..Edit::default() })?;
     }
     failure.map_or(Ok(count), Err)
 }

@@ -199,7 +199,7 @@ fn apply_group(
         Some(error) => (Err(error), promises),
         None => {
             core.rows.note_commit_time(state.time);
-            core.state.store(Arc::new(state));
+            core.state.store(state);
             (Ok(committed), promises)
         }
     }
@@ -226,21 +226,26 @@ fn settle(core: &Core, effects: &Effects) -> Result<()> {
 
 /// Takes the files of dropped tables out of the version, or notes them for later where there is
 /// no room for that.
+///
+/// # Errors
+/// What row store and version log give; the database is read-only then.
 pub(crate) fn drop_files(core: &Core, tables: &[u32]) -> Result<()> {
     if !core.has_room_for_rows() {
         core.undropped.lock().extend_from_slice(tables);
         return Ok(());
     }
     // A catalogue that still has the table must find its files: the log before them may be cut.
-    core.rows.checkpoint()?;
     let edit = Edit { drop: tables.to_vec(), ..Edit::default() };
-    let edited = core.version.lock().append(&edit);
-    let gone = match edited {
+    let gone = match core.rows.checkpoint().and_then(|_| core.append(&edit)) {
         Err(Error::Full(_)) => {
             core.undropped.lock().extend_from_slice(tables);
             return Ok(());
         }
-        edited => edited?,
+        Err(error) => {
+            core.fail("dropping tables", &error);
+            return Err(error);
+        }
+        Ok(gone) => gone,
     };
     // Readers of older snapshots hold the files open; their names may go.
     gone.iter().for_each(|path| core.remove(path));

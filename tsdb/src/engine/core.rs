@@ -1,14 +1,13 @@
 //! What all threads of an engine share, and the rules between them.
 //!
-//! Lock order: `tending` or `backing`, then `flushing` or `merging`, then `version`, then
-//! `publishing`, then a table's last rows; one scrub at a time, above `version`. `log` and `queue` are leaves: nothing but `archive` and
-//! `holds` is taken while one of them is held. Readers take no lock but the short one of a series
-//! index or last-row cache.
+//! Lock order: `tending` or `backing`, then `flushing` or `merging`, then `clearing`, then `version`,
+//! then `publishing`, then a table's last rows; one scrub at a time, above `version`. `log` and
+//! `queue` are leaves: nothing but `archive` and `holds` is taken while one of them is held. Readers
+//! take no lock but the short one of a series index or last-row cache.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::backup::{Archive, Jobs};
@@ -29,6 +28,7 @@ use super::holds::Holds;
 use super::life::Tending;
 use super::options::Options;
 use super::place::Places;
+use super::published::Published;
 use super::queue::{Queue, Waiting};
 use super::record::{self, Prepared};
 use super::scrub::Scrubbing;
@@ -118,7 +118,7 @@ pub(crate) struct Core {
     pub places: Arc<Places>,
     pub options: Options,
     pub shards: u16,
-    pub state: ArcSwap<State>,
+    pub state: Published<State>,
     /// Held while a new state is made from the newest one.
     pub publishing: Mutex<()>,
     pub version: Mutex<VersionLog>,
@@ -129,6 +129,10 @@ pub(crate) struct Core {
     pub flushing: Mutex<()>,
     /// Held while parts are merged; one job at a time.
     pub merging: Mutex<()>,
+    /// Held from where a flush or a merge looks which deletes nothing needs any more until its own
+    /// outcome is visible. Looking side by side, each would leave to the other a delete that the
+    /// parts need which the one replaces and that the other flushes; it would then stay for good.
+    pub clearing: Mutex<()>,
     /// Held while the life of data is tended; taken before every other lock.
     pub tending: Mutex<Tending>,
     pub wake: Wake,
@@ -170,7 +174,7 @@ impl Core {
             places,
             options,
             shards,
-            state: ArcSwap::from_pointee(state),
+            state: Published::new(state),
             publishing: Mutex::new(()),
             version: Mutex::new(version),
             rows,
@@ -178,6 +182,7 @@ impl Core {
             queue,
             flushing: Mutex::new(()),
             merging: Mutex::new(()),
+            clearing: Mutex::new(()),
             tending: Mutex::new(Tending::default()),
             wake: Wake::default(),
             counters: Counters::default(),
@@ -196,7 +201,7 @@ impl Core {
     }
 
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot { state: self.state.load_full(), left_out: None }
+        Snapshot { state: self.state.load(), left_out: None }
     }
 
     /// Turns read-only: after a failed write or sync what the disk holds is unknown until it is
@@ -236,7 +241,7 @@ impl Core {
         let _guard = self.publishing.lock();
         let mut state = State::clone(&self.state.load());
         let result = change(&mut state);
-        self.state.store(Arc::new(state));
+        self.state.store(state);
         result
     }
 
@@ -261,14 +266,29 @@ impl Core {
         first
     }
 
+    /// Makes an edit durable; returns the files that are no longer named.
+    ///
+    /// # Errors
+    /// Those of [`VersionLog::append`]. All but [`Error::Full`] have made the database read-only,
+    /// whatever their kind and whatever the caller makes of them: the version may have what no
+    /// state will.
+    pub fn append(&self, edit: &Edit) -> Result<Vec<String>> {
+        let appended = self.version.lock().append(edit);
+        if let Err(error) = &appended
+            && !matches!(error, Error::Full(_))
+        {
+            self.fail("writing the version log", error);
+        }
+        appended
+    }
+
     /// Makes an edit durable and removes what is no longer named. Parts that are files are left to
     /// their last reader.
     ///
     /// # Errors
-    /// Those of [`VersionLog::append`]; the database must then turn read-only, save on
-    /// [`Error::Full`].
+    /// As [`Core::append`].
     pub fn edit(&self, edit: &Edit) -> Result<()> {
-        let gone = self.version.lock().append(edit)?;
+        let gone = self.append(edit)?;
         gone.iter().filter(|path| !path.ends_with(".part")).for_each(|path| self.remove(path));
         Ok(())
     }

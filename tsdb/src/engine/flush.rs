@@ -294,6 +294,7 @@ fn install(
     if let Some(entry) = entry {
         handles.push(core.places.open(entry)?);
     }
+    let clearing = core.clearing.lock();
     // Deletes come into the version with the flush position, if parts still need them. A merge
     // meanwhile leaves fewer parts that do.
     let unneeded = match core.state.load().tables.get(&id) {
@@ -330,6 +331,7 @@ fn install(
         }
         true
     });
+    drop(clearing);
     if !there {
         // Dropped while it was flushed: the edit has brought files of it back.
         super::committer::drop_files(core, &[id])?;

@@ -49,7 +49,7 @@ pub(crate) struct Tending {
 pub(crate) fn tend(core: &Core, now: i64) -> Result<Tended> {
     let mut tending = core.tending.lock();
     core.check_writable()?;
-    committer::drop_again(core).inspect_err(|error| core.fail("dropping tables", error))?;
+    committer::drop_again(core)?;
     let tables: Vec<TableId> = core.state.load().tables.keys().copied().collect();
     let mut tended = Tended::default();
     for table in &tables {
@@ -95,7 +95,7 @@ pub(crate) fn retain_table(core: &Core, table: TableId, now: i64) -> Result<bool
 }
 
 fn retain(core: &Core, id: TableId, now: i64) -> Result<bool> {
-    let state = core.state.load_full();
+    let state = core.state.load();
     let Some(cut) = state.tables.get(&id).and_then(|table| retain::due(table, now)) else {
         return Ok(false);
     };

@@ -56,7 +56,7 @@ fn merge_table(
 ) -> Result<bool> {
     let _guard = core.merging.lock();
     core.check_writable()?;
-    let state = core.state.load_full();
+    let state = core.state.load();
     let Some(table) = state.tables.get(&id) else { return Ok(false) };
     if drop_covered(core, table)? {
         return Ok(true);
@@ -168,6 +168,7 @@ fn install(
     }
     let gone: Vec<u64> = inputs.iter().map(|part| part.entry.id).collect();
     let remove = gone.iter().map(|part| (id, *part)).collect();
+    let clearing = core.clearing.lock();
     // Tombstones that only the inputs needed go with them. A flush meanwhile adds parts that
     // none of them concerns.
     let unneeded = match core.state.load().tables.get(&id) {
@@ -195,6 +196,7 @@ fn install(
         table.clear(&unneeded);
         true
     });
+    drop(clearing);
     inputs.iter().for_each(|part| part.retire());
     if !there {
         super::committer::drop_files(core, &[id])?;

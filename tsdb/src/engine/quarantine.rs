@@ -67,7 +67,7 @@ impl LeftOut {
 impl Db {
     /// The bad blocks that are known, of all tables.
     pub fn quarantined(&self) -> Vec<Quarantined> {
-        let state = self.core.state.load_full();
+        let state = self.core.state.load();
         state.tables.values().flat_map(|table| table.quarantined()).collect()
     }
 
@@ -176,7 +176,7 @@ pub(crate) fn record(core: &Core) -> Result<()> {
 /// # Errors
 /// As [`record`].
 pub(crate) fn record_closing(core: &Core) -> Result<()> {
-    let state = core.state.load_full();
+    let state = core.state.load();
     let found: Vec<Quarantined> = fresh(&state);
     if found.is_empty() {
         return Ok(());
@@ -186,8 +186,7 @@ pub(crate) fn record_closing(core: &Core) -> Result<()> {
         tracing::error!(path, %block, "a bad block is in quarantine");
     }
     let bad = found.iter().map(|bad| (bad.table, bad.part, bad.block.clone())).collect();
-    core.edit(&Edit { bad, ..Edit::default() })
-        .inspect_err(|error| core.fail("noting bad blocks", error))?;
+    core.edit(&Edit { bad, ..Edit::default() })?;
     for bad in &found {
         let Some(table) = state.tables.get(&bad.table) else { continue };
         let part = table.parts.iter().find(|part| part.entry.id == bad.part);

@@ -117,8 +117,7 @@ pub(crate) fn check(
     if heals {
         let sound = vec![(handle.entry.table, handle.entry.id)];
         core.check_writable()?;
-        core.edit(&Edit { sound, ..Edit::default() })
-            .inspect_err(|error| core.fail("noting sound blocks", error))?;
+        core.edit(&Edit { sound, ..Edit::default() })?;
         handle.part.damage().clear();
     }
     found.into_iter().for_each(|(block, _)| handle.part.found(block));
@@ -184,7 +183,7 @@ pub(crate) fn round(core: &Core, interval_ns: i64, rate: u64, now_ns: i64) -> Re
 
 fn targets(core: &Core) -> Vec<(String, u64, Target)> {
     let mut targets = Vec::new();
-    let state = core.state.load_full();
+    let state = core.state.load();
     for table in state.tables.values() {
         for part in table.parts.iter() {
             let bytes = match part.entry.object {

@@ -26,6 +26,10 @@ const COUNTS_MAX: usize = 8 * COUNTERS;
 /// Entries that one newcomer may pass over because they were used since they were looked at last.
 const PASSES_MAX: usize = 8;
 
+/// Times a column must have been asked for of late to be decoded whole where some of its rows are
+/// wanted.
+const ASKED_OFTEN: u8 = 4;
+
 /// Names a column of a row group of an open part, as a type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BlockKey {
@@ -65,6 +69,9 @@ struct Entry {
     bytes: usize,
     used: bool,
 }
+
+/// What an entry takes beside its column.
+const ENTRY_BYTES: usize = size_of::<Entry>() + 2 * size_of::<BlockKey>();
 
 impl Blocks {
     /// A cache of at most `bytes_max`; 0 keeps nothing.
@@ -125,9 +132,25 @@ impl Blocks {
         })
     }
 
+    /// Whether a column that is not held is asked for so often that all of it should be decoded and
+    /// kept, though few of its rows are wanted.
+    pub fn is_asked_often(&self, key: &BlockKey) -> bool {
+        let (shard, counter) = self.place(key);
+        shard.lock().counters.get(counter).is_some_and(|count| *count >= ASKED_OFTEN)
+    }
+
+    /// Whether a column is held, or would be if it were offered with values of so many bytes,
+    /// without another going for it.
+    pub fn has_room(&self, key: &BlockKey, bytes: usize) -> bool {
+        let bytes = bytes + ENTRY_BYTES;
+        let shard = self.place(key).0.lock();
+        let fits = bytes <= self.shard_bytes_max / 8 && shard.bytes + bytes <= self.shard_bytes_max;
+        fits || shard.entries.contains_key(key)
+    }
+
     /// Offers a column that was decoded.
     pub fn put(&self, key: BlockKey, column: &Arc<Column>) {
-        let bytes = column.memory() + size_of::<Entry>() + 2 * size_of::<BlockKey>();
+        let bytes = column.memory() + ENTRY_BYTES;
         if bytes > self.shard_bytes_max / 8 {
             return;
         }
@@ -273,6 +296,28 @@ mod tests {
             found = (0..500).filter(|group| ask(&blocks, key(2, *group))).count();
         }
         assert!(found > 450, "{found} of 500");
+    }
+
+    #[test]
+    fn what_is_asked_for_often_is_told_and_whether_there_is_room() {
+        let blocks = Blocks::new(1 << 20);
+        for nth in 0..ASKED_OFTEN {
+            assert!(!blocks.is_asked_often(&key(1, 1)), "asked {nth} times");
+            assert!(blocks.get(&key(1, 1)).is_none());
+        }
+        assert!(blocks.is_asked_often(&key(1, 1)));
+        assert!(!blocks.is_asked_often(&key(1, 2)), "another");
+        assert!(!Blocks::new(0).is_asked_often(&key(1, 1)));
+        // What there is room for is kept, and of what there is none for nothing.
+        for group in 0..2000 {
+            let (key, column) = (key(1, group), column(500));
+            let (room, before) = (blocks.has_room(&key, column.memory()), sum(&blocks));
+            blocks.put(key, &column);
+            assert_eq!(room, sum(&blocks) > before, "group {group}");
+            assert_eq!(room, blocks.has_room(&key, column.memory()), "group {group}");
+        }
+        assert!(!blocks.has_room(&key(2, 0), (1 << 20) / SHARDS / 8), "too large for a shard");
+        assert!(!Blocks::new(0).has_room(&key(1, 1), 0));
     }
 
     #[test]

@@ -114,12 +114,13 @@ impl Group {
         Ok((rows, scope))
     }
 
-    /// The columns of a stream, in its order, with `rows` of the scope and perhaps more. One group
-    /// serves one stream only.
+    /// The columns of a stream, in its order, with `rows` of the scope and perhaps more; `chosen`:
+    /// whether bounds or filters chose these. One group serves one stream only.
     pub fn columns(
         &self,
         rows: &Range<usize>,
         columns: &[(ColumnId, PhysicalType)],
+        chosen: bool,
         stats: &ScanStats,
     ) -> Result<&Window<Held>> {
         if let Some(window) = self.columns.find(rows) {
@@ -128,7 +129,8 @@ impl Group {
         if !columns.is_empty() && self.columns.is_empty() {
             ScanStats::add(&stats.groups_read, 1);
         }
-        if let Some(held) = self.handle.part.held_columns(&self.group, columns)? {
+        let chosen = if chosen { rows.len() } else { 0 };
+        if let Some(held) = self.handle.part.held_columns(&self.group, columns, chosen)? {
             return Ok(self.columns.whole(self.group.rows as usize, held));
         }
         let (rows, scope) = self.widened(rows)?;
@@ -176,7 +178,7 @@ impl Group {
         }
         let wanted: Vec<_> = filters.iter().map(|(at, _)| columns[*at]).collect();
         let named = |held: Held| wanted.iter().map(|(id, _)| *id).zip(held).collect();
-        if let Some(held) = self.handle.part.held_columns(&self.group, &wanted)? {
+        if let Some(held) = self.handle.part.held_columns(&self.group, &wanted, rows.len())? {
             return Ok(self.tested.whole(self.group.rows as usize, named(held)));
         }
         let (rows, scope) = self.widened(rows)?;

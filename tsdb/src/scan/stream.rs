@@ -11,6 +11,7 @@ use crate::types::{
     TimeRange, ValueRef,
 };
 
+use super::batch::{Batch, Cells};
 use super::filter::FieldFilter;
 use super::group::Group;
 use super::piece::{Piece, Place, Span};
@@ -42,6 +43,13 @@ pub struct StreamSpec {
     pub batch_rows: usize,
 }
 
+impl StreamSpec {
+    /// Whether values, not time alone, choose the rows.
+    fn is_chosen(&self) -> bool {
+        !(self.bounds.is_empty() && self.filters.is_empty())
+    }
+}
+
 /// Batches of rows in ascending (series, time). Reading blocks on CPU and disk.
 #[derive(Debug)]
 pub struct ScanStream {
@@ -53,6 +61,8 @@ pub struct ScanStream {
     /// Pieces begun.
     active: Vec<Cursor>,
     out: Output,
+    /// Rows that come behind those of `out`.
+    held: Option<Batch>,
     stats: Arc<ScanStats>,
 }
 
@@ -75,7 +85,7 @@ impl ScanStream {
         let walks = Walks::new(sources, &spec, &stats)?;
         let out = Output::new(&spec.columns[..spec.shown], spec.batch_rows, 0);
         let (waiting, active) = (VecDeque::new(), Vec::new());
-        Ok(ScanStream { spec, walks, series: 0, waiting, active, out, stats })
+        Ok(ScanStream { spec, walks, series: 0, waiting, active, out, held: None, stats })
     }
 
     /// Columns that come out, in order.
@@ -88,18 +98,48 @@ impl ScanStream {
     /// # Errors
     /// [`crate::Error::Corrupt`] or [`crate::Error::Io`] from reading parts.
     pub fn next_rows(&mut self) -> Result<Option<Rows>> {
-        while self.out.rows() < self.spec.batch_rows {
+        if let Some(held) = self.held.take() {
+            return Ok(Some(held.into()));
+        }
+        self.gather(false)?;
+        Ok(self.gathered())
+    }
+
+    /// As [`ScanStream::next_rows`], but long stretches of one series are not copied out of where
+    /// they are held decoded: they come as batches of their own, of a quarter to twice the rows of
+    /// others.
+    ///
+    /// # Errors
+    /// As [`ScanStream::next_rows`].
+    pub fn next_batch(&mut self) -> Result<Option<Batch>> {
+        if self.held.is_none() {
+            self.gather(true)?;
+        }
+        match self.gathered() {
+            Some(rows) => Ok(Some(rows.into())),
+            None => Ok(self.held.take()),
+        }
+    }
+
+    /// The batch under construction, if it has a row.
+    fn gathered(&mut self) -> Option<Rows> {
+        let rows = self.out.take();
+        ScanStats::add(&self.stats.rows, rows.len() as u64);
+        (!rows.is_empty()).then_some(rows)
+    }
+
+    /// Goes on until the batch is full, or with `hold` until there is one that is held.
+    fn gather(&mut self, hold: bool) -> Result<()> {
+        while self.out.rows() < self.spec.batch_rows && self.held.is_none() {
             if self.waiting.is_empty() && self.active.is_empty() {
                 if !self.next_series()? {
                     break;
                 }
                 continue;
             }
-            self.step()?;
+            self.step(hold)?;
         }
-        let rows = self.out.take();
-        ScanStats::add(&self.stats.rows, rows.len() as u64);
-        Ok((!rows.is_empty()).then_some(rows))
+        Ok(())
     }
 
     /// Takes up pieces of a series that were found elsewhere, cut to `times`; what was begun must
@@ -139,8 +179,9 @@ impl ScanStream {
         }
     }
 
-    /// Gives the next slice of one piece, or the next row where pieces meet.
-    fn step(&mut self) -> Result<()> {
+    /// Gives the next slice of one piece, or the next row where pieces meet. With `hold`, long
+    /// slices are not copied.
+    fn step(&mut self, hold: bool) -> Result<()> {
         self.activate()?;
         let Some(first) = self.active.iter().map(|cursor| cursor.next).min() else {
             return Ok(());
@@ -158,6 +199,16 @@ impl ScanStream {
         let cursor = &mut self.active[which];
         let rest = cursor.piece.place.times(cursor.at..cursor.end)?;
         let mut len = limit.map_or(rest.len(), |limit| rest.partition_point(|t| *t < limit));
+        if hold && len >= (self.spec.batch_rows / 4).max(1) {
+            // Better twice the rows than a few of them alone.
+            let most = self.spec.batch_rows;
+            let end = cursor.at + if len <= most * 2 { len } else { most };
+            self.held =
+                held(&cursor.piece.place, cursor.at..end, self.series, &self.spec, &self.stats)?;
+            if self.held.is_some() {
+                return advance(&mut self.active, which, end);
+            }
+        }
         len = len.min(room).max(1);
         let (start, end) = (cursor.at, cursor.at + len);
         emit(&cursor.piece.place, start, end, self.series, &self.spec, &self.stats, &mut self.out)?;
@@ -218,6 +269,38 @@ fn advance(active: &mut Vec<Cursor>, which: usize, to: usize) -> Result<()> {
     }
     cursor.next = cursor.piece.place.time(cursor.at)?;
     Ok(())
+}
+
+/// Rows that no other piece touches as a batch that shares what is decoded of them; `None` where
+/// they are not held so, or some may be left out.
+fn held(
+    place: &Place,
+    rows: Range<usize>,
+    series: u32,
+    spec: &StreamSpec,
+    stats: &ScanStats,
+) -> Result<Option<Batch>> {
+    let Place::Group(group) = place else { return Ok(None) };
+    if spec.is_chosen() {
+        return Ok(None);
+    }
+    let count = rows.len();
+    let times = place.times(rows.clone())?.to_vec();
+    let reach = reach(group, rows.clone(), spec, stats)?;
+    let window = group.columns(&reach, &spec.columns, false, stats)?;
+    let at = window.at(&rows);
+    let columns = spec.columns[..spec.shown].iter().zip(window.held());
+    let columns = columns.map(|((id, kind), column)| {
+        let cells = match column {
+            Some(column) => Cells::Held(Arc::clone(column), at.clone()),
+            None => Cells::Own(Column::absent(*kind, count)),
+        };
+        (*id, cells)
+    });
+    let columns = columns.collect();
+    ScanStats::add(&stats.rows, count as u64);
+    let series = vec![SeriesRows { series, start: 0, rows: count as u32 }];
+    Ok(Some(Batch { series, times, columns }))
 }
 
 /// Gives rows that no other piece touches, without those that bounds rule out.
@@ -335,7 +418,7 @@ fn append(
         }
         Place::Group(group) => {
             let left = reach(group, all.clone(), spec, stats)?;
-            let window = group.columns(&left, &spec.columns, stats)?;
+            let window = group.columns(&left, &spec.columns, spec.is_chosen(), stats)?;
             let at = window.at(&all);
             for (column, builder) in window.held().iter().zip(&mut out.columns) {
                 extend(builder, column.as_deref(), at.start);
@@ -383,7 +466,10 @@ fn newest_cell<'a>(
                 let rows = *start..*end;
                 let window = match group.held(&rows) {
                     Some(window) => window,
-                    None => group.columns(&group.scope()?, &spec.columns, stats)?,
+                    None => {
+                        let scope = group.scope()?;
+                        group.columns(&scope, &spec.columns, spec.is_chosen(), stats)?
+                    }
                 };
                 (window.held()[nth].as_deref(), window.at(&rows))
             }

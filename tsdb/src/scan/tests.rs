@@ -75,8 +75,12 @@ fn write(db: &Db, table: TableId, series: u32, rows: &[(i64, Cells)], model: &mu
 
 /// A table of full groups, and its rows.
 fn filled(random: &mut Random) -> (Arc<Db>, TableId, Model) {
+    filled_with(random, Options::default())
+}
+
+fn filled_with(random: &mut Random, options: Options) -> (Arc<Db>, TableId, Model) {
     let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
-    let options = Options { background: false, shards: 1, ..Options::default() };
+    let options = Options { background: false, shards: 1, ..options };
     let db = Db::open(storage, options).unwrap();
     let table = create(&db);
     let mut model = Model::new();
@@ -138,11 +142,42 @@ fn expected(
     model.iter().filter(wanted).map(|(key, cells)| (*key, *cells)).collect()
 }
 
+/// A row with the states of its cells.
+type Whole = (u32, i64, Vec<(CellState, String)>);
+
+/// Batches as one.
+fn one(batches: &[Rows]) -> Vec<Whole> {
+    let of = |rows: &Rows| {
+        let mut found = Vec::new();
+        for run in &rows.series {
+            for row in run.start as usize..(run.start + run.rows) as usize {
+                let cells = rows.columns.iter().map(|(_, column)| {
+                    let (state, value) = column.cell(row);
+                    (state, format!("{value:?}"))
+                });
+                found.push((run.series, rows.times[row], cells.collect()));
+            }
+        }
+        assert_eq!(found.len(), rows.len());
+        found
+    };
+    batches.iter().flat_map(of).collect()
+}
+
 fn scanned(table: &Table, request: ScanRequest) -> (Vec<Row>, u64) {
     let mut found = Vec::new();
-    let scan = table.scan(request).unwrap();
-    for mut stream in scan.streams {
+    let scan = table.scan(request.clone()).unwrap();
+    let shared = table.scan(request).unwrap().streams;
+    for (mut stream, mut shared) in scan.streams.into_iter().zip(shared) {
+        let (mut copied, mut batches) = (Vec::new(), Vec::new());
         while let Some(rows) = stream.next_rows().unwrap() {
+            copied.push(rows);
+        }
+        while let Some(batch) = shared.next_batch().unwrap() {
+            batches.push(batch.into());
+        }
+        assert_eq!(one(&batches), one(&copied));
+        for rows in copied {
             for run in &rows.series {
                 for row in run.start as usize..(run.start + run.rows) as usize {
                     let float = |at: usize| match rows.columns[at].1.cell(row) {
@@ -260,7 +295,9 @@ fn windows_of_full_groups_give_their_rows() {
 #[test]
 fn a_window_decodes_its_zones_alone() {
     let mut random = Random::new(1);
-    let (db, table, _) = filled(&mut random);
+    // What is asked for often would be decoded whole and kept.
+    let options = Options { blocks_bytes_max: 0, ..Options::default() };
+    let (db, table, _) = filled_with(&mut random, options);
     db.checkpoint().unwrap();
     db.merge_full(Some(table)).unwrap();
     let snapshot = db.snapshot();

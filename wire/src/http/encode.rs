@@ -240,6 +240,7 @@ pub(crate) fn type_name(kind: &DataType) -> String {
         DataType::Float16 | DataType::Float32 => "real",
         DataType::Float64 => "double precision",
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "text",
+        DataType::FixedSizeBinary(16) => "uuid",
         DataType::Binary
         | DataType::LargeBinary
         | DataType::BinaryView

@@ -18,8 +18,8 @@ use super::rows::{self, Cursor};
 use super::signals;
 use super::socket::{End, Frame, ReadLimits, Socket, fatal};
 use super::startup::LoggedIn;
-use super::zone::Zone;
 use super::{Shared, stopping};
+use query::text::zone::Zone;
 
 /// Texts above this are parsed on a blocking thread, so that other connections go on.
 const PARSE_INLINE_BYTES_MAX: usize = 64 * 1024;

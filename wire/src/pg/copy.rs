@@ -20,7 +20,7 @@ use super::encode::RowEncoder;
 use super::message::{self, Message};
 use super::out;
 use super::socket::{End, FLUSH_BYTES};
-use super::zone::Zone;
+use query::text::zone::Zone;
 
 /// Signature, flags and length of the extension of the binary format.
 const BINARY_HEADER: &[u8; 19] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";

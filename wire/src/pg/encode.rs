@@ -1,13 +1,9 @@
 //! Rows to bytes: DataRow messages straight from Arrow arrays, text or binary by column.
 //!
-//! A chunk of rows is written a column at a time, common types into slots of fixed width, and put
-//! together row by row (`slots`). Nothing here allocates per cell but lists and decimals.
-
-pub mod number;
-pub mod time;
+//! A chunk of rows is looked at a column at a time and put together row by row (`slots`); a row's
+//! length is known when it is. Nothing here allocates per cell but lists and decimals.
 
 mod cell;
-mod digits;
 mod slots;
 
 use std::ops::Range;
@@ -19,11 +15,11 @@ use query::{QueryError, QueryResult};
 use super::backend::error;
 use super::out;
 use super::types::{is_register, is_text_only, name_of, oid_of_field, size_of};
-use super::zone::Zone;
+use query::text::zone::Zone;
 use slots::Filler;
 
 /// Bytes one row may take on the wire; clients refuse larger messages.
-const ROW_BYTES_MAX: usize = 0x3fff_ffff;
+const ROW_BYTES_MAX: usize = if cfg!(test) { 8 << 20 } else { 0x3fff_ffff };
 /// Kind, length and number of columns of a DataRow, bytes.
 const ROW_HEADER: usize = 7;
 /// Rows for which it is settled at once how their columns are written.
@@ -95,6 +91,51 @@ fn origin_of(field: &Field) -> (u32, u16) {
     let told = field.metadata().get(query::PG_ORIGIN).and_then(|told| told.split_once('.'));
     let parsed = told.and_then(|(table, column)| Some((table.parse().ok()?, column.parse().ok()?)));
     parsed.unwrap_or_default()
+}
+
+/// Bytes in memory that serves again: what is left of others lies behind them, and has not to be
+/// cleared before more is written.
+#[derive(Debug, Default)]
+pub struct Buffer {
+    memory: Vec<u8>,
+    used: usize,
+}
+
+impl Buffer {
+    pub fn len(&self) -> usize {
+        self.used
+    }
+
+    pub fn as_slice(&self) -> &[u8] {
+        self.memory.get(..self.used).unwrap_or_default()
+    }
+
+    pub fn clear(&mut self) {
+        self.used = 0;
+    }
+
+    /// All of the memory, with room for so many bytes more.
+    fn room(&mut self, bytes: usize) -> &mut [u8] {
+        let all = self.used + bytes;
+        if self.memory.len() < all {
+            self.memory.resize(all, 0);
+        }
+        &mut self.memory
+    }
+}
+
+impl From<Vec<u8>> for Buffer {
+    fn from(memory: Vec<u8>) -> Buffer {
+        Buffer { used: memory.len(), memory }
+    }
+}
+
+impl From<Buffer> for Vec<u8> {
+    fn from(buffer: Buffer) -> Vec<u8> {
+        let Buffer { mut memory, used } = buffer;
+        memory.truncate(used);
+        memory
+    }
 }
 
 /// Writes the rows of one result.
@@ -181,6 +222,24 @@ impl RowEncoder {
         bytes_full: usize,
         out: &mut Vec<u8>,
     ) -> QueryResult<usize> {
+        let mut buffer = Buffer::from(std::mem::take(out));
+        let written = self.encode_to(batch, start, rows_max, bytes_full, &mut buffer);
+        *out = buffer.into();
+        written
+    }
+
+    /// As [`RowEncoder::encode`], into memory that is used again.
+    ///
+    /// # Errors
+    /// Those of [`RowEncoder::encode`].
+    pub fn encode_to(
+        &self,
+        batch: &RecordBatch,
+        start: usize,
+        rows_max: usize,
+        bytes_full: usize,
+        out: &mut Buffer,
+    ) -> QueryResult<usize> {
         if batch.num_columns() != self.columns.len() {
             return Err(self.misshapen(batch));
         }
@@ -239,44 +298,44 @@ impl RowEncoder {
         start: usize,
         rows: usize,
         bytes_full: usize,
-        out: &mut Vec<u8>,
+        out: &mut Buffer,
     ) -> QueryResult<usize> {
-        let mut sizes = [ROW_HEADER; slots::ROWS];
-        let mut sizes = sizes.get_mut(..rows).unwrap_or_default();
+        let mut rows = rows;
         for filler in fillers.iter_mut() {
-            filler.fill(start, sizes.len());
+            filler.fill(start, rows);
             // Columns after one that ended early end with it.
-            sizes = filler.cells.add_sizes(sizes);
+            rows = filler.cells.rows(rows);
         }
-        let mut at = out.len();
-        let (mut all, mut fitting) = (at, 0);
-        for size in sizes.iter() {
-            if *size - 1 > ROW_BYTES_MAX {
-                if fitting > 0 {
-                    break;
-                }
-                return Err(error("54000", format!("a row of {size} bytes is too large to send")));
+        let (mut bytes_max, mut free_bytes) = (ROW_HEADER, 0);
+        for filler in fillers.iter() {
+            bytes_max += filler.cells.bytes_max();
+            free_bytes += filler.cells.free_bytes();
+        }
+        let mut head = [b'D', 0, 0, 0, 0, 0, 0];
+        head[5..].copy_from_slice(&(self.columns.len() as u16).to_be_bytes());
+        let (mut at, mut written) = (out.used, 0);
+        let bytes = out.room(rows * bytes_max + free_bytes + slots::SLACK);
+        while written < rows && (at < bytes_full || written == 0) {
+            let start = at;
+            at += ROW_HEADER;
+            for filler in fillers.iter_mut() {
+                at = filler.cells.copy(written, bytes, at);
             }
-            all += size;
-            fitting += 1;
-            if all >= bytes_full {
+            let size = at - start;
+            if size - 1 > ROW_BYTES_MAX {
+                if written == 0 {
+                    let why = format!("a row of {size} bytes is too large to send");
+                    return Err(error("54000", why));
+                }
+                at = start;
                 break;
             }
+            head[1..5].copy_from_slice(&((size - 1) as u32).to_be_bytes());
+            bytes[start..start + ROW_HEADER].copy_from_slice(&head);
+            written += 1;
         }
-        out.resize(all + slots::SLACK, 0);
-        for (row, size) in sizes.iter().enumerate().take(fitting) {
-            out[at] = b'D';
-            out[at + 1..at + 5].copy_from_slice(&((size - 1) as u32).to_be_bytes());
-            out[at + 5..at + ROW_HEADER]
-                .copy_from_slice(&(self.columns.len() as u16).to_be_bytes());
-            at += ROW_HEADER;
-            for filler in fillers.iter() {
-                at = filler.cells.copy(row, out, at);
-            }
-        }
-        debug_assert_eq!(at, all, "sizes and cells agree");
-        out.truncate(all);
-        Ok(fitting)
+        out.used = at;
+        Ok(written)
     }
 
     fn misshapen(&self, batch: &RecordBatch) -> QueryError {

@@ -17,7 +17,7 @@ use super::params;
 use super::rows::{self, Cursor};
 use super::signals;
 use super::types::{arrow_of, oid, oid_of};
-use super::zone::Zone;
+use query::text::zone::Zone;
 
 /// A parsed and described statement.
 pub struct Prepared<T> {

@@ -12,7 +12,7 @@ use query::{QueryError, QueryResult};
 use super::backend::error;
 use super::encode::Format;
 use super::types::{self, oid};
-use super::zone::Zone;
+use query::text::zone::Zone;
 
 /// Decodes one parameter; None is null.
 ///
@@ -43,6 +43,17 @@ pub fn decode(
 fn cast(natural: ScalarValue, oid: u32, target: &DataType) -> QueryResult<ScalarValue> {
     if natural.data_type() == *target {
         return Ok(natural);
+    }
+    // What a text means to a uuid, and the other way round, Arrow does not know.
+    match (&natural, target) {
+        (ScalarValue::Utf8(Some(text)), target) if *target == query::UUID_TYPE => {
+            return text::scalar(text, oid::UUID, &Zone::Utc);
+        }
+        (ScalarValue::FixedSizeBinary(_, Some(value)), target) if target.is_string() => {
+            let text = ScalarValue::Utf8(Some(query::uuid_text(value)));
+            return text.cast_to(target).map_err(|_| unsupported(oid));
+        }
+        _ => {}
     }
     let infinite = matches!(
         natural,
@@ -104,6 +115,10 @@ fn list(items: Vec<ScalarValue>, element: u32) -> QueryResult<ScalarValue> {
 fn null_of(element: u32) -> QueryResult<ScalarValue> {
     let item_type = types::arrow_of(element).ok_or_else(|| unsupported(element))?;
     ScalarValue::try_new_null(&item_type).map_err(|_| unsupported(element))
+}
+
+fn uuid(value: [u8; 16]) -> ScalarValue {
+    ScalarValue::FixedSizeBinary(16, Some(value.to_vec()))
 }
 
 /// The zone mark of timestamps with time zone.

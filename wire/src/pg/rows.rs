@@ -15,7 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::backend::error;
 use super::connection::Failure;
-use super::encode::RowEncoder;
+use super::encode::{Buffer, RowEncoder};
 use super::socket::{FLUSH_BYTES, Socket};
 
 /// Rows that are encoded at once, ahead of the socket.
@@ -126,7 +126,7 @@ where
     while let Some(piece) = socket.watch(pieces.next()).await? {
         let mut piece = piece?;
         rows += piece.rows.len() as u64;
-        socket.send(&piece.bytes).await?;
+        socket.send(piece.bytes.as_slice()).await?;
         piece.rows.start += piece.written;
         while !piece.rows.is_empty() {
             let (start, left) = (piece.rows.start, piece.rows.len());
@@ -143,14 +143,14 @@ where
 /// Buffers that were sent, for the pieces to come: fresh memory would have to be cleared by the
 /// kernel, and grown while it is filled.
 #[derive(Debug, Default)]
-struct Buffers(Mutex<Vec<Vec<u8>>>);
+struct Buffers(Mutex<Vec<Buffer>>);
 
 impl Buffers {
-    fn take(&self) -> Vec<u8> {
+    fn take(&self) -> Buffer {
         self.0.lock().pop().unwrap_or_default()
     }
 
-    fn give(&self, mut buffer: Vec<u8>) {
+    fn give(&self, mut buffer: Buffer) {
         buffer.clear();
         let mut held = self.0.lock();
         if held.len() < PIECES_AHEAD {
@@ -163,7 +163,7 @@ impl Buffers {
 struct Piece {
     batch: RecordBatch,
     rows: std::ops::Range<usize>,
-    bytes: Vec<u8>,
+    bytes: Buffer,
     /// Rows in `bytes`: fewer than `rows` where they are long.
     written: usize,
 }
@@ -197,7 +197,7 @@ fn cut(batch: RecordBatch) -> impl Iterator<Item = Piece> + Send {
     (0..end).step_by(PIECE_ROWS).map(move |start| Piece {
         batch: batch.clone(),
         rows: start..end.min(start + PIECE_ROWS),
-        bytes: Vec::new(),
+        bytes: Buffer::default(),
         written: 0,
     })
 }
@@ -209,7 +209,7 @@ impl Piece {
         while self.written < rows && self.bytes.len() < PIECE_BYTES {
             let (from, left) = (start + self.written, rows - self.written);
             self.written +=
-                encoder.encode(&self.batch, from, left, PIECE_BYTES, &mut self.bytes)?;
+                encoder.encode_to(&self.batch, from, left, PIECE_BYTES, &mut self.bytes)?;
         }
         Ok(self)
     }
@@ -225,8 +225,8 @@ mod tests {
     use proptest::prelude::*;
     use tokio::io::AsyncReadExt;
 
-    use super::super::zone::Zone;
     use super::*;
+    use query::text::zone::Zone;
 
     fn schema() -> Arc<Schema> {
         let fields = vec![

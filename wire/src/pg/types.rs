@@ -59,6 +59,7 @@ pub mod oid {
     pub const ANYARRAY: u32 = 2277;
     pub const VOID: u32 = 2278;
     pub const UUID: u32 = 2950;
+    pub const UUID_ARRAY: u32 = 2951;
     pub const PG_LSN: u32 = 3220;
     pub const REGNAMESPACE: u32 = 4089;
     pub const REGROLE: u32 = 4096;
@@ -103,7 +104,7 @@ const TYPES: &[PgType] = &[
     PgType(oid::REGTYPE, "regtype", 4, oid::REGTYPE_ARRAY),
     PgType(oid::ANYARRAY, "anyarray", -1, 0),
     PgType(oid::VOID, "void", 4, 0),
-    PgType(oid::UUID, "uuid", 16, 0),
+    PgType(oid::UUID, "uuid", 16, oid::UUID_ARRAY),
     PgType(oid::PG_LSN, "pg_lsn", 8, 0),
     PgType(oid::REGNAMESPACE, "regnamespace", 4, 0),
     PgType(oid::REGROLE, "regrole", 4, 0),
@@ -229,6 +230,7 @@ pub fn oid_of(data_type: &DataType) -> u32 {
         | DataType::Decimal256(..) => oid::NUMERIC,
         DataType::Float16 | DataType::Float32 => oid::FLOAT4,
         DataType::Float64 => oid::FLOAT8,
+        uuid if *uuid == query::UUID_TYPE => oid::UUID,
         DataType::Binary
         | DataType::LargeBinary
         | DataType::BinaryView
@@ -261,7 +263,8 @@ pub fn arrow_of(oid: u32) -> Option<DataType> {
         oid::FLOAT4 => DataType::Float32,
         oid::FLOAT8 => DataType::Float64,
         oid::TEXT | oid::VARCHAR | oid::BPCHAR | oid::NAME | oid::CHAR => DataType::Utf8,
-        oid::JSON | oid::UUID => DataType::Utf8,
+        oid::JSON => DataType::Utf8,
+        oid::UUID => query::UUID_TYPE,
         oid::DATE => DataType::Date32,
         oid::TIME => DataType::Time64(TimeUnit::Microsecond),
         oid::TIMESTAMP => DataType::Timestamp(TimeUnit::Microsecond, None),

@@ -227,6 +227,9 @@ pub(crate) fn relation_oid(image: &Image, name: &str) -> Option<i64> {
         if let Some(index) = pg::relational::all_indexes(image).find(|index| index.name == name) {
             return Some(pg::object_oid(index.number));
         }
+        if let Some(sequence) = image.relations.find_sequence(name) {
+            return Some(pg::object_oid(sequence.number));
+        }
         for table in &image.tables {
             let table = table.schema();
             if table.name == name {

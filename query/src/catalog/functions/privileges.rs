@@ -11,14 +11,14 @@ use datafusion::logical_expr::ScalarUDF;
 
 use super::names::{namespace_name, namespace_oid, relation_oid, split_name};
 use super::{Image, as_text, number};
-use crate::RoleInfo;
 use crate::catalog::pg::{self, kinds};
 use crate::error::{QueryError, QueryResult};
 use crate::functions::Lookup;
 use crate::plan::PlanContext;
 use crate::plan::names::DATABASE;
-use crate::rights::acl::Mode;
+use crate::rights::acl::{Mode, PUBLIC};
 use crate::rights::{Known, Object, PUBLIC_SCHEMA, Role};
+use crate::{RoleInfo, RoleSettings};
 
 /// What a privilege is about.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -76,15 +76,16 @@ impl Of {
         }
         let (role, rest) = match args.split_first() {
             Some((role, rest)) if rest.len() == self.arguments() => {
-                let Some(role) = role_of(image, role)? else { return Ok(Some(false)) };
+                let Some(role) = asked_of(image, role)? else { return Ok(Some(false)) };
                 (role, rest)
             }
             _ => {
-                let own = image.roles.iter().find(|role| role.name == user);
+                let own = image.roles.iter().find(|role| role.name == user).cloned();
                 let gone = || QueryError::new("42704", format!("role \"{user}\" does not exist"));
                 (own.ok_or_else(gone)?, args)
             }
         };
+        let role = &role;
         let (Some(object), Some(asked)) = (rest.first(), rest.last().and_then(as_text)) else {
             return Err(QueryError::new("42883", "an object and a privilege are wanted"));
         };
@@ -205,12 +206,9 @@ impl Of {
             }
             Of::Schema => {
                 let mode = of(Mode::OF_SCHEMA)?;
-                match is_public(object) {
-                    true => {
-                        let schema = Object::Schema(PUBLIC_SCHEMA);
-                        open(image.rights.may(&Role::from(role), schema, mode, 0))
-                    }
-                    false => open(mode == Mode::USAGE),
+                match schema(image, object) {
+                    Some(schema) => Ok(all || may_object(image, role, schema, mode, 0, grant)),
+                    None => open(mode == Mode::USAGE),
                 }
             }
             Of::Database => match word {
@@ -220,7 +218,13 @@ impl Of {
             },
             Of::Role => match word {
                 "MEMBER" | "USAGE" | "SET" => {
-                    Ok(all || role_of(image, object)?.is_some_and(|other| other.oid == role.oid))
+                    let Some(other) = role_of(image, object)? else { return Ok(all) };
+                    let members = &image.rights.members;
+                    let has = match grant {
+                        true => members.may_give(role.oid, other.oid),
+                        false => members.is_in(role.oid, other.oid),
+                    };
+                    Ok(all || has)
                 }
                 _ => Err(unknown()),
             },
@@ -253,18 +257,38 @@ fn may(
     column: u32,
     grant: bool,
 ) -> bool {
-    let rights = &image.rights;
-    if grant {
-        return rights.acl(known.object).is_some_and(|acl| {
-            let both = acl.grantable(role.oid, 0).with(acl.grantable(role.oid, column));
-            both.has(mode)
-        });
-    }
-    rights.may(&Role::from(role), known.object, mode, column)
+    may_object(image, role, known.object, mode, column, grant)
 }
 
-fn is_public(object: &ScalarValue) -> bool {
-    number(Some(object)) == Some(pg::NS_PUBLIC) || as_text(object) == Some("public")
+fn may_object(
+    image: &Image,
+    role: &RoleInfo,
+    object: Object,
+    mode: Mode,
+    column: u32,
+    grant: bool,
+) -> bool {
+    let rights = &image.rights;
+    if grant {
+        let roles = rights.members.roles(role.oid);
+        return rights.acl(object).is_some_and(|acl| {
+            let both = |role: u32| acl.grantable(role, 0).with(acl.grantable(role, column));
+            [role.oid].into_iter().chain(roles).any(|role| both(role).has(mode))
+        });
+    }
+    rights.may(&Role::from(role), object, mode, column)
+}
+
+/// The schema of a name or number that rights are kept of; the system's are none.
+fn schema(image: &Image, object: &ScalarValue) -> Option<Object> {
+    let parts = || as_text(object).map(|name| split_name(name).unwrap_or_default());
+    let by_name = || parts()?.first().and_then(|name| namespace_oid(image, name));
+    let oid = number(Some(object)).or_else(by_name)?;
+    if oid == pg::NS_PUBLIC {
+        return Some(PUBLIC_SCHEMA);
+    }
+    let found = image.schemas.list.iter().find(|schema| pg::namespace(schema.number) == oid)?;
+    Some(Object::of_schema(Some(found)))
 }
 
 fn column_is_there(image: &Image, oid: i64, column: &ScalarValue) -> QueryResult<bool> {
@@ -278,6 +302,24 @@ fn column_is_there(image: &Image, oid: i64, column: &ScalarValue) -> QueryResult
         },
         None => Ok(true),
     }
+}
+
+/// The role that a privilege is asked of: `public` is everybody.
+fn asked_of(image: &Image, value: &ScalarValue) -> QueryResult<Option<RoleInfo>> {
+    if as_text(value) != Some("public") {
+        return Ok(role_of(image, value)?.cloned());
+    }
+    Ok(Some(RoleInfo {
+        oid: PUBLIC,
+        name: "public".into(),
+        superuser: false,
+        can_login: true,
+        can_read: false,
+        can_write: false,
+        can_define: false,
+        created_unix_ms: 0,
+        settings: RoleSettings::default(),
+    }))
 }
 
 /// The role of a name or number; `public` is none.

@@ -35,9 +35,9 @@ const COLUMNS: [&str; 16] = [
 pub(super) fn fill(image: &Image, rows: &mut Rows) -> QueryResult<()> {
     // The newest statement of each connection: cursors and results read slowly stay beside it.
     let running: HashMap<u64, Arc<Query>> =
-        image.activity.queries().into_iter().map(|query| (query.client.id, query)).collect();
+        image.live().activity.queries().into_iter().map(|query| (query.client.id, query)).collect();
     let mut form = rows.of(COLUMNS);
-    for client in image.activity.clients() {
+    for client in image.live().activity.clients() {
         push(image, &client, running.get(&client.id), &mut form);
     }
     Ok(())
@@ -112,7 +112,7 @@ pub(super) fn copies(image: &Image, rows: &mut Rows) -> QueryResult<()> {
         "tuples_processed",
         "tuples_excluded",
     ]);
-    for query in image.activity.queries() {
+    for query in image.live().activity.queries() {
         let Some(copy) = query.copy() else { continue };
         let shown = may_see(image, &query.client.identity.user);
         let hidden = |value: V| if shown { value } else { V::Null };

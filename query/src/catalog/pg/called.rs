@@ -40,7 +40,7 @@ pub(in crate::catalog) fn all() -> Vec<(Relation, Option<Fill>, Option<Fixed>)> 
 }
 
 fn listening(image: &Image, rows: &mut Rows) -> QueryResult<()> {
-    for channel in &image.listening {
+    for channel in &image.live().listening {
         rows.push([channel.as_str().into()]);
     }
     Ok(())

@@ -173,6 +173,14 @@ pub(super) fn classes(image: &Image, rows: &mut Rows) -> QueryResult<()> {
         };
         class.of(image, object).push(&mut form, image.owner_of(object));
     }
+    for sequence in &image.relations.sequences {
+        let class = Class::new(object_oid(sequence.number), &sequence.name, NS_PUBLIC, "S", 3);
+        let table = sequence.owned.and_then(|of| image.relations.by_number(of.table));
+        let temporary = table.is_some_and(|table| table.temporary.is_some());
+        let persistence = if temporary { "t" } else { "p" };
+        let class = Class { rows: 1.0, persistence, ..class };
+        class.push(&mut form, super::sequences::owner_of(image, sequence));
+    }
     for index in relational::all_indexes(image) {
         let (oid, width) = (object_oid(index.number), index.columns.len());
         let class = Class::new(oid, index.name, NS_PUBLIC, "i", width);
@@ -295,12 +303,19 @@ pub(super) fn attributes(image: &Image, rows: &mut Rows) -> QueryResult<()> {
             let not_null = column.not_null;
             Attribute {
                 modifier: column.kind.modifier(),
-                default: relational::default(table, column).is_some(),
+                default: relational::default(image, table, column).is_some(),
                 identity: relational::identity(column),
                 acl: acl::of_column(image, Object::Relational(table.number), Some(column.id)),
                 ..Attribute::new(relation, number, &column.name, kind, not_null)
             }
             .push(&mut form);
+        }
+    }
+    for sequence in &image.relations.sequences {
+        let columns = [("last_value", 20), ("log_cnt", 20), ("is_called", 16)];
+        for (number, (name, kind)) in (1..).zip(columns) {
+            let relation = object_oid(sequence.number);
+            Attribute::new(relation, number, name, kind, true).push(&mut form);
         }
     }
     for index in relational::all_indexes(image) {
@@ -514,7 +529,7 @@ pub(super) fn materialized_views(image: &Image, rows: &mut Rows) -> QueryResult<
 pub(super) fn descriptions(image: &Image, rows: &mut Rows) -> QueryResult<()> {
     let mut form = rows.of(["objoid", "classoid", "objsubid", "description"]);
     let class = class_oid();
-    for (relation, column, text) in &image.comments {
+    for (relation, column, text) in image.comments()? {
         let oid = relation_oid(*relation);
         form.push([oid.into(), class.into(), (*column).into(), text.as_str().into()]);
     }

@@ -110,6 +110,7 @@ fn oid_of_arrow(kind: &DataType) -> i64 {
         | DataType::Decimal256(..) => 1700,
         DataType::Float16 | DataType::Float32 => 700,
         DataType::Float64 => 701,
+        DataType::FixedSizeBinary(16) => 2950,
         DataType::Binary
         | DataType::LargeBinary
         | DataType::BinaryView

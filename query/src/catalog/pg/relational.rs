@@ -7,7 +7,7 @@ use super::{NS_PUBLIC, object_oid};
 use crate::catalog::Image;
 use crate::catalog::rows::{Rows, V};
 use crate::error::QueryResult;
-use crate::relational::def::{Action, Column, Foreign, Index, TableDef};
+use crate::relational::def::{Action, Column, Foreign, Index, TableDef, with_names};
 use crate::schema::bare;
 
 /// An index as it is shown: that of the primary key, or another.
@@ -179,14 +179,30 @@ pub(in crate::catalog) fn constraint_definition(image: &Image, of: &Constraint<'
 }
 
 /// A column's default as it is shown.
-pub(in crate::catalog) fn default(table: &TableDef, column: &Column) -> Option<String> {
+pub(in crate::catalog) fn default(
+    image: &Image,
+    table: &TableDef,
+    column: &Column,
+) -> Option<String> {
+    let name = |number: u32| {
+        let sequence = image.relations.sequence(number)?;
+        Some(image.name_of(&sequence.name))
+    };
     match &column.sequence {
         Some(sequence) if sequence.identity.is_none() => {
-            Some(format!("nextval('{}_{}_seq'::regclass)", table.name, column.name))
+            let name = name(sequence.number);
+            let name =
+                name.unwrap_or_else(|| quoted(&format!("{}_{}_seq", table.name, column.name)));
+            Some(format!("nextval('{}'::regclass)", name.replace('\'', "''")))
         }
         Some(_) => None,
-        None => column.default.clone(),
+        None => column.default.as_ref().map(|text| with_names(text, name)),
     }
+}
+
+/// Number of a column's default: those of a table's columns lie in its own range.
+pub(super) fn default_oid(table: &TableDef, at: i64) -> i64 {
+    object_oid(table.number) * 2_000 + at
 }
 
 /// `attidentity`.
@@ -203,15 +219,9 @@ pub(super) fn defaults(image: &Image, rows: &mut Rows) -> QueryResult<()> {
     let mut form = rows.of(["oid", "adrelid", "adnum", "adbin"]);
     for table in &image.relations.list {
         for (at, column) in (1i64..).zip(&table.columns) {
-            if let Some(text) = default(table, column) {
-                // No object has this number: those of a table's columns lie in its own range.
+            if let Some(text) = default(image, table, column) {
                 let relation = object_oid(table.number);
-                form.push([
-                    (relation * 2_000 + at).into(),
-                    relation.into(),
-                    at.into(),
-                    text.into(),
-                ]);
+                form.push([default_oid(table, at).into(), relation.into(), at.into(), text.into()]);
             }
         }
     }

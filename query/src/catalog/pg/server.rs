@@ -94,6 +94,7 @@ const CLASSES: &[(i64, &str, i64, i64)] = &[
     (3124, "int8_ops", 1976, 20),
     (3126, "text_ops", 1994, 25),
     (3127, "timestamptz_ops", 434, 1184),
+    (10_065, "uuid_ops", 2968, 2950),
     (10_003, "bool_ops", 424, 16),
     (10_006, "bytea_ops", 428, 17),
     (10_012, "float4_ops", 1970, 700),
@@ -138,6 +139,7 @@ fn operator_families(owner: i64, rows: &mut Rows) {
         (1970, "float_ops"),
         (1976, "integer_ops"),
         (1994, "text_ops"),
+        (2968, "uuid_ops"),
     ];
     for (oid, name) in all {
         let oid: i64 = oid;
@@ -184,7 +186,7 @@ fn authorizations(image: &Image, rows: &mut Rows) -> QueryResult<()> {
 fn roles(image: &Image, rows: &mut Rows) -> QueryResult<()> {
     let [a, b, c, d, e, f, g, h, i, j] = ROLE;
     let mut form = rows.of([a, b, c, d, e, f, g, h, i, j, "rolconfig"]);
-    for of in &image.roles {
+    for of in image.roles.iter() {
         let [a, b, c, d, e, f, g, h, i, j] = role(of);
         form.push([a, b, c, d, e, f, g, h, i, j, config(of)]);
     }
@@ -275,7 +277,7 @@ fn role_settings(image: &Image, rows: &mut Rows) -> QueryResult<()> {
 fn cursors(image: &Image, rows: &mut Rows) -> QueryResult<()> {
     let names = ["name", "statement", "is_holdable", "is_binary", "is_scrollable", "creation_time"];
     let mut form = rows.of(names);
-    for cursor in &image.cursors {
+    for cursor in &image.live().cursors {
         form.push([
             cursor.name.as_str().into(),
             cursor.text.as_str().into(),

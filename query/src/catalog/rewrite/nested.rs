@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Distinct, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentClause, FunctionArguments, GroupByExpr, LimitClause, OrderByExpr, OrderByKind,
-    Query, Select, SelectItem, SetExpr, VisitorMut,
+    Query, Select, SelectItem, SetExpr, VisitMut, VisitorMut,
 };
 
 use super::{aggregates, call, is_always_null, tables};
@@ -99,16 +99,67 @@ pub(super) fn default_of(query: &Query) -> Option<Expr> {
     if name.trim_matches('"').rsplit("\".\"").next() != Some("pg_attrdef") || query.with.is_some() {
         return None;
     }
-    let [SelectItem::UnnamedExpr(value) | SelectItem::ExprWithAlias { expr: value, .. }] =
-        &select.projection[..]
-    else {
-        return None;
-    };
-    let Expr::Function(function) = value else { return None };
+    let function = only_call(select)?;
     kept(function)?;
     let (mut relation, mut column) = (None, None);
     equal_to(select.selection.as_ref()?, called, &mut relation, &mut column)?;
     Some(super::sets::call_of("__column_default", vec![relation?, column?]))
+}
+
+/// The call that a select is of, if it is of one alone.
+fn only_call(select: &Select) -> Option<&Function> {
+    match &select.projection[..] {
+        [
+            SelectItem::UnnamedExpr(Expr::Function(function))
+            | SelectItem::ExprWithAlias { expr: Expr::Function(function), .. },
+        ] => Some(function),
+        _ => None,
+    }
+}
+
+/// What SQLAlchemy asks of the sequence of an identity column, by way of pg_get_serial_sequence.
+pub(super) fn identity_of(query: &Query) -> Option<Expr> {
+    let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    let is_it = |name: &str| name.trim_matches('"').rsplit("\".\"").next() == Some("pg_sequence");
+    if query.with.is_some() || !tables::of(select).iter().any(|(_, name)| is_it(name)) {
+        return None;
+    }
+    let function = only_call(select)?;
+    (called(function)? == "json_build_object").then_some(())?;
+    let mut find = Serial(None);
+    let _ = select.selection.clone()?.visit(&mut find);
+    let (relation, column) = find.0?;
+    Some(super::sets::call_of("__identity_options", vec![relation, column]))
+}
+
+fn called(function: &Function) -> Option<String> {
+    function.name.0.last()?.as_ident().map(folded)
+}
+
+/// The arguments of pg_get_serial_sequence, the relation without casts.
+struct Serial(Option<(Expr, Expr)>);
+
+impl VisitorMut for Serial {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Function(function) = expr
+            && called(function).as_deref() == Some("pg_get_serial_sequence")
+            && let FunctionArguments::List(list) = &function.args
+            && let [
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(relation)),
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(column)),
+            ] = &list.args[..]
+        {
+            let mut relation = relation;
+            while let Expr::Cast { expr: inner, .. } | Expr::Nested(inner) = relation {
+                relation = inner;
+            }
+            self.0 = Some((relation.clone(), column.clone()));
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    }
 }
 
 /// What the columns of pg_attrdef are asked to equal. Other conditions must not be about it.

@@ -47,7 +47,7 @@ fn may_answer(context: &PlanContext, table: &Table) -> bool {
     // Watches are of aggregates alone, and mostly there are none.
     table.watch_count() > 0
         && is_on(context)
-        && context.reads_plainly(Object::Table(table.schema().id))
+        && context.reads_plainly(Object::Table(table.schema().id), &table.schema().name)
 }
 
 fn is_on(context: &PlanContext) -> bool {

@@ -33,7 +33,7 @@ pub(crate) async fn create(
     statement: &Statement,
     create: &ast::CreateView,
 ) -> QueryResult<Outcome> {
-    rights::may_create(session, CREATE)?;
+    rights::may_create(session, CREATE, &table_name(&create.name)?)?;
     let given = check_form(statement, create)?;
     let name = table_name(&create.name)?;
     check_name(&name)?;
@@ -90,23 +90,12 @@ fn root_of(view: &View) -> QueryResult<TableId> {
 
 /// Refuses other forms; what `WITH (…)` says.
 fn check_form(statement: &Statement, create: &ast::CreateView) -> QueryResult<Vec<ast::SqlOption>> {
-    let plain = !create.or_alter
-        && !create.or_replace
-        && !create.secure
-        && !create.temporary
-        && !create.copy_grants
-        && !create.name_before_not_exists
-        && create.cluster_by.is_empty()
-        && create.comment.is_none()
-        && create.to.is_none()
-        && create.params.is_none()
-        && create.columns.iter().all(|c| c.data_type.is_none() && c.options.is_none());
     let options = match &create.options {
         CreateTableOptions::None => Vec::new(),
         CreateTableOptions::With(options) => options.clone(),
         _ => return Err(QueryError::unsupported("this form of CREATE MATERIALIZED VIEW")),
     };
-    if !plain {
+    if !views_define::is_plain(create) || create.or_replace || create.temporary {
         return Err(QueryError::unsupported("this form of CREATE MATERIALIZED VIEW"));
     }
     if statement.is_deep() {

@@ -2,6 +2,9 @@
 //! and other threads at every point.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::deletes::Selection;
 use crate::io::{MemoryStorage, Storage};
@@ -233,6 +236,44 @@ fn a_delete_may_come_at_any_moment_of_a_flush() {
 #[test]
 fn a_delete_may_come_at_any_moment_of_a_merge() {
     MODES.iter().for_each(|mode| at_every_operation(*mode, |db| db.merge_full(None)));
+}
+
+/// A merge that has read a delete, and a flush of it that begins at any moment of that merge: whoever
+/// ends last takes the delete out.
+#[test]
+fn a_delete_is_let_go_of_by_a_flush_beside_a_merge() {
+    for at in 0.. {
+        let storage = MemoryStorage::new();
+        let hooked = HookStorage::new(Arc::new(storage.clone()));
+        let shared: Arc<dyn Storage> = Arc::new(hooked.clone());
+        let db = Db::open(shared, plain()).unwrap();
+        let mut pair = Pair { db, storage, model: Model::default() };
+        pair.commit(vec![create(MergeMode::LastRow)]);
+        let rows: Vec<(i64, i64)> = (0..40).map(|n| (n, n)).collect();
+        for device in ["a", "b"] {
+            pair.commit(vec![write(device, 2, &rows)]);
+            pair.db.checkpoint().unwrap();
+        }
+        pair.commit(vec![delete(vec![range(Some("a"), 3, 9)])]);
+        let flush = Arc::new(Mutex::new(None));
+        let (db, there) = (Arc::clone(&pair.db), Arc::clone(&flush));
+        hooked.set(at, move || {
+            *there.lock() = Some(std::thread::spawn(move || db.checkpoint()));
+            // It may come as far as it can while the merge stands still.
+            std::thread::sleep(Duration::from_millis(60));
+        });
+        pair.db.merge_full(None).unwrap();
+        let flushed = flush.lock().take().map(|thread| thread.join().unwrap());
+        flushed.unwrap_or(Ok(())).unwrap();
+        let struck = hooked.struck();
+        pair.db.checkpoint().unwrap();
+        pair.check(&format!("operation {at}"));
+        assert!(!pair.has_tombstones(), "operation {at}");
+        if !struck {
+            assert!(at > 5, "the merge has {at} operations");
+            break;
+        }
+    }
 }
 
 #[test]

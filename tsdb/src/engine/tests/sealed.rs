@@ -214,3 +214,62 @@ fn another_key_takes_over_under_crashes() {
 fn another_key_takes_over_while_threads_work() {
     seeds(740..755).for_each(|seed| rotate(seed, true));
 }
+
+/// A merge names its outputs by an edit, and the edit may begin a new version log whose file is
+/// read once: what it reads wrong there is no damage of an input that a merge may pass over.
+#[test]
+fn a_merge_whose_edit_is_read_wrong_leaves_version_and_state_alike() {
+    let options = Options { background: false, ..Options::default() };
+    let (mut struck, mut told) = (0, 0);
+    for flushes in 2..12 {
+        for read in 0.. {
+            let faulty = FaultyStorage::new(Arc::new(MemoryStorage::new()));
+            let sealed = SealedStorage::new(Arc::new(faulty.clone()), keys(1));
+            let db = Db::open(Arc::new(sealed), options.clone()).unwrap();
+            let table = filled(&db, flushes);
+            faulty.set_plan(FaultPlan::FlipOnRead { at: faulty.reads() + read, bit: 77 });
+            let merged = db.merge_full(None);
+            if !faulty.struck() {
+                merged.unwrap();
+                break;
+            }
+            struck += 1;
+            told += u32::from(db.read_only().is_some());
+            let (version, state) = (db.core.version.lock(), db.core.state.load());
+            let named: Vec<u64> =
+                version.version.tables.get(&table).unwrap().parts.keys().copied().collect();
+            let mut used: Vec<u64> =
+                state.tables[&table].parts.iter().map(|part| part.entry.id).collect();
+            used.sort_unstable();
+            let alike = named == used || db.read_only().is_some();
+            assert!(alike, "{flushes} flushes, read {read}: {named:?}, {used:?}: {merged:?}");
+        }
+    }
+    assert!(struck > 20 && told > 0, "{struck} reads, {told} of them in edits");
+}
+
+/// A table with as many parts of a row each.
+fn filled(db: &Db, parts: i64) -> TableId {
+    let value =
+        NewColumn { name: "value".into(), kind: ColumnType::Int64, key: false, not_null: false };
+    let table = NewTable {
+        name: "filled".into(),
+        time_name: "time".into(),
+        columns: vec![value],
+        options: TableOptions::default(),
+        if_not_exists: false,
+    };
+    let Outcome::Table(table) = db.execute(Command::CreateTable(table)).unwrap() else { panic!() };
+    for time in 0..parts {
+        let batch = WriteBatch {
+            table,
+            series: vec![SeriesRef::Key(Key::new([]))],
+            key_of_row: vec![0],
+            times: vec![time],
+            columns: vec![(1, Column::good(Values::Int(vec![time])))],
+        };
+        db.execute(Command::Write(batch)).unwrap();
+        db.checkpoint().unwrap();
+    }
+    table
+}

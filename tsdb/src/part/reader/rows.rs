@@ -17,6 +17,9 @@ const READ_GAP_BYTES: u64 = 16 << 10;
 /// Most bytes of one read over several blocks.
 const READ_BYTES_MAX: u64 = 8 << 20;
 
+/// Share of a group's rows, one in so many, from which on all of them may be decoded.
+const SHARE_MANY: usize = 8;
+
 impl Part {
     /// Series and times of a group.
     ///
@@ -97,14 +100,17 @@ impl Part {
         self.read_columns_range(group, columns, 0..group.rows)
     }
 
-    /// Several columns of a group, as [`Part::read_columns`], if all of them are held decoded.
+    /// Several columns of a group, as [`Part::read_columns`], if all of them are held decoded, or if
+    /// they are asked for so often that they should be. `chosen`: how many rows are wanted now, where
+    /// values choose them; 0 where time does.
     ///
     /// # Errors
-    /// Those of the index.
+    /// Those of the index, and of reading what is not held.
     pub fn held_columns(
         &self,
         group: &GroupRef,
         columns: &[(ColumnId, PhysicalType)],
+        chosen: usize,
     ) -> Result<Option<Vec<Option<Arc<Column>>>>> {
         let Some(blocks) = self.blocks.get().filter(|_| !columns.is_empty()) else {
             return Ok(None);
@@ -119,7 +125,22 @@ impl Part {
             };
             let key = self.block_key(group, *column, *kind);
             match if stored { blocks.get(&key) } else { None } {
-                None if stored => return Ok(None),
+                None if stored => {
+                    // What texts take is not known before; else a value takes eight bytes and a state.
+                    let bytes = group.rows as usize * 9;
+                    let fits = |(column, kind): &(ColumnId, PhysicalType)| {
+                        let key = self.block_key(group, *column, *kind);
+                        *kind != PhysicalType::Bytes && blocks.has_room(&key, bytes)
+                    };
+                    // For a few rows all others are too dear, and counters are shared by many keys.
+                    // Where time chooses, the rows of the next question are others.
+                    let many = chosen * SHARE_MANY >= group.rows as usize;
+                    let whole = many && blocks.is_asked_often(&key) && columns.iter().all(fits);
+                    return match whole {
+                        true => self.read_columns(group, columns).map(Some),
+                        false => Ok(None),
+                    };
+                }
                 found => held.push(found),
             }
         }

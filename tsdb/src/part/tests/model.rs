@@ -161,7 +161,7 @@ fn read_back(part: &Part, columns: &[(ColumnId, PhysicalType)]) -> Vec<(u32, i64
     assert_eq!(read_rows(part, columns), decoded);
     assert_eq!(blocks.held(), held);
     for group in groups(part) {
-        let kept = part.held_columns(&group, columns).expect("reads").expect("all are held");
+        let kept = part.held_columns(&group, columns, 0).expect("reads").expect("all are held");
         for (kept, read) in kept.iter().zip(part.read_columns(&group, columns).expect("reads")) {
             assert_eq!(kept.as_ref().map(Arc::as_ptr), read.as_ref().map(Arc::as_ptr));
         }

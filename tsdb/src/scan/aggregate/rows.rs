@@ -75,7 +75,8 @@ impl AggregateStream {
             }
             keep = Some(mask);
         }
-        let window = place.columns(reach, &shared.columns, &self.stats)?;
+        let chosen = !shared.filters.is_empty();
+        let window = place.columns(reach, &shared.columns, chosen, &self.stats)?;
         let columns: Vec<_> = window.held().iter().map(Option::as_deref).collect();
         let at = window.at(&rows);
         self.add_kept(group, times, &columns, (at.start, at.end), keep.as_deref());

@@ -18,8 +18,8 @@ use super::harness::*;
 use super::transactions::act;
 use crate::flight::FlightOptions;
 
-const ENDLESS: &str = "SELECT value FROM generate_series(1, 100000000000)";
-const LONG: &str = "SELECT sum(value) FROM generate_series(1, 100000000000)";
+const ENDLESS: &str = "SELECT value FROM generate_series(1, 100000000000) AS value";
+const LONG: &str = "SELECT sum(value) FROM generate_series(1, 100000000000) AS value";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_are_for_their_user_alone() {

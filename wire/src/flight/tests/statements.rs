@@ -67,7 +67,7 @@ async fn results_of_no_rows_have_their_schema() {
 async fn large_results_come_whole() {
     let server = Server::start().await;
     let mut admin = server.admin().await;
-    let sql = "SELECT value, value * 2 AS twice FROM generate_series(1, 300000)";
+    let sql = "SELECT value, value * 2 AS twice FROM generate_series(1, 300000) AS value";
     let told = info(&mut admin, sql).await.unwrap();
     let batches = read(&mut admin, told.endpoint[0].ticket.clone().unwrap()).await.unwrap();
     let sum = |column: usize| -> i64 {
@@ -121,7 +121,7 @@ async fn errors_have_codes_states_and_places() {
         "{error}"
     );
     // In mid-stream, behind rows that went out.
-    let late = "SELECT 1 / (200000 - value) FROM generate_series(1, 200000)";
+    let late = "SELECT 1 / (200000 - value) FROM generate_series(1, 200000) AS value";
     refused(query(&mut admin, late).await, "22012");
     server.until("its end", |house| house.running.len() == 0).await;
 }

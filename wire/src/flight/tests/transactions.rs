@@ -113,7 +113,7 @@ async fn a_statement_waits_for_the_one_before() {
     let server = Server::with(options).await;
     let mut admin = server.table().await;
     let id = admin.begin_transaction().await.unwrap();
-    let sql = "SELECT value FROM generate_series(1, 100000000000)";
+    let sql = "SELECT value FROM generate_series(1, 100000000000) AS value";
     let told = admin.execute(sql.to_owned(), Some(id.clone())).await.unwrap();
     let stream = admin.do_get(told.endpoint[0].ticket.clone().unwrap()).await.unwrap();
     refused(update_in(&mut admin, INSERT, &id).await, "55006");
@@ -166,8 +166,9 @@ async fn a_stop_rolls_back_and_ends_what_runs() {
     let mut admin = server.table().await;
     let id = admin.begin_transaction().await.unwrap();
     update_in(&mut admin, INSERT, &id).await.unwrap();
-    let told =
-        info(&mut admin, "SELECT value FROM generate_series(1, 100000000000)").await.unwrap();
+    let told = info(&mut admin, "SELECT value FROM generate_series(1, 100000000000) AS value")
+        .await
+        .unwrap();
     let stream = admin.do_get(told.endpoint[0].ticket.clone().unwrap()).await.unwrap();
     server.stop.cancel();
     server.served.take().unwrap().await.unwrap();

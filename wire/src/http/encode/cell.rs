@@ -4,12 +4,14 @@
 use std::io::Write as _;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float32Array, Float64Array, PrimitiveArray, UInt64Array,
+    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, Float32Array, Float64Array,
+    PrimitiveArray, UInt64Array,
 };
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::*;
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use query::text::time::civil_from_days;
 
 use super::fraction_digits;
 
@@ -38,6 +40,7 @@ enum Cells<'a> {
         unit: TimeUnit,
         zoned: bool,
     },
+    Uuid(&'a FixedSizeBinaryArray),
     /// Days since 1970.
     Date(Get<'a, i64>),
     List(Get<'a, ArrayRef>),
@@ -75,7 +78,7 @@ impl<'a> Column<'a> {
                 hexadecimal(get(row), out)?;
                 out.push(b'"');
             }
-            Cells::Time { .. } | Cells::Date(_) => {
+            Cells::Time { .. } | Cells::Date(_) | Cells::Uuid(_) => {
                 out.push(b'"');
                 self.plain(row, out)?;
                 out.push(b'"');
@@ -126,6 +129,7 @@ impl<'a> Column<'a> {
                 hexadecimal(get(row), out)?;
             }
             Cells::Time { ticks, unit, zoned } => time(ticks(row), unit, *zoned, out)?,
+            Cells::Uuid(values) => query::put_uuid(out, values.value(row)),
             Cells::Date(get) => date(get(row), out)?,
             Cells::List(get) => {
                 let items = get(row);
@@ -186,6 +190,7 @@ impl<'a> Cells<'a> {
                 Cells::Bytes(Box::new(move |row| values.value(row)))
             }
             DataType::Timestamp(unit, zone) => timestamps(array, *unit, zone.is_some()),
+            uuid if *uuid == query::UUID_TYPE => Cells::Uuid(array.as_fixed_size_binary()),
             DataType::Date32 => {
                 let days = array.as_primitive::<Date32Type>();
                 Cells::Date(Box::new(move |row| i64::from(days.value(row))))
@@ -318,19 +323,10 @@ fn time(ticks: i64, unit: &TimeUnit, zoned: bool, out: &mut Vec<u8>) -> std::io:
     Ok(())
 }
 
-/// Days since 1970 in the proleptic Gregorian calendar, by Howard Hinnant's `civil_from_days`.
-/// Years outside of 0 to 9999 have a sign and six digits, as ISO 8601 extends.
+/// Days since 1970 in the proleptic Gregorian calendar. Years outside of 0 to 9999 have a sign and
+/// six digits, as ISO 8601 extends.
 fn date(days: i64, out: &mut Vec<u8>) -> std::io::Result<()> {
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let (year, month, day) = civil_from_days(days);
     if (0..=9999).contains(&year) {
         write!(out, "{year:04}-{month:02}-{day:02}")
     } else {

@@ -58,6 +58,10 @@ fn scalar(number: usize, value: &Value, kind: &DataType) -> QueryResult<ScalarVa
     }
     match kind {
         DataType::Null => Ok(from),
+        _ if *kind == query::UUID_TYPE => match query::parse_uuid(&text) {
+            Some(uuid) => Ok(ScalarValue::FixedSizeBinary(16, Some(uuid.to_vec()))),
+            None => Err(misfit()),
+        },
         _ if is_text(kind) => ScalarValue::Utf8(Some(text)).cast_to(kind).map_err(|_| misfit()),
         _ => match from.cast_to(kind) {
             Ok(cast) if !cast.is_null() => Ok(cast),

@@ -10,10 +10,11 @@ use query::{QueryError, QueryResult};
 
 use super::super::backend::error;
 use super::super::types::{self, is_register, oid};
-use super::super::zone::{Zone, ZoneCursor};
 use super::Format;
-use super::number::{put_decimal, put_float4, put_float8, put_integer, put_numeric_binary};
-use super::time::{self, Interval, MICROS_PER_DAY, MICROS_PER_SECOND};
+use query::text::number::{put_decimal, put_float4, put_float8, put_integer, put_numeric_binary};
+use query::text::put_bytea;
+use query::text::time::{self, Interval, MICROS_PER_DAY, MICROS_PER_SECOND};
+use query::text::zone::{Zone, ZoneCursor};
 
 /// Appends the value of a row that is not null, without its length.
 pub type Writer<'a> = Box<dyn Fn(usize, &mut Vec<u8>) + 'a>;
@@ -64,6 +65,10 @@ pub fn writer<'a>(
         DataType::Binary => Ok(bytes(typed::<BinaryArray>(array)?, format)),
         DataType::LargeBinary => Ok(bytes(typed::<LargeBinaryArray>(array)?, format)),
         DataType::BinaryView => Ok(bytes(typed::<BinaryViewArray>(array)?, format)),
+        uuid if *uuid == query::UUID_TYPE && format == Format::Text => {
+            let values = typed::<FixedSizeBinaryArray>(array)?;
+            Ok(Box::new(move |row, out| query::put_uuid(out, values.value(row))))
+        }
         DataType::FixedSizeBinary(_) => Ok(bytes(typed::<FixedSizeBinaryArray>(array)?, format)),
         DataType::Decimal32(_, scale) => decimals::<Decimal32Type>(array, *scale, format),
         DataType::Decimal64(_, scale) => decimals::<Decimal64Type>(array, *scale, format),
@@ -146,20 +151,9 @@ where
     &'a T: ArrayAccessor<Item = &'a [u8]> + 'a,
 {
     match format {
-        Format::Text => Box::new(move |row, out| put_hex(out, values.value(row))),
+        Format::Text => Box::new(move |row, out| put_bytea(out, values.value(row))),
         Format::Binary => Box::new(move |row, out| out.extend_from_slice(values.value(row))),
     }
-}
-
-/// `bytea_output = hex`.
-fn put_hex(out: &mut Vec<u8>, bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    out.extend_from_slice(b"\\x");
-    out.extend(
-        bytes
-            .iter()
-            .flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]),
-    );
 }
 
 fn decimals<'a, T>(array: &'a dyn Array, scale: i8, format: Format) -> QueryResult<Writer<'a>>

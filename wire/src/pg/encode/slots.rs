@@ -1,10 +1,11 @@
-//! The fast road of the row encoder: cells of common types are written a column at a time into
-//! slots of fixed width, length first, and rows are then put together by copying whole slots, each
-//! over the slack of the one before. A copy of fixed length is one or two instructions, where one
-//! of the cell's own length is a call.
+//! The fast road of the row encoder. Cells of common types are of bounded length, and are put where
+//! they belong in the row with a store of fixed width, length first, each over the slack of the one
+//! before: a store of fixed width is one or two instructions, where one of the cell's own length is
+//! a call. Doubles, instants, columns of eight bytes and small numbers are read out of their columns
+//! as the row is put together; others are written a column at a time into slots of fixed width, and
+//! what stays the same for many rows once for all of them, and copied.
 //!
-//! What stays the same for many rows, has a fixed width, or comes out of a table has ways of its own.
-//! What has no slots is written by the writers of `cell`, which write the same bytes.
+//! What is of any length is written by the writers of `cell`, which write the same bytes.
 
 mod small;
 
@@ -16,11 +17,11 @@ use arrow::datatypes::*;
 use query::QueryResult;
 
 use super::super::types::{is_register, oid};
-use super::super::zone::{Zone, ZoneCursor};
 use super::Format;
 use super::cell;
-use super::digits::{Decimals, put_signed};
-use super::time::{DayCursor, POSTGRES_EPOCH_MICROS};
+use query::text::digits::{Decimals, put_signed};
+use query::text::time::{DayCursor, POSTGRES_EPOCH_MICROS};
+use query::text::zone::{Zone, ZoneCursor};
 
 pub use small::{Small, small};
 
@@ -42,14 +43,14 @@ type Wide = [u8; WIDE];
 /// The cells of a column, or of columns side by side, of some consecutive rows. A cell is its
 /// length, four bytes, -1 for null, and its bytes.
 #[derive(Debug)]
-pub enum Cells {
+pub enum Cells<'a> {
     Narrow(Vec<Narrow>, Vec<u8>),
-    Wide(Vec<Wide>, Vec<u8>),
     /// Bytes one after the other, and where each cell ends.
     Free(Vec<u8>, Vec<usize>),
     Runs(Runs),
-    /// The same number of bytes for each row, and that number.
-    Fixed(Vec<u8>, usize),
+    Eights(EightsOf<'a>),
+    Doubles(Doubles<'a>),
+    Times(Times<'a>),
     Small(Small),
 }
 
@@ -64,50 +65,42 @@ pub struct Runs {
     of_row: Vec<u8>,
 }
 
-impl Cells {
-    /// Adds the sizes of the cells to those of their rows; of rows without cells none are left.
-    pub fn add_sizes<'r>(&self, rows: &'r mut [usize]) -> &'r mut [usize] {
+impl Cells<'_> {
+    /// Of so many rows that were asked for, those that there are.
+    pub fn rows(&self, asked: usize) -> usize {
         match self {
-            Cells::Narrow(_, sizes) | Cells::Wide(_, sizes) => {
-                rows.iter_mut().zip(sizes).for_each(|(row, size)| *row += usize::from(*size));
-                rows
-            }
-            Cells::Free(_, ends) => {
-                let mut start = 0;
-                for (row, end) in rows.iter_mut().zip(ends) {
-                    *row += end - start;
-                    start = *end;
-                }
-                let left = rows.len().min(ends.len());
-                &mut rows[..left]
-            }
-            Cells::Runs(runs) => {
-                let places = runs.of_row.iter().map(|run| &runs.places[usize::from(*run)]);
-                rows.iter_mut().zip(places).for_each(|(row, place)| *row += place.len());
-                rows
-            }
-            Cells::Fixed(_, each) => {
-                rows.iter_mut().for_each(|row| *row += each);
-                rows
-            }
-            Cells::Small(small) => {
-                small.add_sizes(rows);
-                rows
-            }
+            Cells::Free(_, ends) => asked.min(ends.len()),
+            _ => asked,
+        }
+    }
+
+    /// Most bytes of a row, but for those that [`Cells::free_bytes`] tells.
+    pub fn bytes_max(&self) -> usize {
+        match self {
+            Cells::Narrow(..) | Cells::Doubles(_) => NARROW,
+            Cells::Times(_) => WIDE,
+            Cells::Free(..) => 0,
+            Cells::Runs(runs) => runs.places.iter().map(ExactSizeIterator::len).max().unwrap_or(0),
+            Cells::Eights(eights) => eights.bytes(),
+            Cells::Small(small) => small.bytes_max(),
+        }
+    }
+
+    /// Bytes of all cells together where they are of any length.
+    pub fn free_bytes(&self) -> usize {
+        match self {
+            Cells::Free(bytes, _) => bytes.len(),
+            _ => 0,
         }
     }
 
     /// Copies a cell to `out` at `at` and returns where it ends. `out` has [`SLACK`] bytes more
     /// than its rows need.
     #[inline]
-    pub fn copy(&self, row: usize, out: &mut [u8], at: usize) -> usize {
+    pub fn copy(&mut self, row: usize, out: &mut [u8], at: usize) -> usize {
         match self {
             Cells::Narrow(slots, sizes) => {
                 out[at..at + NARROW].copy_from_slice(&slots[row]);
-                at + usize::from(sizes[row])
-            }
-            Cells::Wide(slots, sizes) => {
-                out[at..at + WIDE].copy_from_slice(&slots[row]);
                 at + usize::from(sizes[row])
             }
             Cells::Free(bytes, ends) => {
@@ -121,30 +114,111 @@ impl Cells {
                 out[at..at + cells.len()].copy_from_slice(cells);
                 at + cells.len()
             }
-            Cells::Fixed(bytes, each) => {
-                out[at..at + each].copy_from_slice(&bytes[row * each..(row + 1) * each]);
-                at + each
+            Cells::Eights(eights) => eights.copy(row, out, at),
+            Cells::Doubles(doubles) => {
+                let Doubles { values, nulls, start, decimals } = doubles;
+                let row = *start + row;
+                put_cell(out, at, *nulls, row, |slot: &mut Narrow| {
+                    decimals.put(slot, LENGTH, values[row])
+                })
+            }
+            Cells::Times(times) => {
+                let Times { values, nulls, start, zone, day } = times;
+                let row = *start + row;
+                put_cell(out, at, *nulls, row, |slot: &mut Wide| {
+                    day.put(slot, LENGTH, values.micros(row), zone.as_ref())
+                })
             }
             Cells::Small(small) => small.copy(row, out, at),
         }
     }
 }
 
+/// Doubles as text.
+#[derive(Debug)]
+pub struct Doubles<'a> {
+    values: &'a [f64],
+    nulls: Option<&'a NullBuffer>,
+    /// The row of the column that is the first of the cells.
+    start: usize,
+    decimals: Decimals,
+}
+
+/// Instants as text.
+#[derive(Debug)]
+pub struct Times<'a> {
+    values: Instants<'a>,
+    nulls: Option<&'a NullBuffer>,
+    /// The row of the column that is the first of the cells.
+    start: usize,
+    /// Where they have one.
+    zone: Option<ZoneCursor<'a>>,
+    day: DayCursor,
+}
+
+/// Instants in the units that there are.
+#[derive(Clone, Copy, Debug)]
+enum Instants<'a> {
+    Micros(&'a [i64]),
+    Nanos(&'a [i64]),
+}
+
+impl Instants<'_> {
+    #[inline]
+    fn micros(self, row: usize) -> i64 {
+        match self {
+            Instants::Micros(values) => values[row],
+            Instants::Nanos(values) => values[row].div_euclid(1_000),
+        }
+    }
+}
+
+/// Puts a cell at `at` and returns where it ends.
+#[inline]
+fn put_cell<const WIDTH: usize>(
+    out: &mut [u8],
+    at: usize,
+    nulls: Option<&NullBuffer>,
+    row: usize,
+    write: impl FnOnce(&mut [u8; WIDTH]) -> usize,
+) -> usize {
+    let slot = &mut out[at..at + WIDTH].as_chunks_mut::<WIDTH>().0[0];
+    at + put_slot(slot, nulls, row, write)
+}
+
+/// Puts a cell into its slot and returns its bytes; `write` puts a value behind the length and
+/// returns where it ends.
+#[inline]
+fn put_slot<const WIDTH: usize>(
+    slot: &mut [u8; WIDTH],
+    nulls: Option<&NullBuffer>,
+    row: usize,
+    write: impl FnOnce(&mut [u8; WIDTH]) -> usize,
+) -> usize {
+    if nulls.is_some_and(|nulls| nulls.is_null(row)) {
+        slot[..LENGTH].copy_from_slice(&(-1i32).to_be_bytes());
+        return LENGTH;
+    }
+    let end = write(slot);
+    slot[..LENGTH].copy_from_slice(&((end - LENGTH) as u32).to_be_bytes());
+    end
+}
+
 /// What [`Cells::copy`] may write beyond the end of a cell, bytes.
 pub const SLACK: usize = WIDE;
 
 /// Writes so many rows from one on.
-type Write<'a> = dyn FnMut(usize, usize, &mut Cells) + 'a;
+type Write<'a> = dyn FnMut(usize, usize, &mut Cells<'a>) + 'a;
 
 /// Writes consecutive rows of a column, or of some side by side.
 pub struct Filler<'a> {
     /// What was written last; its memory serves again.
-    pub cells: Cells,
+    pub cells: Cells<'a>,
     write: Box<Write<'a>>,
 }
 
 impl<'a> Filler<'a> {
-    fn new(cells: Cells, write: impl FnMut(usize, usize, &mut Cells) + 'a) -> Filler<'a> {
+    fn new(cells: Cells<'a>, write: impl FnMut(usize, usize, &mut Cells<'a>) + 'a) -> Filler<'a> {
         Filler { cells, write: Box::new(write) }
     }
 
@@ -233,12 +307,13 @@ fn slotted<'a>(
         DataType::Utf8View => texts(array.as_string_view_opt()?, rows),
         DataType::Timestamp(TimeUnit::Microsecond, zoned) => {
             let values = array.as_primitive_opt::<TimestampMicrosecondType>()?;
-            Some(times(array, move |row| values.value(row), zoned.is_some(), format, zone))
+            let values = Instants::Micros(values.values());
+            Some(times(array, values, zoned.is_some(), format, zone))
         }
         DataType::Timestamp(TimeUnit::Nanosecond, zoned) => {
             let values = array.as_primitive_opt::<TimestampNanosecondType>()?;
-            let micros = move |row: usize| values.value(row).div_euclid(1_000);
-            Some(times(array, micros, zoned.is_some(), format, zone))
+            let values = Instants::Nanos(values.values());
+            Some(times(array, values, zoned.is_some(), format, zone))
         }
         _ => None,
     }
@@ -249,36 +324,17 @@ fn narrow<'a>(
     nulls: Option<&'a NullBuffer>,
     mut write: impl FnMut(usize, &mut Narrow) -> usize + 'a,
 ) -> Filler<'a> {
+    let nulls = nulls.filter(|nulls| nulls.null_count() > 0);
     Filler::new(Cells::Narrow(Vec::new(), Vec::new()), move |start, rows, cells| {
         let Cells::Narrow(slots, sizes) = cells else { return };
         // What is left of other rows is written over, or cut off behind the last cell.
         slots.resize(rows, [0; NARROW]);
         sizes.resize(rows, 0);
-        fill(nulls, start, slots, sizes, &mut write);
-    })
-}
-
-#[inline]
-fn fill<const WIDTH: usize>(
-    nulls: Option<&NullBuffer>,
-    start: usize,
-    slots: &mut [[u8; WIDTH]],
-    sizes: &mut [u8],
-    write: &mut impl FnMut(usize, &mut [u8; WIDTH]) -> usize,
-) {
-    let nulls = nulls.filter(|nulls| nulls.null_count() > 0);
-    for (at, (slot, size)) in slots.iter_mut().zip(sizes).enumerate() {
-        let row = start + at;
-        if nulls.is_some_and(|nulls| nulls.is_null(row)) {
-            slot[..LENGTH].copy_from_slice(&(-1i32).to_be_bytes());
-            *size = LENGTH as u8;
-            continue;
+        for (at, (slot, size)) in slots.iter_mut().zip(sizes).enumerate() {
+            // No slot is longer than 255 bytes.
+            *size = put_slot(slot, nulls, start + at, |slot| write(start + at, slot)) as u8;
         }
-        let end = write(row, slot);
-        // No slot is longer than 255 bytes.
-        slot[..LENGTH].copy_from_slice(&((end - LENGTH) as u32).to_be_bytes());
-        *size = end as u8;
-    }
+    })
 }
 
 fn integers<'a, T>(array: &'a dyn Array, pg_type: u32, format: Format) -> Option<Filler<'a>>
@@ -316,25 +372,61 @@ fn put<const WIDTH: usize, const BYTES: usize>(
 }
 
 fn doubles(array: &dyn Array, format: Format) -> Filler<'_> {
-    let values = array.as_primitive::<Float64Type>().values();
-    match format {
-        Format::Text => {
-            let mut decimals = Decimals::default();
-            narrow(array.nulls(), move |row, slot| decimals.put(slot, LENGTH, values[row]))
-        }
-        Format::Binary => {
-            narrow(array.nulls(), move |row, slot| put(slot, &values[row].to_be_bytes()))
-        }
+    let values = &array.as_primitive::<Float64Type>().values()[..];
+    if format == Format::Binary {
+        return narrow(array.nulls(), move |row, slot| put(slot, &values[row].to_be_bytes()));
     }
+    let (nulls, decimals) = (some_nulls(array), Decimals::default());
+    let cells = Cells::Doubles(Doubles { values, nulls, start: 0, decimals });
+    Filler::new(cells, |start, _, cells| {
+        if let Cells::Doubles(doubles) = cells {
+            doubles.start = start;
+        }
+    })
+}
+
+/// Which values are NULL, if any is.
+fn some_nulls(array: &dyn Array) -> Option<&NullBuffer> {
+    array.nulls().filter(|nulls| nulls.null_count() > 0)
 }
 
 /// Eight bytes in binary, with their length.
 const EIGHT: usize = LENGTH + 8;
 
 /// Values of eight bytes in binary.
+#[derive(Debug)]
 enum Eights<'a> {
     Whole(&'a [i64]),
     Doubles(&'a [f64]),
+}
+
+/// Columns of them side by side, which are written as they stand.
+#[derive(Debug)]
+pub struct EightsOf<'a> {
+    columns: Vec<Eights<'a>>,
+    /// The row of the columns that is the first of the cells.
+    start: usize,
+}
+
+impl EightsOf<'_> {
+    fn bytes(&self) -> usize {
+        self.columns.len() * EIGHT
+    }
+
+    #[inline]
+    fn copy(&self, row: usize, out: &mut [u8], at: usize) -> usize {
+        let (row, end) = (self.start + row, at + self.bytes());
+        let (cells, _) = out[at..end].as_chunks_mut::<EIGHT>();
+        for (column, cell) in self.columns.iter().zip(cells) {
+            let value = match column {
+                Eights::Whole(values) => values[row].to_be_bytes(),
+                Eights::Doubles(values) => values[row].to_be_bytes(),
+            };
+            cell[..LENGTH].copy_from_slice(&8u32.to_be_bytes());
+            cell[LENGTH..].copy_from_slice(&value);
+        }
+        end
+    }
 }
 
 impl<'a> Eights<'a> {
@@ -353,24 +445,6 @@ impl<'a> Eights<'a> {
             _ => None,
         }
     }
-
-    fn put(&self, rows: Range<usize>, cells: &mut [u8], each: usize) {
-        fn each_of<T: Copy>(
-            values: &[T],
-            bytes: impl Fn(T) -> [u8; 8],
-            cells: &mut [u8],
-            each: usize,
-        ) {
-            for (value, cell) in values.iter().zip(cells.chunks_mut(each)) {
-                cell[..LENGTH].copy_from_slice(&8u32.to_be_bytes());
-                cell[LENGTH..EIGHT].copy_from_slice(&bytes(*value));
-            }
-        }
-        match self {
-            Eights::Whole(values) => each_of(&values[rows], i64::to_be_bytes, cells, each),
-            Eights::Doubles(values) => each_of(&values[rows], f64::to_be_bytes, cells, each),
-        }
-    }
 }
 
 /// Columns from the first on that are eight bytes each in binary and have no NULL, as one, and
@@ -380,13 +454,11 @@ pub fn fixed<'a>(
 ) -> Option<(Filler<'a>, usize)> {
     let columns: Vec<Eights<'a>> =
         columns.map_while(|(array, pg_type, format)| Eights::of(array, pg_type, format)).collect();
-    let (count, each) = (columns.len(), columns.len() * EIGHT);
-    let filler = Filler::new(Cells::Fixed(Vec::new(), each), move |start, rows, cells| {
-        let Cells::Fixed(bytes, each) = cells else { return };
-        bytes.resize(rows * *each, 0);
-        for (at, column) in columns.iter().enumerate() {
-            column.put(start..start + rows, &mut bytes[at * EIGHT..], *each);
-        }
+    let count = columns.len();
+    let cells = Cells::Eights(EightsOf { columns, start: 0 });
+    let filler = Filler::new(cells, |start, _, cells| {
+        let Cells::Eights(eights) = cells else { return };
+        eights.start = start;
     });
     (count > 1).then_some((filler, count))
 }
@@ -493,30 +565,26 @@ fn texts<'a>(values: &'a StringViewArray, rows: &Range<usize>) -> Option<Filler<
 
 fn times<'a>(
     array: &'a dyn Array,
-    micros: impl Fn(usize) -> i64 + 'a,
+    values: Instants<'a>,
     zoned: bool,
     format: Format,
     zone: &'a Zone,
 ) -> Filler<'a> {
     if format == Format::Binary {
         return narrow(array.nulls(), move |row, slot| {
-            let shifted = match micros(row) {
+            let shifted = match values.micros(row) {
                 infinite @ (i64::MAX | i64::MIN) => infinite,
                 finite => finite.saturating_sub(POSTGRES_EPOCH_MICROS),
             };
             put(slot, &shifted.to_be_bytes())
         });
     }
-    let nulls = array.nulls();
-    let zone = zoned.then(|| ZoneCursor::new(zone));
-    let mut day = DayCursor::default();
-    Filler::new(Cells::Wide(Vec::new(), Vec::new()), move |start, rows, cells| {
-        let Cells::Wide(slots, sizes) = cells else { return };
-        slots.resize(rows, [0; WIDE]);
-        sizes.resize(rows, 0);
-        fill(nulls, start, slots, sizes, &mut |row, slot: &mut Wide| {
-            day.put(slot, LENGTH, micros(row), zone.as_ref())
-        });
+    let (nulls, zone) = (some_nulls(array), zoned.then(|| ZoneCursor::new(zone)));
+    let times = Times { values, nulls, start: 0, zone, day: DayCursor::default() };
+    Filler::new(Cells::Times(times), |start, _, cells| {
+        if let Cells::Times(times) = cells {
+            times.start = start;
+        }
     })
 }
 

@@ -6,6 +6,7 @@ use arrow::array::*;
 use arrow::datatypes::*;
 use chrono::{DateTime, Datelike, Offset, Timelike};
 use proptest::prelude::*;
+use query::text::{number, time};
 
 use super::super::params;
 use super::super::types::{oid, oid_of};
@@ -326,6 +327,40 @@ fn origins_are_told() {
 }
 
 #[test]
+fn rows_that_are_too_large_are_refused_behind_those_before() {
+    let schema = Schema::new(vec![
+        Field::new("n", DataType::Int32, false),
+        Field::new("text", DataType::Utf8View, false),
+    ]);
+    let texts = ["short".to_owned(), "x".repeat(ROW_BYTES_MAX), "last".to_owned()];
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Int32Array::from(vec![1, 2, 3])),
+        Arc::new(StringViewArray::from_iter_values(texts)),
+    ];
+    let batch = RecordBatch::try_new(Arc::new(schema.clone()), columns).unwrap();
+    let encoder = RowEncoder::new(&schema, &[], Zone::Utc).unwrap();
+    let mut out = b"before".to_vec();
+    assert_eq!(encoder.encode(&batch, 0, 3, usize::MAX, &mut out).unwrap_err().code, "54000");
+    // Those before it were sent by then.
+    let first = [b"D", &20i32.to_be_bytes()[..], &[0, 2, 0, 0, 0, 1, b'1', 0, 0, 0, 5], b"short"];
+    assert_eq!(out, [&b"before"[..], &first.concat()].concat());
+    let mut alone = b"before".to_vec();
+    assert_eq!(encoder.encode(&batch, 1, 1, usize::MAX, &mut alone).unwrap_err().code, "54000");
+    assert_eq!(alone, b"before");
+    assert_eq!(encoder.encode(&batch, 2, 1, usize::MAX, &mut alone).unwrap(), 1);
+    // The longest that is sent: its length, the number of columns, and two cells with theirs.
+    let longest = "x".repeat(ROW_BYTES_MAX - 4 - 2 - 5 - 4);
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Int32Array::from(vec![1])),
+        Arc::new(StringViewArray::from_iter_values([longest])),
+    ];
+    let batch = RecordBatch::try_new(Arc::new(schema), columns).unwrap();
+    let mut out = Vec::new();
+    assert_eq!(encoder.encode(&batch, 0, 1, usize::MAX, &mut out).unwrap(), 1);
+    assert_eq!(out.len(), ROW_BYTES_MAX + 1);
+}
+
+#[test]
 fn stops_at_the_mark_and_goes_on() {
     let schema = Schema::new(vec![Field::new("x", DataType::Int32, false)]);
     let array: ArrayRef = Arc::new(Int32Array::from_iter_values(0..1000));
@@ -422,7 +457,7 @@ proptest! {
         let name = ["UTC", "America/New_York", "Australia/Lord_Howe", "Africa/Monrovia"][name];
         let zone = zone(name);
         let mut out = Vec::new();
-        time::put_timestamptz(&mut out, micros, &super::super::zone::ZoneCursor::new(&zone));
+        time::put_timestamptz(&mut out, micros, &query::text::zone::ZoneCursor::new(&zone));
         let tz: chrono_tz::Tz = name.parse().unwrap();
         let at = DateTime::from_timestamp_micros(micros).unwrap().with_timezone(&tz);
         prop_assume!(at.year() > 0);

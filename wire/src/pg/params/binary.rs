@@ -5,8 +5,8 @@ use datafusion::scalar::ScalarValue;
 use query::{QueryError, QueryResult};
 
 use super::super::backend::error;
-use super::super::encode::time::{POSTGRES_EPOCH_DAYS, POSTGRES_EPOCH_MICROS};
 use super::super::types::{name_of, oid};
+use query::text::time::{POSTGRES_EPOCH_DAYS, POSTGRES_EPOCH_MICROS};
 
 /// Items one array parameter may have.
 const ARRAY_ITEMS_MAX: usize = 1 << 20;
@@ -51,7 +51,7 @@ pub fn scalar(value: &[u8], oid: u32) -> QueryResult<ScalarValue> {
         }
         oid::INTERVAL => interval(&exact(value, oid)?)?,
         oid::NUMERIC => numeric(value)?,
-        oid::UUID => ScalarValue::Utf8(Some(uuid(u128::from_be_bytes(exact(value, oid)?)))),
+        oid::UUID => super::uuid(exact(value, oid)?),
         oid::TEXT | oid::VARCHAR | oid::BPCHAR | oid::NAME | oid::CHAR | oid::JSON => {
             ScalarValue::Utf8(Some(super::utf8(value)?.to_owned()))
         }
@@ -69,12 +69,6 @@ fn interval(value: &[u8; 16]) -> QueryResult<ScalarValue> {
     };
     let value = IntervalMonthDayNano { months, days, nanoseconds };
     Ok(ScalarValue::IntervalMonthDayNano(Some(value)))
-}
-
-fn uuid(value: u128) -> String {
-    let hex = format!("{value:032x}");
-    let parts = [0..8, 8..12, 12..16, 16..20, 20..32];
-    parts.map(|part| hex.get(part).unwrap_or_default()).join("-")
 }
 
 /// Digits in base 10,000 with weight, sign and scale.

@@ -127,6 +127,14 @@ fn damaged_binary_values_are_refused() {
     for end in 0..numeric.len() {
         assert!(binary(&numeric[..end], oid::NUMERIC).is_err(), "{end}");
     }
+    let one = [7; 16];
+    let uuid = ScalarValue::FixedSizeBinary(16, Some(one.to_vec()));
+    assert_eq!(binary(&one, oid::UUID), Ok(uuid.clone()));
+    assert_eq!(text("{07070707-0707-0707-0707-070707070707}", oid::UUID), Ok(uuid));
+    assert_eq!(text("07070707", oid::UUID), Err("22P02"));
+    for end in 0..one.len() {
+        assert!(binary(&one[..end], oid::UUID).is_err(), "{end}");
+    }
     for bit in 0..ARRAY.len() * 8 {
         let mut flipped = ARRAY.to_vec();
         flipped[bit / 8] ^= 1 << (bit % 8);

@@ -1,13 +1,12 @@
 //! Parameters in text format, read as Postgres reads literals.
 
-use arrow::datatypes::IntervalMonthDayNano;
 use datafusion::scalar::ScalarValue;
-use query::{QueryError, QueryResult, parse_bytea};
+use query::{QueryError, QueryResult, parse_bytea, parse_uuid};
 
 use super::super::backend::error;
 use super::super::types::{name_of, oid};
-use super::super::zone::Zone;
 use super::time;
+use query::text::zone::Zone;
 
 fn invalid(text: &str, oid: u32) -> QueryError {
     // A value may be megabytes long; its beginning tells enough.
@@ -44,9 +43,10 @@ pub fn scalar(text: &str, oid: u32, zone: &Zone) -> QueryResult<ScalarValue> {
         oid::TIMESTAMP => super::timestamp_of(oid, time::timestamp(trimmed)?),
         oid::TIMESTAMPTZ => super::timestamp_of(oid, time::timestamptz(trimmed, zone)?),
         oid::INTERVAL => interval(trimmed)?,
-        oid::TEXT | oid::VARCHAR | oid::BPCHAR | oid::NAME | oid::CHAR | oid::JSON | oid::UUID => {
+        oid::TEXT | oid::VARCHAR | oid::BPCHAR | oid::NAME | oid::CHAR | oid::JSON => {
             ScalarValue::Utf8(Some(text.to_owned()))
         }
+        oid::UUID => super::uuid(parse_uuid(text).ok_or_else(|| invalid(text, oid))?),
         _ => return Err(super::unsupported(oid)),
     })
 }
@@ -131,67 +131,12 @@ fn numeric(text: &str) -> Option<QueryResult<ScalarValue>> {
     Some(super::decimal(if negative { -unscaled } else { unscaled }, scale))
 }
 
-/// `1 year 2 mons -3 days 04:05:06.7`, with units written out or short.
 fn interval(text: &str) -> QueryResult<ScalarValue> {
-    let value = interval_parts(text).ok_or_else(|| {
+    let value = query::text::interval::nanos(text).ok_or_else(|| {
         let shown: String = text.chars().take(100).collect();
         error("22007", format!("invalid input syntax for type interval: \"{shown}\""))
     })?;
     Ok(ScalarValue::IntervalMonthDayNano(Some(value)))
-}
-
-fn interval_parts(text: &str) -> Option<IntervalMonthDayNano> {
-    let (mut months, mut days, mut nanoseconds) = (0i32, 0i32, 0i64);
-    let mut words = text.split_ascii_whitespace();
-    let mut any = false;
-    while let Some(word) = words.next() {
-        any = true;
-        if word.contains(':') {
-            let (sign, unsigned) = match word.strip_prefix('-') {
-                Some(rest) => (-1, rest),
-                None => (1, word.strip_prefix('+').unwrap_or(word)),
-            };
-            let micros = time::clock(unsigned)?;
-            nanoseconds = nanoseconds.checked_add(micros.checked_mul(1_000 * sign)?)?;
-            continue;
-        }
-        let number_end = word.find(|one: char| one.is_ascii_alphabetic()).unwrap_or(word.len());
-        let (number, attached) = word.split_at(number_end);
-        let unit = if attached.is_empty() { words.next()? } else { attached };
-        let unit = unit.to_ascii_lowercase();
-        let unit = unit.strip_suffix('s').filter(|one| one.len() > 1).unwrap_or(&unit);
-        let nanos_of_unit = match unit {
-            "microsecond" | "usec" | "us" | "u" => 1_000i64,
-            "millisecond" | "msec" | "m" => 1_000_000,
-            "second" | "sec" | "s" => 1_000_000_000,
-            "minute" | "min" => 60_000_000_000,
-            "hour" | "hr" | "h" => 3_600_000_000_000,
-            _ => {
-                let whole: i32 = number.parse().ok()?;
-                match unit {
-                    "day" | "d" => days = days.checked_add(whole)?,
-                    "week" | "w" => days = days.checked_add(whole.checked_mul(7)?)?,
-                    "month" | "mon" => months = months.checked_add(whole)?,
-                    "year" | "yr" | "y" => months = months.checked_add(whole.checked_mul(12)?)?,
-                    _ => return None,
-                }
-                continue;
-            }
-        };
-        let part = match number.parse::<i64>() {
-            Ok(whole) => whole.checked_mul(nanos_of_unit)?,
-            Err(_) => fraction_of(number, nanos_of_unit)?,
-        };
-        nanoseconds = nanoseconds.checked_add(part)?;
-    }
-    any.then_some(IntervalMonthDayNano { months, days, nanoseconds })
-}
-
-/// A number with a fraction times a unit, to the nanosecond.
-fn fraction_of(number: &str, unit: i64) -> Option<i64> {
-    let value = number.parse::<f64>().ok().filter(|value| value.is_finite())?;
-    let nanos = (value * unit as f64).round();
-    (nanos.abs() < 9.0e18).then_some(nanos as i64)
 }
 
 /// `{1,NULL,"a b"}`, of one dimension.

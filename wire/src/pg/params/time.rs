@@ -3,8 +3,8 @@
 use query::{QueryError, QueryResult};
 
 use super::super::backend::error;
-use super::super::encode::time::{MICROS_PER_DAY, MICROS_PER_SECOND, days_from_civil};
-use super::super::zone::{Zone, offset_from_text};
+use query::text::time::{MICROS_PER_DAY, MICROS_PER_SECOND, days_from_civil};
+use query::text::zone::{Zone, offset_from_text};
 
 fn invalid(text: &str, what: &str) -> QueryError {
     let shown: String = text.chars().take(100).collect();

@@ -7,7 +7,7 @@ use arrow::array::{Array, ArrowPrimitiveType, AsArray};
 use arrow::datatypes::{DataType, Int16Type, Int32Type, Int64Type};
 
 use super::super::Format;
-use super::{Cells, Filler, LENGTH};
+use super::{Cells, Filler, LENGTH, ROWS};
 
 /// The end of the table. Numbers up to 9,999 would fit beside their length; below a power of two
 /// all are whose bits together are.
@@ -32,30 +32,33 @@ static CELLS: [[u8; 8]; END] = {
     cells
 };
 
-/// Cells of small numbers of columns side by side.
+/// Small numbers of columns side by side, each its place in the table.
 #[derive(Debug, Default)]
 pub struct Small {
-    columns: usize,
-    /// Row by row.
-    cells: Vec<[u8; 8]>,
-    /// Bytes of each row.
-    sizes: Vec<u16>,
+    columns: Vec<[u16; ROWS]>,
 }
 
 impl Small {
-    pub(super) fn add_sizes(&self, rows: &mut [usize]) {
-        rows.iter_mut().zip(&self.sizes).for_each(|(row, size)| *row += usize::from(*size));
+    /// Most bytes of a row.
+    pub(super) fn bytes_max(&self) -> usize {
+        self.columns.len() * 8
     }
 
     #[inline]
     pub(super) fn copy(&self, row: usize, out: &mut [u8], at: usize) -> usize {
         let mut at = at;
-        for cell in &self.cells[row * self.columns..(row + 1) * self.columns] {
+        for column in &self.columns {
+            let cell = cell(column[row % ROWS]);
             out[at..at + 8].copy_from_slice(cell);
             at += size(cell);
         }
         at
     }
+}
+
+#[inline]
+fn cell(number: u16) -> &'static [u8; 8] {
+    &CELLS[usize::from(number) % END]
 }
 
 #[inline]
@@ -99,44 +102,34 @@ impl<'a> Whole<'a> {
         }
     }
 
-    fn put(&self, rows: Range<usize>, small: &mut Small, column: usize) {
-        fn each<T: Copy + Into<i64>>(values: &[T], small: &mut Small, column: usize) {
-            let cells = small.cells[column..].iter_mut().step_by(small.columns);
-            for ((value, cell), row) in values.iter().zip(cells).zip(&mut small.sizes) {
+    fn put(&self, rows: Range<usize>, column: &mut [u16; ROWS]) {
+        fn each<T: Copy + Into<i64>>(values: &[T], column: &mut [u16; ROWS]) {
+            for (value, place) in values.iter().zip(column) {
                 let value: i64 = (*value).into();
-                *cell = CELLS[value as usize];
-                *row += size(cell) as u16;
+                *place = value as u16;
             }
         }
         match self {
-            Whole::Int16(values) => each(&values[rows], small, column),
-            Whole::Int32(values) => each(&values[rows], small, column),
-            Whole::Int64(values) => each(&values[rows], small, column),
+            Whole::Int16(values) => each(&values[rows], column),
+            Whole::Int32(values) => each(&values[rows], column),
+            Whole::Int64(values) => each(&values[rows], column),
         }
     }
 }
-
-/// Columns that are sent as one: their sizes together are counted in 16 bits.
-const COLUMNS_MAX: usize = 1024;
 
 /// Columns from the first on whose `rows` are small whole numbers as text, as one, and their number.
 pub fn small<'a>(
     columns: impl Iterator<Item = (&'a dyn Array, u32, Format)>,
     rows: &Range<usize>,
 ) -> Option<(Filler<'a>, usize)> {
-    let columns: Vec<Whole<'a>> = columns
-        .take(COLUMNS_MAX)
-        .map_while(|(array, _, format)| Whole::of(array, format, rows))
-        .collect();
+    let columns: Vec<Whole<'a>> =
+        columns.map_while(|(array, _, format)| Whole::of(array, format, rows)).collect();
     let count = columns.len();
     let filler = Filler::new(Cells::Small(Small::default()), move |start, rows, cells| {
         let Cells::Small(small) = cells else { return };
-        small.columns = columns.len();
-        small.cells.resize(rows * columns.len(), [0; 8]);
-        small.sizes.clear();
-        small.sizes.resize(rows, 0);
-        for (at, column) in columns.iter().enumerate() {
-            column.put(start..start + rows, small, at);
+        small.columns.resize(columns.len(), [0; ROWS]);
+        for (column, places) in columns.iter().zip(&mut small.columns) {
+            column.put(start..start + rows, places);
         }
     });
     (count > 0).then_some((filler, count))

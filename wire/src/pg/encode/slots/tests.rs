@@ -14,14 +14,15 @@ fn cells_by(mut filler: Filler<'_>, all: usize, rows: usize) -> Vec<Vec<u8>> {
     while cells.len() < all {
         let rows = rows.min(all - cells.len());
         filler.fill(cells.len(), rows);
-        let piece = &filler.cells;
-        let mut sizes = [0; ROWS];
-        let sizes = piece.add_sizes(&mut sizes[..rows]);
-        assert!(!sizes.is_empty());
-        for (row, size) in sizes.iter().enumerate() {
-            let mut out = vec![0xee; size + SLACK];
-            assert_eq!(piece.copy(row, &mut out, 0), *size);
-            out.truncate(*size);
+        let piece = &mut filler.cells;
+        let rows = piece.rows(rows);
+        assert!(rows > 0);
+        let bytes_max = piece.bytes_max() + piece.free_bytes();
+        for row in 0..rows {
+            let mut out = vec![0xee; bytes_max + SLACK];
+            let end = piece.copy(row, &mut out, 0);
+            assert!(end <= bytes_max);
+            out.truncate(end);
             cells.push(out);
         }
     }
@@ -78,7 +79,15 @@ fn instants() -> impl Strategy<Value = i64> {
 }
 
 fn zones() -> impl Strategy<Value = Zone> {
-    let names = ["UTC", "Asia/Shanghai", "Europe/Berlin", "Asia/Kathmandu", "-03:30", "+00:00:07"];
+    let names = [
+        "UTC",
+        "Asia/Shanghai",
+        "Europe/Berlin",
+        "Asia/Kathmandu",
+        "Australia/Lord_Howe",
+        "-03:30",
+        "+00:00:07",
+    ];
     prop::sample::select(names.to_vec()).prop_map(|name| Zone::from_setting(name).unwrap())
 }
 
@@ -112,6 +121,30 @@ proptest! {
         let nanos = TimestampNanosecondArray::from(values);
         agree(&nanos, &zone, rows);
         agree(&nanos.with_timezone("UTC"), &zone, rows);
+    }
+
+    /// As results have them: in order, many in an hour, and past changes of the zone's offset.
+    #[test]
+    fn instants_in_order_agree(
+        start in prop_oneof![
+            1_400_000_000_000_000_i64..1_800_000_000_000_000,
+            // Around changes in Berlin and on Lord Howe Island, which are of half an hour there.
+            (0..7_200_000_000_i64).prop_map(|of| 1_459_040_400_000_000 - 3_600_000_000 + of),
+            (0..7_200_000_000_i64).prop_map(|of| 1_477_789_200_000_000 - 3_600_000_000 + of),
+            (0..7_200_000_000_i64).prop_map(|of| 1_459_609_200_000_000 - 3_600_000_000 + of),
+        ],
+        step in prop_oneof![1..2_000_i64, 1..50_000_000_i64, 1..9_000_000_000_i64],
+        whole in prop::sample::select(vec![1_i64, 1_000, 1_000_000]),
+        back: bool,
+        zone in zones(),
+        rows in 1..=ROWS,
+    ) {
+        let (start, step) = (start / whole * whole, (step / whole).max(1) * whole);
+        let at = |row: i64| Some(if back { start - row * step } else { start + row * step });
+        let values: Vec<Option<i64>> = (0..300).map(at).collect();
+        let micros = TimestampMicrosecondArray::from(values);
+        agree(&micros, &zone, rows);
+        agree(&micros.with_timezone("UTC"), &zone, rows);
     }
 
     #[test]

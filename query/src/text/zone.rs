@@ -126,6 +126,14 @@ impl<'a> ZoneCursor<'a> {
         }
     }
 
+    /// Whether the offset is known not to change in the hour from `start` on.
+    pub fn is_steady(&self, start: i64) -> bool {
+        match self.zone {
+            Zone::Utc | Zone::Fixed(_) => true,
+            Zone::Named(_) => self.slot.get().0 == start,
+        }
+    }
+
     fn offset_named(&self, seconds: i64) -> i32 {
         let start = seconds - seconds.rem_euclid(SLOT_SECONDS);
         let (known, offset) = self.slot.get();

@@ -33,21 +33,41 @@ pub fn put_signed<const WIDTH: usize>(out: &mut [u8; WIDTH], at: usize, value: i
 
 #[inline]
 fn put_unsigned<const WIDTH: usize>(out: &mut [u8; WIDTH], at: usize, value: u64) -> usize {
-    if value < 10 {
-        out[at] = b'0' + value as u8;
-        return at + 1;
+    if value < FOUR_MAX {
+        let digits = four(value);
+        // The last digit stays.
+        let zeros = ((digits ^ ZEROS) | 1 << 24).trailing_zeros() / 8;
+        out[at..at + 4].copy_from_slice(&(digits >> (8 * zeros)).to_le_bytes());
+        return at + 4 - zeros as usize;
     }
-    let end = at + count_digits(value);
+    let end = at + value.ilog10() as usize + 1;
     put_backwards(out, at, end, value);
     end
 }
 
+/// Numbers below it have at most four digits.
+const FOUR_MAX: u64 = 10_000;
+/// `0000`.
+const ZEROS: u32 = u32::from_le_bytes([b'0'; 4]);
+
+/// The four digits of a number below [`FOUR_MAX`], the first in the lowest byte.
 #[inline]
-fn count_digits(value: u64) -> usize {
-    match value {
-        0..100 => 1 + usize::from(value >= 10),
-        100..10_000 => 3 + usize::from(value >= 1_000),
-        _ => value.ilog10() as usize + 1,
+fn four(value: u64) -> u32 {
+    let pair = |value: u64| u32::from(u16::from_le_bytes(PAIRS[value as usize]));
+    let high = value / 100;
+    pair(high) | pair(value - 100 * high) << 16
+}
+
+/// Puts a point and four digits of a fraction at `at`, without its last zeros, and returns where
+/// it ends; nothing of it counts for 0. Writes five bytes.
+#[inline]
+fn put_four<const WIDTH: usize>(out: &mut [u8; WIDTH], at: usize, value: u64) -> usize {
+    let digits = four(value);
+    out[at] = b'.';
+    out[at + 1..at + 5].copy_from_slice(&digits.to_le_bytes());
+    match digits ^ ZEROS {
+        0 => at,
+        digits => at + 5 - digits.leading_zeros() as usize / 8,
     }
 }
 
@@ -119,35 +139,37 @@ impl Decimals {
         }
         // Constant divisors are multiplications.
         let (whole, rest) = match self.decimals {
-            0 => (scaled, 0),
-            1 => (scaled / 10, scaled % 10),
-            2 => (scaled / 100, scaled % 100),
-            3 => (scaled / 1_000, scaled % 1_000),
+            0 => return put_unsigned(out, at, scaled),
+            1 => (scaled / 10, scaled % 10 * 1_000),
+            2 => (scaled / 100, scaled % 100 * 100),
+            3 => (scaled / 1_000, scaled % 1_000 * 10),
             4 => (scaled / 10_000, scaled % 10_000),
-            5 => (scaled / 100_000, scaled % 100_000),
+            5 => (scaled / 100_000, scaled % 100_000 * 10),
             _ => (scaled / 1_000_000, scaled % 1_000_000),
         };
         let end = put_unsigned(out, at, whole);
-        if rest == 0 {
-            return end;
+        if self.decimals <= 4 {
+            return put_four(out, end, rest);
         }
-        out[end] = b'.';
-        let mut last = end + 1 + self.decimals;
-        put_backwards(out, end + 1, last, rest);
-        while out[last - 1] == b'0' {
-            last -= 1;
+        match (rest / 100, rest % 100) {
+            (first, 0) => put_four(out, end, first),
+            (first, last) => {
+                put_four(out, end, first);
+                put_pair(out, end + 5, last as usize);
+                end + 7 - usize::from(last % 10 == 0)
+            }
         }
-        last
     }
 
     /// The value in units of the last decimal, if it has one that is near enough.
     #[inline]
     fn find(&mut self, magnitude: f64) -> Option<u64> {
         for (decimals, power) in POWERS.iter().enumerate().skip(self.decimals) {
-            let scaled = (magnitude * power + 0.5) as u64;
+            // Signed, which is what processors convert.
+            let scaled = (magnitude * power + 0.5) as i64;
             if scaled as f64 / power == magnitude {
                 self.decimals = decimals;
-                return Some(scaled);
+                return Some(scaled.unsigned_abs());
             }
         }
         None

@@ -1,9 +1,9 @@
 //! Dates, times and intervals as Postgres writes them (`DateStyle` ISO, `IntervalStyle` postgres),
 //! by arithmetic alone: no date library runs per cell.
 
-use super::super::zone::ZoneCursor;
 use super::digits::put_pair;
 use super::number::put_integer;
+use super::zone::ZoneCursor;
 
 pub const MICROS_PER_SECOND: i64 = 1_000_000;
 pub const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
@@ -155,24 +155,48 @@ const DAY_BYTES: usize = 11;
 const LAST_PLAIN_DAY: i64 = 2_932_896;
 const FIRST_PLAIN_DAY: i64 = -719_162;
 
-/// Writes timestamps into buffers of fixed width, with a memory of the last day and offset, since
-/// results come sorted by time. Prints what [`put_timestamp`] and [`put_timestamptz`] print.
+/// Writes timestamps into buffers of fixed width, with a memory of the last hour, day and offset,
+/// since results come sorted by time. Prints what [`put_timestamp`] and [`put_timestamptz`] print.
 #[derive(Clone, Debug)]
 pub struct DayCursor {
+    hour: Hour,
     day: i64,
     text: [u8; DAY_BYTES],
     offset: i32,
-    offset_text: [u8; 9],
+    offset_text: [u8; OFFSET_BYTES],
     offset_bytes: usize,
 }
+
+/// An hour, and how its instants are written but for minutes, seconds and what is behind them.
+#[derive(Clone, Debug)]
+struct Hour {
+    /// Its first instant, µs from 1970-01-01.
+    start: i64,
+    /// How long it is: as an hour, or 0 before there is one.
+    micros: i64,
+    /// An instant at a whole second.
+    text: [u8; HOUR_BYTES],
+    bytes: usize,
+}
+
+/// Bytes of a timestamp of four digits of a year at a whole second, at most, and a few more.
+const HOUR_BYTES: usize = 32;
+const MICROS_PER_HOUR: i64 = 3_600 * MICROS_PER_SECOND;
+/// Bytes of the offset of a zone, at most.
+const OFFSET_BYTES: usize = 9;
+/// Where minutes, seconds and what is behind them stand in a timestamp.
+const MINUTES_AT: usize = DAY_BYTES + 3;
+const SECONDS_AT: usize = DAY_BYTES + 6;
+const FRACTION_AT: usize = DAY_BYTES + 8;
 
 impl Default for DayCursor {
     fn default() -> DayCursor {
         let mut cursor = DayCursor {
+            hour: Hour { start: 0, micros: 0, text: [0; HOUR_BYTES], bytes: 0 },
             day: i64::MIN,
             text: [0; DAY_BYTES],
             offset: 0,
-            offset_text: [0; 9],
+            offset_text: [0; OFFSET_BYTES],
             offset_bytes: 0,
         };
         cursor.remember_offset(0);
@@ -185,6 +209,32 @@ impl DayCursor {
     /// and returns where it ends; 45 bytes at most.
     #[inline]
     pub fn put<const WIDTH: usize>(
+        &mut self,
+        out: &mut [u8; WIDTH],
+        at: usize,
+        micros: i64,
+        zone: Option<&ZoneCursor<'_>>,
+    ) -> usize {
+        let of_hour = micros.wrapping_sub(self.hour.start);
+        if !(0..self.hour.micros).contains(&of_hour) {
+            return self.put_of_day(out, at, micros, zone);
+        }
+        let seconds = (of_hour / MICROS_PER_SECOND) as usize;
+        let fraction = of_hour - seconds as i64 * MICROS_PER_SECOND;
+        out[at..at + HOUR_BYTES].copy_from_slice(&self.hour.text);
+        put_pair(out, at + MINUTES_AT, seconds / 60);
+        put_pair(out, at + SECONDS_AT, seconds % 60);
+        if fraction == 0 {
+            return at + self.hour.bytes;
+        }
+        let end = put_part(out, at + FRACTION_AT, fraction);
+        out[end..end + OFFSET_BYTES]
+            .copy_from_slice(&self.hour.text[FRACTION_AT..FRACTION_AT + OFFSET_BYTES]);
+        end + self.hour.bytes - FRACTION_AT
+    }
+
+    /// [`DayCursor::put`] without looking at the hour, which is remembered.
+    fn put_of_day<const WIDTH: usize>(
         &mut self,
         out: &mut [u8; WIDTH],
         at: usize,
@@ -207,32 +257,41 @@ impl DayCursor {
         out[at..at + DAY_BYTES].copy_from_slice(&self.text);
         let of_day = local - day * MICROS_PER_DAY;
         let seconds = (of_day / MICROS_PER_SECOND) as usize;
-        let fraction = of_day - seconds as i64 * MICROS_PER_SECOND;
         let clock = at + DAY_BYTES;
         put_pair(out, clock, seconds / 3600);
         out[clock + 2] = b':';
         put_pair(out, clock + 3, seconds / 60 % 60);
         out[clock + 5] = b':';
         put_pair(out, clock + 6, seconds % 60);
-        let mut end = clock + 8;
+        let mut end = at + FRACTION_AT;
+        let fraction = of_day - seconds as i64 * MICROS_PER_SECOND;
         if fraction != 0 {
-            out[end] = b'.';
-            put_pair(out, end + 1, (fraction / 10_000) as usize);
-            put_pair(out, end + 3, (fraction / 100 % 100) as usize);
-            put_pair(out, end + 5, (fraction % 100) as usize);
-            end += 7;
-            while out[end - 1] == b'0' {
-                end -= 1;
+            end = put_part(out, end, fraction);
+        }
+        if zone.is_some() {
+            if offset != self.offset {
+                self.remember_offset(offset);
             }
+            out[end..end + OFFSET_BYTES].copy_from_slice(&self.offset_text);
+            end += self.offset_bytes;
         }
-        if zone.is_none() {
-            return end;
+        let start = micros - of_day % MICROS_PER_HOUR;
+        if zone.is_none_or(|zone| zone.is_steady(start.div_euclid(MICROS_PER_SECOND))) {
+            self.remember_hour(start, seconds / 3600, zone.is_some());
         }
-        if offset != self.offset {
-            self.remember_offset(offset);
-        }
-        out[end..end + 9].copy_from_slice(&self.offset_text);
-        end + self.offset_bytes
+        end
+    }
+
+    /// Remembers an hour of the day and offset that are remembered.
+    fn remember_hour(&mut self, start: i64, hour: usize, zoned: bool) {
+        let Hour { text, bytes, .. } = &mut self.hour;
+        text[..DAY_BYTES].copy_from_slice(&self.text);
+        put_pair(text, DAY_BYTES, hour);
+        text[DAY_BYTES + 2] = b':';
+        text[SECONDS_AT - 1] = b':';
+        text[FRACTION_AT..FRACTION_AT + OFFSET_BYTES].copy_from_slice(&self.offset_text);
+        *bytes = FRACTION_AT + if zoned { self.offset_bytes } else { 0 };
+        (self.hour.start, self.hour.micros) = (start, MICROS_PER_HOUR);
     }
 
     #[cold]
@@ -252,6 +311,20 @@ impl DayCursor {
         self.offset_bytes = text.len();
         self.offset = offset;
     }
+}
+
+/// Puts the fraction of a second, in µs and not 0, without its last zeros; returns where it ends.
+#[inline]
+fn put_part<const WIDTH: usize>(out: &mut [u8; WIDTH], at: usize, micros: i64) -> usize {
+    out[at] = b'.';
+    put_pair(out, at + 1, (micros / 10_000) as usize);
+    put_pair(out, at + 3, (micros / 100 % 100) as usize);
+    put_pair(out, at + 5, (micros % 100) as usize);
+    let mut end = at + 7;
+    while out[end - 1] == b'0' {
+        end -= 1;
+    }
+    end
 }
 
 #[cold]

@@ -1,0 +1,229 @@
+//! Casts whose values are not what PostgreSQL makes of them: Arrow writes times and doubles as other
+//! programs do, and cuts fractions off where whole numbers are rounded.
+
+use std::sync::{Arc, LazyLock};
+
+use arrow::array::types::{
+    Float32Type, Float64Type, IntervalMonthDayNanoType, TimestampMicrosecondType,
+};
+use arrow::array::{Array, ArrayRef, AsArray, IntervalMonthDayNanoArray, StringViewBuilder};
+use arrow::compute::cast;
+use arrow::compute::kernels::cast_utils::parse_interval_month_day_nano;
+use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
+use datafusion::common::tree_node::Transformed;
+use datafusion::common::{DFSchema, Result, exec_err};
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::{
+    Cast, ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Signature, Volatility,
+};
+
+use crate::error::QueryError;
+use crate::text::interval::nanos;
+use crate::text::number::{put_float4, put_float8};
+use crate::text::put_bytea;
+use crate::text::time::{Interval, put_interval, put_timestamp, put_timestamptz};
+use crate::text::zone::{Zone, ZoneCursor};
+
+/// Digits of the widest decimal.
+const DECIMAL_DIGITS: u8 = 38;
+
+/// Whether a cast may have another value in PostgreSQL: most are to wider numbers, and do not.
+pub(super) fn concerns(cast: &Cast) -> bool {
+    let to = cast.field.data_type();
+    to.is_string() || to.is_integer() || *to == INTERVAL
+}
+
+/// The cast by way of a function that gives PostgreSQL's value, where Arrow's is another.
+pub(super) fn as_postgres(cast: Cast, schema: &DFSchema) -> Transformed<Expr> {
+    let Ok(from) = cast.expr.get_type(schema) else { return Transformed::no(Expr::Cast(cast)) };
+    let to = cast.field.data_type();
+    let way: fn(Expr) -> Expr = match (&from, to) {
+        (from, to) if to.is_string() && is_shown(from) => |value| call(&TEXT_OF, value),
+        (DataType::Float32 | DataType::Float64, to) if to.is_integer() => match &*cast.expr {
+            // Analysed before.
+            Expr::ScalarFunction(function) if function.func.name() == ROUND => {
+                return Transformed::no(Expr::Cast(cast));
+            }
+            _ => |value| call(&ROUNDED, value),
+        },
+        (DataType::Decimal128(_, scale), to) if *scale > 0 && to.is_integer() => |value| {
+            // Arrow rounds halves away from zero between scales.
+            Expr::Cast(Cast::new(Box::new(value), DataType::Decimal128(DECIMAL_DIGITS, 0)))
+        },
+        // Literals were read before.
+        (from, &INTERVAL) if from.is_string() && !matches!(*cast.expr, Expr::Literal(..)) => {
+            match &*cast.expr {
+                Expr::ScalarFunction(function) if function.func.name() == READ => {
+                    return Transformed::no(Expr::Cast(cast));
+                }
+                _ => |value| call(&READ_INTERVAL, value),
+            }
+        }
+        _ => return Transformed::no(Expr::Cast(cast)),
+    };
+    let Cast { expr, field } = cast;
+    Transformed::yes(Expr::Cast(Cast { expr: Box::new(way(*expr)), field }))
+}
+
+/// Types that [`TEXT_OF`] writes.
+fn is_shown(kind: &DataType) -> bool {
+    matches!(
+        kind,
+        DataType::Timestamp(..)
+            | DataType::Float32
+            | DataType::Float64
+            | DataType::Binary
+            | DataType::Interval(IntervalUnit::MonthDayNano)
+    )
+}
+
+fn call(function: &Arc<ScalarUDF>, value: Expr) -> Expr {
+    Expr::ScalarFunction(ScalarFunction { func: Arc::clone(function), args: vec![value] })
+}
+
+const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
+const READ: &str = "interval_of";
+static READ_INTERVAL: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| udf(READ));
+const ROUND: &str = "round_half_even";
+static ROUNDED: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| udf(ROUND));
+static TEXT_OF: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| udf("text_of"));
+
+fn udf(name: &'static str) -> Arc<ScalarUDF> {
+    let signature = Signature::any(1, Volatility::Immutable);
+    Arc::new(ScalarUDF::from(Function { name, signature }))
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Function {
+    name: &'static str,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Function {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, args: &[DataType]) -> Result<DataType> {
+        match args {
+            [of] if self.name == ROUND => Ok(of.clone()),
+            _ if self.name == READ => Ok(INTERVAL),
+            _ => Ok(DataType::Utf8View),
+        }
+    }
+
+    /// As it was written.
+    fn schema_name(&self, args: &[Expr]) -> Result<String> {
+        match args {
+            [value] => Ok(value.schema_name().to_string()),
+            _ => exec_err!("{} takes an argument", self.name),
+        }
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let [value] = args.args.as_slice() else {
+            return exec_err!("{} takes an argument", self.name);
+        };
+        let is_scalar = matches!(value, ColumnarValue::Scalar(_));
+        let array = value.to_array(if is_scalar { 1 } else { args.number_rows })?;
+        let done = match self.name {
+            ROUND => rounded(&array)?,
+            READ => intervals(&array)?,
+            _ => texts(&array)?,
+        };
+        Ok(match is_scalar {
+            true => {
+                ColumnarValue::Scalar(datafusion::scalar::ScalarValue::try_from_array(&done, 0)?)
+            }
+            false => ColumnarValue::Array(done),
+        })
+    }
+}
+
+fn intervals(array: &ArrayRef) -> Result<ArrayRef> {
+    let texts = cast(array, &DataType::Utf8View)?;
+    let read = texts.as_string_view().iter().map(|text| {
+        let Some(text) = text else { return Ok(None) };
+        let found = nanos(text).or_else(|| parse_interval_month_day_nano(text).ok());
+        found.map(Some).ok_or_else(|| {
+            let shown: String = text.chars().take(100).collect();
+            let message = format!("invalid input syntax for type interval: \"{shown}\"");
+            QueryError::new("22007", message).into_datafusion()
+        })
+    });
+    let values: IntervalMonthDayNanoArray = read.collect::<Result<_>>()?;
+    Ok(Arc::new(values))
+}
+
+fn rounded(array: &ArrayRef) -> Result<ArrayRef> {
+    Ok(match array.data_type() {
+        DataType::Float32 => Arc::new(
+            array.as_primitive::<Float32Type>().unary::<_, Float32Type>(f32::round_ties_even),
+        ),
+        DataType::Float64 => Arc::new(
+            array.as_primitive::<Float64Type>().unary::<_, Float64Type>(f64::round_ties_even),
+        ),
+        other => return exec_err!("{ROUND} of {other}"),
+    })
+}
+
+fn texts(array: &ArrayRef) -> Result<ArrayRef> {
+    Ok(match array.data_type() {
+        DataType::Float32 => {
+            let values = array.as_primitive::<Float32Type>();
+            written(array, |row, out| put_float4(out, values.value(row)))
+        }
+        DataType::Float64 => {
+            let values = array.as_primitive::<Float64Type>();
+            written(array, |row, out| put_float8(out, values.value(row)))
+        }
+        DataType::Binary => {
+            let values = array.as_binary::<i32>();
+            written(array, |row, out| put_bytea(out, values.value(row)))
+        }
+        DataType::Interval(IntervalUnit::MonthDayNano) => {
+            let values = array.as_primitive::<IntervalMonthDayNanoType>();
+            written(array, |row, out| {
+                let value = values.value(row);
+                let micros = value.nanoseconds / 1_000;
+                put_interval(out, Interval { months: value.months, days: value.days, micros });
+            })
+        }
+        DataType::Timestamp(_, name) => {
+            let micros = cast(array, &DataType::Timestamp(TimeUnit::Microsecond, name.clone()))?;
+            let values = micros.as_primitive::<TimestampMicrosecondType>();
+            match name {
+                None => written(array, |row, out| put_timestamp(out, values.value(row))),
+                Some(name) => {
+                    let Some(zone) = Zone::from_setting(name) else {
+                        return exec_err!("no time zone \"{name}\"");
+                    };
+                    let cursor = ZoneCursor::new(&zone);
+                    written(array, |row, out| put_timestamptz(out, values.value(row), &cursor))
+                }
+            }
+        }
+        other => return exec_err!("text_of {other}"),
+    })
+}
+
+/// The texts that `write` appends for the values that are not NULL.
+fn written(array: &ArrayRef, write: impl Fn(usize, &mut Vec<u8>)) -> ArrayRef {
+    let mut texts = StringViewBuilder::with_capacity(array.len());
+    let mut text = Vec::new();
+    for row in 0..array.len() {
+        if array.is_null(row) {
+            texts.append_null();
+            continue;
+        }
+        text.clear();
+        write(row, &mut text);
+        texts.append_value(String::from_utf8_lossy(&text));
+    }
+    Arc::new(texts.finish())
+}

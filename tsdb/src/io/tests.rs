@@ -183,3 +183,22 @@ fn after_the_power_cut_nothing_works() {
     assert!(!memory.exists("y").unwrap());
     assert!(!memory.crash_hard().exists("x").unwrap());
 }
+
+/// The lock is the open file's, of which a child process has a copy until it runs its program.
+#[test]
+fn a_lock_that_is_let_go_is_free_while_processes_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = RealStorage::new(folder.path().to_owned()).unwrap();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                // Whether there is such a program does not matter: it is the start that counts.
+                let _ = std::process::Command::new("true").status();
+            }
+        });
+        let refused = (0..2_000).find_map(|_| storage.lock().err());
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(refused.is_none(), "{refused:?}");
+    });
+}

@@ -25,7 +25,7 @@ pub struct LocalSocket {
     folder: PathBuf,
     port: u16,
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl LocalSocket {
@@ -59,7 +59,7 @@ impl LocalSocket {
             Err(source) => return Err(source),
         }
         let listener = UnixListener::bind(&path)?;
-        let local = LocalSocket { listener, folder: folder.to_owned(), port, path, _lock: lock };
+        let local = LocalSocket { listener, folder: folder.to_owned(), port, path, lock };
         fs::set_permissions(&local.path, fs::Permissions::from_mode(MODE))?;
         local.listener.set_nonblocking(true)?;
         Ok(local)
@@ -93,6 +93,11 @@ impl Drop for LocalSocket {
     fn drop(&mut self) {
         if let Err(source) = fs::remove_file(&self.path) {
             tracing::debug!(%source, path = %self.path.display(), "removing a socket failed");
+        }
+        // Closing it would do but for child processes that are being started: they have a copy of the
+        // open file, which the lock is of, until they run their program.
+        if let Err(source) = self.lock.unlock() {
+            tracing::debug!(%source, path = %self.path.display(), "unlocking a socket failed");
         }
     }
 }

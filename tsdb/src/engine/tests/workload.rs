@@ -24,6 +24,8 @@ pub fn small_options(random: &mut Random, background: bool) -> Options {
         merge_fan_in: 2,
         partition_groups_max: [1, 3, 256][random.below(3) as usize],
         background,
+        // Cuts are the workload's own; the life of data would take them back as of the real time.
+        life_interval_seconds: 86_400,
         ..Options::default()
     }
 }

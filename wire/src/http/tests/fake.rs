@@ -44,6 +44,15 @@ pub struct House {
     pub entered: AtomicUsize,
 }
 
+impl House {
+    /// Resolves when so many sessions have begun.
+    pub async fn begun(&self, count: usize) {
+        while self.sessions.lock().len() < count {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    }
+}
+
 fn failed() -> LoginFailed {
     LoginFailed { reason_for_log: "played".to_owned() }
 }

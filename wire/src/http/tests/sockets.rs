@@ -77,11 +77,11 @@ async fn answers_over_a_socket() {
 async fn a_client_that_vanishes_ends_its_query() {
     let house = Arc::new(House::default());
     let served = served(&house, quick()).await;
-    for sql in ["endless", "never"] {
+    for (asked, sql) in ["endless", "never"].into_iter().enumerate() {
         house.cancelled.store(0, Ordering::SeqCst);
         let mut stream = served.connect().await;
         stream.write_all(question(sql).as_bytes()).await.expect("writes");
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        house.begun(asked + 1).await;
         drop(stream);
         let until = tokio::time::Instant::now() + Duration::from_secs(20);
         while house.cancelled.load(Ordering::SeqCst) == 0 {
@@ -178,7 +178,7 @@ async fn stopping_lets_requests_end_and_cuts_the_rest() {
     let mut idle = TcpStream::connect(address).await.expect("connects");
     let mut endless = TcpStream::connect(address).await.expect("connects");
     endless.write_all(question("never").as_bytes()).await.expect("writes");
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    house.begun(1).await;
     stop.cancel();
     assert_eq!(rest(&mut idle).await, "");
     assert_eq!(rest(&mut endless).await, "");

@@ -39,7 +39,6 @@ pub(crate) use image::Image;
 #[cfg(test)]
 pub(crate) use pg::builtins::{BUILTINS, Builtin};
 pub(crate) use pg::kinds::oid_of_field as type_number;
-#[cfg(test)]
 pub(crate) use pg::kinds::sql_name;
 pub(crate) use rewrite::rewrite;
 use rows::Rows;

@@ -11,6 +11,7 @@ mod interval;
 mod length;
 mod markers;
 mod mode;
+mod plain;
 pub(crate) mod sequence;
 mod series;
 mod session;
@@ -22,6 +23,7 @@ mod time_bucket;
 mod to_char;
 pub(crate) mod uuid;
 mod windows;
+mod zoned;
 
 use std::sync::Arc;
 
@@ -29,6 +31,8 @@ use datafusion::common::Result;
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::session_state::SessionState;
+use datafusion::functions::math::{ceil, signum};
+use datafusion::functions_aggregate::bool_and_or::bool_and_udaf;
 use datafusion::functions_aggregate::variance::var_samp_udaf;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 
@@ -44,6 +48,7 @@ pub(crate) use markers::Mark;
 pub(crate) use session::{as_text as text_of, is_steady, of_session};
 pub(crate) use simple::{Fixed, Lookup};
 pub(crate) use time_bucket::{bucket_of, ticks as ticks_of};
+pub(crate) use zoned::{AT_ZONE, READ};
 
 /// The function `time_bucket`.
 pub(crate) fn time_bucket() -> Arc<ScalarUDF> {
@@ -63,6 +68,15 @@ pub(crate) fn register(state: &mut SessionState, pool: &Arc<dyn MemoryPool>) -> 
     for choosing in choosing::all() {
         state.register_udf(Arc::new(choosing))?;
     }
+    for function in plain::all() {
+        state.register_udf(Arc::new(function))?;
+    }
+    // Under their names in PostgreSQL, too.
+    for (function, names) in [(ceil(), vec!["ceiling"]), (signum(), vec!["sign"])] {
+        state.register_udf(Arc::new(function.as_ref().clone().with_aliases(names)))?;
+    }
+    let every = bool_and_udaf().as_ref().clone().with_aliases(["every"]);
+    state.register_udaf(Arc::new(every))?;
     for length in Length::ALL {
         state.register_udf(Arc::new(length::udf(length)))?;
     }

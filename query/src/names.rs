@@ -11,7 +11,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, Expr, FunctionArguments, Ident, Query, Select, SelectItem, SetExpr, Statement,
-    TrimWhereField, VisitMut, VisitorMut,
+    TrimWhereField, TypedString, Value, VisitMut, VisitorMut,
 };
 
 use crate::sugar;
@@ -38,7 +38,9 @@ impl Names {
     pub(crate) fn rename(&self, schema: &SchemaRef) -> SchemaRef {
         let count = schema.fields().len();
         let given = self.left.len() + self.right.len();
-        if given > count || (given < count && !self.open) || given == 0 {
+        let is_private = |field: &Arc<Field>| shown(field.name()) != field.name();
+        let fits = given <= count && (given == count || self.open) && given > 0;
+        if !fits && !schema.fields().iter().any(is_private) {
             return schema.clone();
         }
         let renamed: Vec<Field> = schema
@@ -46,16 +48,15 @@ impl Names {
             .iter()
             .enumerate()
             .map(|(i, field)| {
-                let name = if i < self.left.len() {
+                let name = if !fits {
+                    None
+                } else if i < self.left.len() {
                     Some(&self.left[i])
                 } else {
                     (count - i <= self.right.len())
                         .then(|| &self.right[self.right.len() + i - count])
                 };
-                match name {
-                    Some(name) => field.as_ref().clone().with_name(name),
-                    None => field.as_ref().clone(),
-                }
+                field.as_ref().clone().with_name(name.map_or(shown(field.name()), |name| name))
             })
             .collect();
         Arc::new(Schema::new_with_metadata(renamed, schema.metadata().clone()))
@@ -123,7 +124,7 @@ pub(crate) fn of_item(item: &SelectItem) -> String {
     }
 }
 
-fn of_expr(expr: &Expr) -> String {
+pub(crate) fn of_expr(expr: &Expr) -> String {
     figure(expr).map_or_else(unnamed, |figured| figured.name)
 }
 
@@ -170,15 +171,18 @@ fn figure(expr: &Expr) -> Option<Figured> {
             Some(figured) if figured.strong => Some(figured),
             _ => weak("case"),
         },
-        Expr::Exists { .. } => strong("exists"),
+        Expr::Exists { negated: false, .. } => strong("exists"),
         Expr::Subquery(query) => {
             let name = of_query(query).left.into_iter().next()?;
             (name != unnamed()).then_some(Figured { name, strong: true })
         }
         Expr::Extract { .. } => strong("extract"),
+        Expr::AtTimeZone { .. } => strong("timezone"),
         Expr::Array(_) => strong("array"),
         Expr::Position { .. } => strong("position"),
-        Expr::Substring { .. } => strong("substring"),
+        Expr::Substring { shorthand, .. } => {
+            strong(if *shorthand { "substr" } else { "substring" })
+        }
         Expr::Trim { trim_where, .. } => strong(match trim_where {
             Some(TrimWhereField::Leading) => "ltrim",
             Some(TrimWhereField::Trailing) => "rtrim",
@@ -187,7 +191,7 @@ fn figure(expr: &Expr) -> Option<Figured> {
         Expr::Ceil { .. } => strong("ceil"),
         Expr::Floor { .. } => strong("floor"),
         Expr::Overlay { .. } => strong("overlay"),
-        Expr::Interval(_) => strong("interval"),
+        Expr::Interval(_) => weak("interval"),
         Expr::TypedString(typed) => weak(cast_name(&typed.data_type.to_string())),
         _ => None,
     }
@@ -266,7 +270,7 @@ fn disambiguate_select(select: &mut Select) {
         if seen.insert(name) && !(open && bare) {
             continue;
         }
-        let alias = Ident::with_quote('"', format!("?column {}?", i + 1));
+        let alias = private(shown(&of_item(item)), i);
         match item {
             SelectItem::UnnamedExpr(expr) => {
                 *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
@@ -277,16 +281,47 @@ fn disambiguate_select(select: &mut Select) {
     }
 }
 
+/// A name that no statement writes, for a column that DataFusion must be able to tell from others.
+pub(crate) fn private(name: &str, at: usize) -> Ident {
+    Ident::with_quote('"', format!("{name} ?{}?", at + 1))
+}
+
+/// The name that users see of a column, which may have a [`private`] one.
+pub(crate) fn shown(name: &str) -> &str {
+    let numbered = name.strip_suffix('?').and_then(|rest| rest.rsplit_once(" ?"));
+    match numbered {
+        Some((name, at)) if !at.is_empty() && at.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => name,
+    }
+}
+
 /// The text that DataFusion names an expression after: casts do not show in it.
-fn without_casts(expr: &Expr) -> String {
+pub(crate) fn without_casts(expr: &Expr) -> String {
     struct Strip;
     impl VisitorMut for Strip {
         type Break = ();
         fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-            if let Expr::Cast { expr: inner, .. } | Expr::Nested(inner) = expr {
+            if let Expr::Cast { expr: inner, .. }
+            | Expr::Nested(inner)
+            | Expr::AtTimeZone { timestamp: inner, .. } = expr
+            {
                 *expr = (**inner).clone();
             } else if let Some(text) = sugar::of_length(expr) {
                 *expr = text;
+            } else if let Expr::TypedString(TypedString { value, .. }) = expr {
+                *expr = Expr::Value(value.clone());
+            } else if let Expr::Subquery(_) = expr {
+                // All of them have one name.
+                *expr = Expr::Identifier(Ident::new("(<subquery>)"));
+            } else if let Expr::Substring { special, shorthand, .. } = expr {
+                // Both spellings are one function.
+                (*special, *shorthand) = (false, false);
+            } else if let Expr::Value(value) = expr
+                && let Value::Number(digits, _) = &mut value.value
+                && let Ok(number) = digits.parse::<f64>()
+            {
+                // `1.50` is called as `1.5`.
+                *digits = number.to_string();
             }
             ControlFlow::Continue(())
         }

@@ -15,6 +15,7 @@ pub(crate) mod joined;
 pub(crate) mod names;
 pub(crate) mod origins;
 pub(crate) mod overflow;
+mod spans;
 pub(crate) mod texts;
 pub(crate) mod uuids;
 pub(crate) mod weight;

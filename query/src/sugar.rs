@@ -6,14 +6,22 @@
 //! - named arguments of `time_bucket` and `time_bucket_gapfill`; `approx_percentile(x, p)`;
 //!   `mode() WITHIN GROUP (ORDER BY x)`;
 //! - casts to `varchar(n)` and `char(n)`;
-//! - intervals in all of PostgreSQL's forms.
+//! - intervals in all of PostgreSQL's forms;
+//! - `generate_series` in a select list; `FETCH FIRST`;
+//! - EXISTS and IN over queries in select lists;
+//! - calls and operators that PostgreSQL has and DataFusion does not;
+//! - names that expressions give columns (`named`).
 
 mod calls;
+mod exists;
 mod intervals;
 mod joins;
 mod lengths;
+mod named;
 mod pivot;
+mod postgres;
 mod sample;
+mod series;
 mod sets;
 mod similar;
 mod windows;
@@ -21,8 +29,9 @@ mod windows;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    self, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments,
-    GroupByExpr, Query, Select, SetExpr, TableFactor, VisitMut, VisitorMut, With,
+    self, Expr, Fetch, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, GroupByExpr, LimitClause, Query, Select, SetExpr, TableFactor, Value,
+    VisitMut, VisitorMut, With,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -32,10 +41,12 @@ use crate::names::folded;
 use crate::plan::PlanContext;
 use crate::statement::clauses::{LATEST, SAMPLE};
 
+pub(crate) use exists::count;
 pub(crate) use lengths::{fill, of_length};
 
 /// Rewrites a statement before it is bound.
 pub(crate) fn rewrite(statement: &mut ast::Statement, context: &PlanContext) -> QueryResult<()> {
+    named::give(statement, context);
     match statement.visit(&mut Rewriter { context, with: Vec::new(), sets: 0 }) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
@@ -62,6 +73,7 @@ impl VisitorMut for Rewriter<'_> {
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<QueryError> {
         self.with.push(query.with.clone());
+        fetch_as_limit(query);
         let order = matches!(
             query.body.as_ref(),
             SetExpr::Select(select) if query.order_by.is_none() && is_marked(select, SAMPLE)
@@ -86,17 +98,22 @@ impl VisitorMut for Rewriter<'_> {
                 sample::latest(select)?;
             }
             windows::of_select(select, &[], &self.with, self.context)?;
-            lengths::name(select);
+            series::as_rows(select);
             joins::rewrite(select)
         })())
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<QueryError> {
-        calls::name_column(factor);
-        go_on(pivot::rewrite(factor, &self.with, self.context))
+        go_on(
+            calls::name_column(factor)
+                .and_then(|()| pivot::rewrite(factor, &self.with, self.context)),
+        )
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<QueryError> {
+        if let Err(error) = postgres::rewrite(expr) {
+            return ControlFlow::Break(error);
+        }
         match expr {
             Expr::Function(function) => {
                 intervals::of_width(function);
@@ -115,6 +132,29 @@ impl VisitorMut for Rewriter<'_> {
             _ => ControlFlow::Continue(()),
         }
     }
+}
+
+/// `FETCH FIRST n ROWS ONLY` is `LIMIT n`.
+fn fetch_as_limit(query: &mut Query) {
+    let Some(Fetch { with_ties: false, percent: false, quantity }) = &query.fetch else { return };
+    let one = || Expr::Value(Value::Number("1".into(), false).with_empty_span());
+    let rows = quantity.clone().unwrap_or_else(one);
+    match &mut query.limit_clause {
+        Some(LimitClause::LimitOffset { limit: limit @ None, limit_by, .. })
+            if limit_by.is_empty() =>
+        {
+            *limit = Some(rows);
+        }
+        none @ None => {
+            *none = Some(LimitClause::LimitOffset {
+                limit: Some(rows),
+                offset: None,
+                limit_by: Vec::new(),
+            });
+        }
+        Some(_) => return,
+    }
+    query.fetch = None;
 }
 
 /// The arguments of the marker that a select groups by.
@@ -168,7 +208,7 @@ fn call_of(name: &str, args: Vec<Expr>) -> Function {
 }
 
 /// An expression out of text that was put together here.
-fn expression(text: &str) -> QueryResult<Expr> {
+pub(crate) fn expression(text: &str) -> QueryResult<Expr> {
     let parsed = Parser::new(&PostgreSqlDialect {})
         .try_with_sql(text)
         .and_then(|mut parser| parser.parse_expr());

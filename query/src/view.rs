@@ -530,7 +530,8 @@ impl PlanContext {
         let mut statement = ast::Statement::Query(Box::new(query.clone()));
         let before = self.set_quality(text.contains("__quality"));
         let plain = sugar::rewrite(&mut statement, self)
-            .and_then(|()| catalog::rewrite(&mut statement, self));
+            .and_then(|()| catalog::rewrite(&mut statement, self))
+            .and_then(|()| sugar::count(&mut statement));
         let bound = plain.and_then(|()| {
             names::disambiguate(&mut statement);
             self.bind(statement, &[])

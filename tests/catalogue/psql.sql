@@ -1302,7 +1302,7 @@ ORDER BY 1, 2, 4
 --| pg_catalog | bit_and | integer | integer | ∅
 --| pg_catalog | bit_and | smallint | smallint | ∅
 --| pg_catalog | bit_or | bigint | bigint | ∅
---| … 124 rows
+--| … 126 rows
 
 --: case \db
 SELECT spcname AS "Name",

@@ -186,9 +186,9 @@ LIMIT 1000
 --| aclitemout | ∅
 --| acos | ∅
 --| acosh | ∅
---| any_in | ∅
---| any_out | ∅
---| … 755 rows
+--| age | ∅
+--| age | ∅
+--| … 794 rows
 
 --: case \dT <TAB>
 SELECT t.typname, NULL::pg_catalog.text FROM pg_catalog.pg_type t WHERE (t.typrelid = 0  OR (SELECT c.relkind = 'c'     FROM pg_catalog.pg_class c WHERE c.oid = t.typrelid)) AND t.typname !~ '^_' AND (t.typname) LIKE '%' AND pg_catalog.pg_type_is_visible(t.oid)
@@ -232,9 +232,9 @@ LIMIT 1000
 --| aclitemout | ∅
 --| acos | ∅
 --| acosh | ∅
---| any_in | ∅
---| any_out | ∅
---| … 755 rows
+--| age | ∅
+--| age | ∅
+--| … 794 rows
 
 --: case \dx <TAB>
 SELECT extname    FROM pg_catalog.pg_extension   WHERE extname LIKE '%'

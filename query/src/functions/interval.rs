@@ -4,19 +4,21 @@ use std::sync::Arc;
 
 use arrow::array::{AsArray, IntervalMonthDayNanoArray};
 use arrow::datatypes::{
-    DataType, Float64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit,
+    DataType, Float64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, TimeUnit,
 };
-use datafusion::common::{DFSchema, Result, exec_err};
+use datafusion::common::{DFSchema, Result, ScalarValue, exec_err};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{
-    ColumnarValue, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     Volatility, lit,
 };
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use crate::error::QueryError;
+use crate::text::interval::required;
 
 const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
+const TIMESTAMP: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
 const DAY_NS: f64 = 86_400e9;
 
 /// Plans the two operators.
@@ -38,9 +40,11 @@ impl ExprPlanner for IntervalPlanner {
         expr: RawBinaryExpr,
         schema: &DFSchema,
     ) -> Result<PlannerResult<RawBinaryExpr>> {
+        let expr = with_intervals(expr, schema)?;
         let divides = match expr.op {
             BinaryOperator::Multiply => false,
             BinaryOperator::Divide => true,
+            BinaryOperator::Plus | BinaryOperator::Minus => return moved_day(expr, schema),
             _ => return Ok(PlannerResult::Original(expr)),
         };
         let (Ok(left), Ok(right)) = (expr.left.get_type(schema), expr.right.get_type(schema))
@@ -65,6 +69,57 @@ impl ExprPlanner for IntervalPlanner {
         };
         Ok(PlannerResult::Planned(planned))
     }
+}
+
+/// A text beside an interval, or added to a time, is an interval.
+fn with_intervals(expr: RawBinaryExpr, schema: &DFSchema) -> Result<RawBinaryExpr> {
+    let RawBinaryExpr { op, mut left, mut right } = expr;
+    let is_sum = matches!(op, BinaryOperator::Plus | BinaryOperator::Minus);
+    let compares = matches!(
+        op,
+        BinaryOperator::Eq
+            | BinaryOperator::NotEq
+            | BinaryOperator::Lt
+            | BinaryOperator::LtEq
+            | BinaryOperator::Gt
+            | BinaryOperator::GtEq
+    );
+    if !is_sum && !compares {
+        return Ok(RawBinaryExpr { op, left, right });
+    }
+    let takes = |kind: Result<DataType>| match kind {
+        Ok(DataType::Interval(_) | DataType::Duration(_)) => true,
+        Ok(DataType::Timestamp(..)) => op == BinaryOperator::Plus,
+        _ => false,
+    };
+    let beside = [takes(right.get_type(schema)), takes(left.get_type(schema))];
+    for (text, takes) in [&mut left, &mut right].into_iter().zip(beside) {
+        if takes
+            && let Expr::Literal(value, _) = &*text
+            && value.data_type().is_string()
+            && let Some(Some(written)) = value.try_as_str()
+        {
+            let interval = required(written).map_err(QueryError::into_datafusion)?;
+            *text = lit(ScalarValue::IntervalMonthDayNano(Some(interval)));
+        }
+    }
+    Ok(RawBinaryExpr { op, left, right })
+}
+
+/// A day that an interval is added to is its midnight: what comes out may be another moment of a day.
+fn moved_day(expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
+    let kinds = (expr.left.get_type(schema), expr.right.get_type(schema));
+    let RawBinaryExpr { op, left, right } = expr;
+    let (left, right) = match kinds {
+        (Ok(DataType::Date32), Ok(DataType::Interval(_))) => {
+            (left.cast_to(&TIMESTAMP, schema)?, right)
+        }
+        (Ok(DataType::Interval(_)), Ok(DataType::Date32)) if op == BinaryOperator::Plus => {
+            (left, right.cast_to(&TIMESTAMP, schema)?)
+        }
+        _ => (left, right),
+    };
+    Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }))
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]

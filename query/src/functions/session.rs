@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::ScalarUDF;
 
-use super::{Fixed, Lookup};
+use super::{Fixed, Lookup, zoned};
 use crate::catalog;
 use crate::error::QueryError;
 use crate::plan::PlanContext;
@@ -113,6 +113,7 @@ pub(crate) fn of_session(name: &str, context: &PlanContext) -> Option<Arc<Scalar
                 Ok(ScalarValue::TimestampMicrosecond(now, Some(Arc::clone(&zone))))
             }))
         }
+        zoned::AT_ZONE | zoned::READ => zoned::of_name(name, context.settings.zone()),
         "__no_texts" => fixed(texts(&[])),
         "pg_backend_pid" => fixed(ScalarValue::Int32(context.client.as_ref().map(|c| c.process()))),
         "pg_cancel_backend" => Some(stop(name, context, false)),

@@ -21,7 +21,8 @@ use datafusion::logical_expr::{
 };
 
 use self::number::{Digits, NumberTemplate};
-use self::template::{Moment, Template};
+use self::template::Moment;
+pub(super) use self::template::Template;
 use super::time_bucket::time_type;
 use crate::error::{QueryError, QueryResult};
 

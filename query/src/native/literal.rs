@@ -4,7 +4,6 @@
 use std::str::FromStr;
 
 use arrow::array::timezone::Tz;
-use arrow::compute::kernels::cast_utils::parse_interval_month_day_nano;
 use arrow::datatypes::IntervalMonthDayNano;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{
@@ -15,7 +14,7 @@ use tsdb::Literal;
 
 use crate::instant::instant;
 use crate::names::folded;
-use crate::text::interval::nanos;
+use crate::text::interval::any_interval;
 
 /// What literals may depend on.
 #[derive(Clone, Copy, Debug)]
@@ -218,24 +217,19 @@ impl Reader<'_> {
                 leading_precision: None,
                 last_field: None,
                 fractional_seconds_precision: None,
-            }) => self.interval_text(&self.text(value)?),
+            }) => any_interval(&self.text(value)?),
             Expr::Cast { kind, expr, data_type, array: false, format: None } => {
                 let interval = data_type.to_string().eq_ignore_ascii_case("interval");
-                if interval && is_cast(kind) { self.interval_text(&self.text(expr)?) } else { None }
+                if interval && is_cast(kind) { any_interval(&self.text(expr)?) } else { None }
             }
             _ => None,
         }
     }
 
-    /// An interval as a text alone.
-    pub(super) fn interval_text(&self, text: &str) -> Option<IntervalMonthDayNano> {
-        nanos(text).or_else(|| parse_interval_month_day_nano(text).ok())
-    }
-
     /// The width of a bucket: an interval, or a text that is one.
     pub(super) fn bucket_width(&self, expr: &Expr) -> Option<i64> {
         let interval = match self.text(expr) {
-            Some(text) => self.interval_text(&text)?,
+            Some(text) => any_interval(&text)?,
             None => self.interval(expr)?,
         };
         fixed_width(interval)

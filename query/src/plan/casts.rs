@@ -4,11 +4,11 @@
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::types::{
-    Float32Type, Float64Type, IntervalMonthDayNanoType, TimestampMicrosecondType,
+    Decimal128Type, DurationMicrosecondType, Float32Type, Float64Type, IntervalMonthDayNanoType,
+    TimestampMicrosecondType,
 };
 use arrow::array::{Array, ArrayRef, AsArray, IntervalMonthDayNanoArray, StringViewBuilder};
 use arrow::compute::cast;
-use arrow::compute::kernels::cast_utils::parse_interval_month_day_nano;
 use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, exec_err};
@@ -19,8 +19,8 @@ use datafusion::logical_expr::{
 };
 
 use crate::error::QueryError;
-use crate::text::interval::nanos;
-use crate::text::number::{put_float4, put_float8};
+use crate::text::interval::required;
+use crate::text::number::{has_open_scale, put_float4, put_float8, put_open_decimal};
 use crate::text::put_bytea;
 use crate::text::time::{Interval, put_interval, put_timestamp, put_timestamptz};
 use crate::text::zone::{Zone, ZoneCursor};
@@ -51,15 +51,12 @@ pub(super) fn as_postgres(cast: Cast, schema: &DFSchema) -> Transformed<Expr> {
             // Arrow rounds halves away from zero between scales.
             Expr::Cast(Cast::new(Box::new(value), DataType::Decimal128(DECIMAL_DIGITS, 0)))
         },
-        // Literals were read before.
-        (from, &INTERVAL) if from.is_string() && !matches!(*cast.expr, Expr::Literal(..)) => {
-            match &*cast.expr {
-                Expr::ScalarFunction(function) if function.func.name() == READ => {
-                    return Transformed::no(Expr::Cast(cast));
-                }
-                _ => |value| call(&READ_INTERVAL, value),
+        (from, &INTERVAL) if from.is_string() => match &*cast.expr {
+            Expr::ScalarFunction(function) if function.func.name() == READ => {
+                return Transformed::no(Expr::Cast(cast));
             }
-        }
+            _ => |value| call(&READ_INTERVAL, value),
+        },
         _ => return Transformed::no(Expr::Cast(cast)),
     };
     let Cast { expr, field } = cast;
@@ -75,7 +72,8 @@ fn is_shown(kind: &DataType) -> bool {
             | DataType::Float64
             | DataType::Binary
             | DataType::Interval(IntervalUnit::MonthDayNano)
-    )
+            | DataType::Duration(_)
+    ) || matches!(kind, DataType::Decimal128(precision, scale) if has_open_scale(*precision, *scale))
 }
 
 fn call(function: &Arc<ScalarUDF>, value: Expr) -> Expr {
@@ -149,12 +147,7 @@ fn intervals(array: &ArrayRef) -> Result<ArrayRef> {
     let texts = cast(array, &DataType::Utf8View)?;
     let read = texts.as_string_view().iter().map(|text| {
         let Some(text) = text else { return Ok(None) };
-        let found = nanos(text).or_else(|| parse_interval_month_day_nano(text).ok());
-        found.map(Some).ok_or_else(|| {
-            let shown: String = text.chars().take(100).collect();
-            let message = format!("invalid input syntax for type interval: \"{shown}\"");
-            QueryError::new("22007", message).into_datafusion()
-        })
+        required(text).map(Some).map_err(QueryError::into_datafusion)
     });
     let values: IntervalMonthDayNanoArray = read.collect::<Result<_>>()?;
     Ok(Arc::new(values))
@@ -185,6 +178,17 @@ fn texts(array: &ArrayRef) -> Result<ArrayRef> {
         DataType::Binary => {
             let values = array.as_binary::<i32>();
             written(array, |row, out| put_bytea(out, values.value(row)))
+        }
+        DataType::Duration(_) => {
+            let micros = cast(array, &DataType::Duration(TimeUnit::Microsecond))?;
+            let values = micros.as_primitive::<DurationMicrosecondType>();
+            written(array, |row, out| put_interval(out, Interval::of_micros(values.value(row))))
+        }
+        DataType::Decimal128(_, scale) => {
+            let values = array.as_primitive::<Decimal128Type>();
+            written(array, |row, out| {
+                put_open_decimal(out, &values.value(row).to_string(), *scale);
+            })
         }
         DataType::Interval(IntervalUnit::MonthDayNano) => {
             let values = array.as_primitive::<IntervalMonthDayNanoType>();

@@ -2,7 +2,8 @@
 //! PostgreSQL. DataFusion's operators wrap, and would give wrong numbers without a word.
 //!
 //! Behind type coercion, where both sides have the type of the result, such an operator becomes a
-//! function that looks. Casts get PostgreSQL's values there, too (`casts`).
+//! function that looks. Casts (`casts`) and comparisons of intervals (`spans`) get PostgreSQL's values
+//! there, too.
 
 use std::sync::{Arc, LazyLock};
 
@@ -23,7 +24,7 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::physical_expr_common::datum::apply;
 
-use super::casts;
+use super::{casts, spans};
 use crate::error::QueryError;
 
 /// Rewrites the operators and casts.
@@ -33,7 +34,9 @@ pub(crate) struct CheckedIntegers;
 impl AnalyzerRule for CheckedIntegers {
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
         let rewritten = plan.transform_up_with_subqueries(|node| {
-            if !computes(&node)? {
+            let read = spans::are_read(&node);
+            let sorts = read && matches!(node, LogicalPlan::Sort(_));
+            if !sorts && !computes(&node, read)? {
                 return Ok(Transformed::no(node));
             }
             let mut schema = merge_schema(&node.inputs());
@@ -43,7 +46,10 @@ impl AnalyzerRule for CheckedIntegers {
             let names = NamePreserver::new(&node);
             node.map_expressions(|expr| {
                 let name = names.save(&expr);
-                let expr = expr.transform_up(|expr| Ok(checked(expr, &schema)))?;
+                let expr = expr.transform_up(|expr| Ok(checked(expr, &schema, read)))?;
+                if sorts {
+                    return expr.transform_data(|expr| Ok(spans::sorted(expr, &schema)));
+                }
                 Ok(expr.update_data(|expr| name.restore(expr)))
             })
         })?;
@@ -57,15 +63,17 @@ impl AnalyzerRule for CheckedIntegers {
 
 /// The same for one expression that has its types, of a statement that is not planned.
 pub(crate) fn check(expr: Expr, schema: &DFSchema) -> Result<Expr> {
-    Ok(expr.transform_up(|expr| Ok(checked(expr, schema)))?.data)
+    Ok(expr.transform_up(|expr| Ok(checked(expr, schema, true)))?.data)
 }
 
 /// Whether there is anything to rewrite: most nodes have nothing, and need no schema then.
-fn computes(node: &LogicalPlan) -> Result<bool> {
+fn computes(node: &LogicalPlan, read: bool) -> Result<bool> {
     let mut found = false;
     node.apply_expressions(|expr| {
         let concerns = |expr: &Expr| {
-            operation(expr).is_some() || matches!(expr, Expr::Cast(cast) if casts::concerns(cast))
+            operation(expr).is_some()
+                || matches!(expr, Expr::Cast(cast) if casts::concerns(cast))
+                || spans::concerns(expr, read)
         };
         found = found || expr.exists(|expr| Ok(concerns(expr)))?;
         Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
@@ -84,9 +92,10 @@ fn operation(expr: &Expr) -> Option<&'static Arc<ScalarUDF>> {
     }
 }
 
-fn checked(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+fn checked(expr: Expr, schema: &DFSchema, read: bool) -> Transformed<Expr> {
     let expr = match expr {
         Expr::Cast(cast) => return casts::as_postgres(cast, schema),
+        other if spans::concerns(&other, read) => return spans::as_postgres(other, schema),
         other => other,
     };
     let Some(function) = operation(&expr) else { return Transformed::no(expr) };

@@ -369,7 +369,8 @@ impl PlanContext {
         self.scope.open_policy(object)?;
         let mut statement = ast::Statement::Query(query);
         let plain = sugar::rewrite(&mut statement, self)
-            .and_then(|()| catalog::rewrite(&mut statement, self));
+            .and_then(|()| catalog::rewrite(&mut statement, self))
+            .and_then(|()| sugar::count(&mut statement));
         let bound = plain.and_then(|()| {
             names::disambiguate(&mut statement);
             self.bind(statement, &[])

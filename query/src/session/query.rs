@@ -771,6 +771,7 @@ pub(crate) fn bind(
     }
     sugar::rewrite(&mut ast, context)?;
     catalog::rewrite(&mut ast, context)?;
+    sugar::count(&mut ast)?;
     names::disambiguate(&mut ast);
     let (plan, params) = match infer(context, &ast, &types) {
         Ok(found) => found,

@@ -1,5 +1,5 @@
 //! Clauses that the parser does not know: `SAMPLE BY …`, `LATEST ON …` and `WINDOW JOIN …`, as
-//! QuestDB has them.
+//! QuestDB has them, and the statement `TABLE t`, which is `SELECT * FROM t`.
 //!
 //! The first two become a GROUP BY of one marker that carries what they say, the third a LEFT JOIN
 //! whose condition has such a marker, all in the places of their own tokens; `sugar.rs` makes
@@ -35,14 +35,20 @@ pub(super) fn replace<'a>(
 ) -> QueryResult<Cow<'a, [TokenWithSpan]>> {
     let starts =
         |t: &TokenWithSpan| is_word(t, "SAMPLE") || is_word(t, "LATEST") || is_word(t, "WINDOW");
-    if !piece.iter().any(starts) {
+    let blank = |t: &&TokenWithSpan| !matches!(t.token, Token::Whitespace(_));
+    let is_table = piece.iter().find(blank).is_some_and(|first| is_word(first, "TABLE"));
+    if !is_table && !piece.iter().any(starts) {
         return Ok(Cow::Borrowed(piece));
     }
-    let blank = |t: &&TokenWithSpan| !matches!(t.token, Token::Whitespace(_));
     let tokens: Vec<&TokenWithSpan> = piece.iter().filter(blank).collect();
     let mut out = Vec::with_capacity(tokens.len() + 8);
     let mut reader = Reader { tokens: &tokens, next: 0, sql };
     let (mut depth, mut open) = (0usize, Vec::<Open>::new());
+    if is_table && let Some(first) = tokens.first() {
+        reader.next = 1;
+        let words = [word(Keyword::SELECT, "SELECT"), Token::Mul, word(Keyword::FROM, "FROM")];
+        put(words, first, &mut out);
+    }
     while let Some(token) = tokens.get(reader.next) {
         let at = reader.next;
         match token.token {

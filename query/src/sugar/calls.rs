@@ -3,11 +3,11 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectNamePart,
-    TableAlias, TableAliasColumnDef, TableFactor, Value, VisitMut, VisitorMut,
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
+    ObjectNamePart, TableAlias, TableAliasColumnDef, TableFactor, Value, VisitMut, VisitorMut,
 };
 
-use super::{expression, name_of, plain};
+use super::{expression, name_of, plain, postgres};
 use crate::error::{QueryError, QueryResult};
 use crate::functions::{Mark, zone_of};
 use crate::names::folded;
@@ -17,13 +17,14 @@ const SERIES: &str = "generate_series";
 
 /// Gives the column of a function in FROM that has one the name of the function's alias, or of the
 /// function, as in Postgres: `SELECT g FROM generate_series(1, 3) AS g`.
-pub(super) fn name_column(factor: &mut TableFactor) {
+pub(super) fn name_column(factor: &mut TableFactor) -> QueryResult<()> {
     let alias = match factor {
-        TableFactor::Table { name, args: Some(_), alias, with_ordinality: false, .. } => {
+        TableFactor::Table { name, args: Some(given), alias, with_ordinality: false, .. } => {
             let called = name.0.last().and_then(ObjectNamePart::as_ident).map(folded);
             if called.as_deref() != Some(SERIES) {
-                return;
+                return Ok(());
             }
+            postgres::series(&mut given.args)?;
             Some(alias.get_or_insert_with(|| TableAlias {
                 explicit: true,
                 name: Ident::new(SERIES),
@@ -43,10 +44,12 @@ pub(super) fn name_column(factor: &mut TableFactor) {
     if let Some(alias) = alias.filter(|alias| alias.columns.is_empty()) {
         alias.columns.push(TableAliasColumnDef { name: alias.name.clone(), data_type: None });
     }
+    Ok(())
 }
 
 pub(super) fn rewrite(function: &mut Function) -> QueryResult<()> {
     match name_of(function).as_deref() {
+        Some(SERIES) => postgres::of_series(&mut function.args),
         Some("time_bucket") => bucket(function),
         Some("time_bucket_gapfill" | "bucket_gapfill") => gapfill(function),
         Some("locf") => locf(function),
@@ -58,13 +61,21 @@ pub(super) fn rewrite(function: &mut Function) -> QueryResult<()> {
 }
 
 /// Positional and named arguments.
-type Arguments = (Vec<Expr>, Vec<(String, Expr)>);
+pub(super) type Arguments = (Vec<Expr>, Vec<(String, Expr)>);
 
-fn arguments(function: &Function) -> Option<Arguments> {
+pub(super) fn arguments(function: &Function) -> Option<Arguments> {
     let FunctionArguments::List(list) = &function.args else { return None };
     let (mut places, mut names) = (Vec::new(), Vec::new());
     for arg in &list.args {
         match arg {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::BinaryOp {
+                left,
+                op: BinaryOperator::Assignment,
+                right,
+            })) => match &**left {
+                Expr::Identifier(name) => names.push((folded(name), (**right).clone())),
+                _ => return None,
+            },
             FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => places.push(expr.clone()),
             FunctionArg::Named { name, arg: FunctionArgExpr::Expr(expr), .. } => {
                 names.push((folded(name), expr.clone()));
@@ -89,7 +100,7 @@ fn set(function: &mut Function, args: Vec<Expr>) {
     }
 }
 
-fn unknown(function: &str, name: &str) -> QueryError {
+pub(super) fn unknown(function: &str, name: &str) -> QueryError {
     QueryError::new("42883", format!("{function} has no argument \"{name}\""))
 }
 
@@ -151,7 +162,7 @@ fn gapfill(function: &mut Function) -> QueryResult<()> {
     Ok(())
 }
 
-fn literal(expr: &Expr) -> Option<String> {
+pub(super) fn literal(expr: &Expr) -> Option<String> {
     match expr {
         Expr::Value(value) => match &value.value {
             Value::SingleQuotedString(text) => Some(text.clone()),

@@ -1,7 +1,7 @@
 //! Casts to `varchar(n)` and `char(n)`, which cut the text; DataFusion ignores the length.
 
 use datafusion::sql::sqlparser::ast::{
-    CastKind, DataType, Expr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, Value,
+    CastKind, DataType, Expr, Ident, ObjectName, Query, SelectItem, SetExpr, Value,
 };
 
 use super::{call_of, name_of, plain};
@@ -39,24 +39,6 @@ pub(super) fn rewrite(expr: &mut Expr) -> QueryResult<()> {
     };
     **inner = with_length(act, text, length);
     Ok(())
-}
-
-/// Names columns that are cast so as they would be called without the cast.
-pub(super) fn name(select: &mut Select) {
-    for item in &mut select.projection {
-        let SelectItem::UnnamedExpr(expr) = item else { continue };
-        let Expr::Cast { expr: inner, data_type, .. } = &*expr else { continue };
-        let column = match &**inner {
-            Expr::Identifier(column) => Some(column),
-            Expr::CompoundIdentifier(parts) => parts.last(),
-            _ => None,
-        };
-        if let Some(alias) = column.cloned()
-            && matches!(length(data_type), Ok(Some(_)))
-        {
-            *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
-        }
-    }
 }
 
 /// Fills what a query gives as `char(n)` with blanks, as it is shown. Inside of a query, where it is

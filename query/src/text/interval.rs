@@ -1,15 +1,14 @@
 //! Intervals as PostgreSQL reads them: `1 year 2 mons -3 days 04:05:06`, `1-2 3 04:05`, ISO 8601 with
 //! designators or with dashes and colons. `IntervalStyle` is `postgres`: a sign is of its own field.
 
+use arrow::compute::kernels::cast_utils::parse_interval_month_day_nano;
 use arrow::datatypes::IntervalMonthDayNano;
 
-use super::time::Interval;
+use super::time::{Interval, MICROS_PER_DAY, MICROS_PER_SECOND};
+use crate::error::{QueryError, QueryResult};
 
-const MICROS_PER_SECOND: i64 = 1_000_000;
 const MICROS_PER_MINUTE: i64 = 60 * MICROS_PER_SECOND;
 const MICROS_PER_HOUR: i64 = 60 * MICROS_PER_MINUTE;
-/// Of the fraction of a day; whole days stay days.
-const MICROS_PER_DAY: i64 = 24 * MICROS_PER_HOUR;
 /// Of the fraction of a month; whole months stay months.
 const DAYS_PER_MONTH: i64 = 30;
 
@@ -27,9 +26,26 @@ pub fn read_interval(text: &str) -> Option<Interval> {
 
 /// Reads an interval as Arrow has it; `None` if it is none, or does not fit.
 #[must_use]
-pub fn nanos(text: &str) -> Option<IntervalMonthDayNano> {
+pub(crate) fn nanos(text: &str) -> Option<IntervalMonthDayNano> {
     let Interval { months, days, micros } = read_interval(text)?;
     Some(IntervalMonthDayNano { months, days, nanoseconds: micros.checked_mul(1_000)? })
+}
+
+/// Reads an interval, also in units that only Arrow has (`10 nanoseconds`).
+#[must_use]
+pub(crate) fn any_interval(text: &str) -> Option<IntervalMonthDayNano> {
+    nanos(text).or_else(|| parse_interval_month_day_nano(text).ok())
+}
+
+/// Reads an interval where there must be one.
+///
+/// # Errors
+/// `22007` if the text is none.
+pub fn required(text: &str) -> QueryResult<IntervalMonthDayNano> {
+    any_interval(text).ok_or_else(|| {
+        let shown: String = text.chars().take(100).collect();
+        QueryError::new("22007", format!("invalid input syntax for type interval: \"{shown}\""))
+    })
 }
 
 /// What is read so far.

@@ -1,5 +1,7 @@
 //! Numbers as Postgres writes them: shortest floats, decimals in text and in base 10,000.
 
+use arrow::datatypes::DECIMAL128_MAX_PRECISION;
+
 /// Digits a decimal exponent of a double may have before Postgres turns to `1e+15`.
 const FLOAT8_FIXED_MAX: i32 = 15;
 const FLOAT4_FIXED_MAX: i32 = 6;
@@ -108,6 +110,28 @@ fn put_digits(out: &mut Vec<u8>, digits: &[u8], exponent: i32, fixed_max: i32) {
             out.push(b'.');
             out.extend_from_slice(&digits[whole..]);
         }
+    }
+}
+
+/// Digits after the point that `numeric` without a scale is planned with; means and products of such
+/// values have more.
+pub const OPEN_SCALE: i8 = 10;
+
+/// Whether decimals of that type have as many digits after the point as each needs, as those of
+/// `numeric` do in PostgreSQL, rather than all that their type has.
+#[must_use]
+pub fn has_open_scale(precision: u8, scale: i8) -> bool {
+    precision == DECIMAL128_MAX_PRECISION && scale >= OPEN_SCALE
+}
+
+/// A decimal without zeros at the end of its fraction, from its unscaled value in text.
+pub fn put_open_decimal(out: &mut Vec<u8>, unscaled: &str, scale: i8) {
+    let start = out.len();
+    put_decimal(out, unscaled, scale);
+    if scale > 0 {
+        let needed = out[start..].iter().rposition(|byte| *byte != b'0').map_or(0, |last| last + 1);
+        let point = needed > 0 && out[start + needed - 1] == b'.';
+        out.truncate(start + needed - usize::from(point));
     }
 }
 

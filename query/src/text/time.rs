@@ -351,6 +351,15 @@ pub struct Interval {
     pub micros: i64,
 }
 
+impl Interval {
+    /// What lies between two times: days of 24 hours, and the rest.
+    #[must_use]
+    pub fn of_micros(micros: i64) -> Interval {
+        let days = i32::try_from(micros / MICROS_PER_DAY).expect("64 bits hold fewer days of µs");
+        Interval { months: 0, days, micros: micros % MICROS_PER_DAY }
+    }
+}
+
 /// `1 year 2 mons -3 days +04:05:06`: a unit after a negative one shows its plus sign.
 pub fn put_interval(out: &mut Vec<u8>, interval: Interval) {
     let (mut empty, mut negative_before) = (true, false);

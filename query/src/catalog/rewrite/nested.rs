@@ -31,6 +31,17 @@ pub(super) fn single(query: &mut Query) {
     if !tables::are_of_catalogue(select) || select.distinct.is_some() {
         return;
     }
+    let order = order.map(|mut order| {
+        for item in &mut order {
+            if let (Expr::Identifier(name), [SelectItem::ExprWithAlias { alias, expr }]) =
+                (&item.expr, &select.projection[..])
+                && name == alias
+            {
+                item.expr = expr.clone();
+            }
+        }
+        order
+    });
     let name = if limited { "first_value" } else { "__single" };
     let clause = order.filter(|_| limited);
     set_value(select, aggregate(name, value, clause, false));
@@ -41,21 +52,37 @@ pub(super) fn single(query: &mut Query) {
 /// `ARRAY(SELECT x …)` as an aggregate that is empty rather than NULL over no rows.
 pub(super) fn array(function: &Function) -> Option<Expr> {
     let FunctionArguments::Subquery(query) = &function.args else { return None };
-    let mut query = query.clone();
+    array_of_plain(query).or_else(|| {
+        let rows = format!("({query}) AS __array_rows (__array_value)");
+        let all = format!("__filled((SELECT array_agg(__array_value) FROM {rows}))");
+        // It was read before.
+        crate::sugar::expression(&all).ok()
+    })
+}
+
+/// The same of a select that neither groups nor is cut, which may refer to the rows around.
+fn array_of_plain(query: &Query) -> Option<Expr> {
+    let mut query = Box::new(query.clone());
     if query.with.is_some() || query.fetch.is_some() || query.limit_clause.is_some() {
         return None;
     }
     let order = order_of(&query);
     let (select, value) = plain(&mut query)?;
-    if !tables::are_of_catalogue(select) {
-        return None;
-    }
+    let alias = match &select.projection[..] {
+        [SelectItem::ExprWithAlias { alias, .. }] => Some(alias.clone()),
+        _ => None,
+    };
     let distinct = matches!(select.distinct, Some(Distinct::Distinct));
     select.distinct = None;
-    // ORDER BY 1 means the value itself.
+    // ORDER BY 1, and by its name, means the value itself.
     let order = order.map(|mut order| {
         for item in &mut order {
-            if matches!(&item.expr, Expr::Value(n) if n.value.to_string() == "1") {
+            let is_value = match &item.expr {
+                Expr::Value(n) => n.value.to_string() == "1",
+                Expr::Identifier(name) => Some(name) == alias.as_ref(),
+                _ => false,
+            };
+            if is_value {
                 item.expr = value.clone();
             }
         }

@@ -1,4 +1,6 @@
-//! Templates of `to_char`: read once, written for every time.
+//! Templates of `to_char`, `to_timestamp` and `to_date`: parsed once, used for every time.
+
+mod read;
 
 use chrono::{Datelike, NaiveDateTime, Timelike};
 
@@ -13,7 +15,7 @@ pub(super) struct Moment {
 
 /// A template, in pieces.
 #[derive(Debug, PartialEq)]
-pub(super) struct Template(Vec<Piece>);
+pub(crate) struct Template(Vec<Piece>);
 
 #[derive(Debug, PartialEq)]
 enum Piece {
@@ -184,7 +186,7 @@ fn pattern(text: &str) -> Option<(What, Case, usize)> {
 
 impl Template {
     /// Reads a template. Anything that is no pattern stands for itself.
-    pub(super) fn parse(text: &str) -> Template {
+    pub(crate) fn parse(text: &str) -> Template {
         let mut pieces = Vec::new();
         let mut rest = text;
         while let Some(first) = rest.chars().next() {

@@ -4,13 +4,14 @@
 use std::io::Write as _;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, Float32Array, Float64Array,
-    PrimitiveArray, UInt64Array,
+    Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, FixedSizeBinaryArray, Float32Array,
+    Float64Array, PrimitiveArray, UInt64Array,
 };
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::*;
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use query::text::number::{has_open_scale, put_open_decimal};
 use query::text::time::civil_from_days;
 
 use super::fraction_digits;
@@ -41,6 +42,8 @@ enum Cells<'a> {
         zoned: bool,
     },
     Uuid(&'a FixedSizeBinaryArray),
+    /// Unscaled, with the most digits that are behind the point.
+    OpenDecimal(&'a Decimal128Array, i8),
     /// Days since 1970.
     Date(Get<'a, i64>),
     List(Get<'a, ArrayRef>),
@@ -130,6 +133,9 @@ impl<'a> Column<'a> {
             }
             Cells::Time { ticks, unit, zoned } => time(ticks(row), unit, *zoned, out)?,
             Cells::Uuid(values) => query::put_uuid(out, values.value(row)),
+            Cells::OpenDecimal(values, scale) => {
+                put_open_decimal(out, itoa::Buffer::new().format(values.value(row)), *scale);
+            }
             Cells::Date(get) => date(get(row), out)?,
             Cells::List(get) => {
                 let items = get(row);
@@ -204,6 +210,9 @@ impl<'a> Cells<'a> {
                 Cells::List(Box::new(move |row| lists.value(row)))
             }
             DataType::Dictionary(..) => dictionary(array)?,
+            DataType::Decimal128(precision, scale) if has_open_scale(*precision, *scale) => {
+                Cells::OpenDecimal(array.as_primitive(), *scale)
+            }
             DataType::Decimal128(..) | DataType::Decimal256(..) | DataType::Float16 => {
                 Cells::Number(formatter(array)?)
             }

@@ -11,7 +11,10 @@ use query::{QueryError, QueryResult};
 use super::super::backend::error;
 use super::super::types::{self, is_register, oid};
 use super::Format;
-use query::text::number::{put_decimal, put_float4, put_float8, put_integer, put_numeric_binary};
+use query::text::number::{
+    has_open_scale, put_decimal, put_float4, put_float8, put_integer, put_numeric_binary,
+    put_open_decimal,
+};
 use query::text::put_bytea;
 use query::text::time::{self, Interval, MICROS_PER_DAY, MICROS_PER_SECOND};
 use query::text::zone::{Zone, ZoneCursor};
@@ -70,10 +73,20 @@ pub fn writer<'a>(
             Ok(Box::new(move |row, out| query::put_uuid(out, values.value(row))))
         }
         DataType::FixedSizeBinary(_) => Ok(bytes(typed::<FixedSizeBinaryArray>(array)?, format)),
-        DataType::Decimal32(_, scale) => decimals::<Decimal32Type>(array, *scale, format),
-        DataType::Decimal64(_, scale) => decimals::<Decimal64Type>(array, *scale, format),
-        DataType::Decimal128(_, scale) => decimals::<Decimal128Type>(array, *scale, format),
-        DataType::Decimal256(_, scale) => decimals::<Decimal256Type>(array, *scale, format),
+        DataType::Decimal32(_, scale) => {
+            decimals::<Decimal32Type>(array, *scale, put_decimal, format)
+        }
+        DataType::Decimal64(_, scale) => {
+            decimals::<Decimal64Type>(array, *scale, put_decimal, format)
+        }
+        DataType::Decimal128(precision, scale) => {
+            let put =
+                if has_open_scale(*precision, *scale) { put_open_decimal } else { put_decimal };
+            decimals::<Decimal128Type>(array, *scale, put, format)
+        }
+        DataType::Decimal256(_, scale) => {
+            decimals::<Decimal256Type>(array, *scale, put_decimal, format)
+        }
         DataType::Dictionary(..) => dictionary(array, pg_type, format, zone),
         // Every row of such a column is null; the writer is never called.
         DataType::Null => Ok(Box::new(|_, _| {})),
@@ -156,19 +169,22 @@ where
     }
 }
 
-fn decimals<'a, T>(array: &'a dyn Array, scale: i8, format: Format) -> QueryResult<Writer<'a>>
+fn decimals<'a, T>(
+    array: &'a dyn Array,
+    scale: i8,
+    put: fn(&mut Vec<u8>, &str, i8),
+    format: Format,
+) -> QueryResult<Writer<'a>>
 where
     T: DecimalType,
     T::Native: std::fmt::Display,
 {
     let values = primitive::<T>(array)?;
     Ok(match format {
-        Format::Text => {
-            Box::new(move |row, out| put_decimal(out, &values.value(row).to_string(), scale))
-        }
+        Format::Text => Box::new(move |row, out| put(out, &values.value(row).to_string(), scale)),
         Format::Binary => Box::new(move |row, out| {
             let mut written = Vec::with_capacity(48);
-            put_decimal(&mut written, &values.value(row).to_string(), scale);
+            put(&mut written, &values.value(row).to_string(), scale);
             put_numeric_binary(out, &written);
         }),
     })
@@ -315,7 +331,7 @@ fn dates(values: &Date32Array, format: Format) -> Writer<'_> {
 }
 
 fn interval_of<'a>(array: &'a dyn Array) -> QueryResult<Box<dyn Fn(usize) -> Interval + 'a>> {
-    let of_micros = |micros| Interval { months: 0, days: 0, micros };
+    let of_micros = Interval::of_micros;
     Ok(match array.data_type() {
         DataType::Interval(IntervalUnit::YearMonth) => {
             let values = primitive::<IntervalYearMonthType>(array)?;

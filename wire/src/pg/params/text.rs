@@ -132,11 +132,7 @@ fn numeric(text: &str) -> Option<QueryResult<ScalarValue>> {
 }
 
 fn interval(text: &str) -> QueryResult<ScalarValue> {
-    let value = query::text::interval::nanos(text).ok_or_else(|| {
-        let shown: String = text.chars().take(100).collect();
-        error("22007", format!("invalid input syntax for type interval: \"{shown}\""))
-    })?;
-    Ok(ScalarValue::IntervalMonthDayNano(Some(value)))
+    Ok(ScalarValue::IntervalMonthDayNano(Some(query::text::interval::required(text)?)))
 }
 
 /// `{1,NULL,"a b"}`, of one dimension.

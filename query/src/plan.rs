@@ -17,6 +17,7 @@ pub(crate) mod origins;
 pub(crate) mod overflow;
 mod spans;
 pub(crate) mod texts;
+mod unary;
 pub(crate) mod uuids;
 pub(crate) mod weight;
 

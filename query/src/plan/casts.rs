@@ -12,12 +12,9 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, exec_err};
-use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::{
-    Cast, ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
-    Signature, Volatility,
-};
+use datafusion::logical_expr::{Cast, Expr, ExprSchemable, ScalarUDF};
 
+use super::unary::{call, function};
 use crate::error::QueryError;
 use crate::text::interval::required;
 use crate::text::number::{has_open_scale, put_float4, put_float8, put_open_decimal};
@@ -76,72 +73,14 @@ fn is_shown(kind: &DataType) -> bool {
     ) || matches!(kind, DataType::Decimal128(precision, scale) if has_open_scale(*precision, *scale))
 }
 
-fn call(function: &Arc<ScalarUDF>, value: Expr) -> Expr {
-    Expr::ScalarFunction(ScalarFunction { func: Arc::clone(function), args: vec![value] })
-}
-
 const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
 const READ: &str = "interval_of";
-static READ_INTERVAL: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| udf(READ));
+static READ_INTERVAL: LazyLock<Arc<ScalarUDF>> =
+    LazyLock::new(|| function(READ, Some(INTERVAL), intervals));
 const ROUND: &str = "round_half_even";
-static ROUNDED: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| udf(ROUND));
-static TEXT_OF: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| udf("text_of"));
-
-fn udf(name: &'static str) -> Arc<ScalarUDF> {
-    let signature = Signature::any(1, Volatility::Immutable);
-    Arc::new(ScalarUDF::from(Function { name, signature }))
-}
-
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Function {
-    name: &'static str,
-    signature: Signature,
-}
-
-impl ScalarUDFImpl for Function {
-    fn name(&self) -> &str {
-        self.name
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, args: &[DataType]) -> Result<DataType> {
-        match args {
-            [of] if self.name == ROUND => Ok(of.clone()),
-            _ if self.name == READ => Ok(INTERVAL),
-            _ => Ok(DataType::Utf8View),
-        }
-    }
-
-    /// As it was written.
-    fn schema_name(&self, args: &[Expr]) -> Result<String> {
-        match args {
-            [value] => Ok(value.schema_name().to_string()),
-            _ => exec_err!("{} takes an argument", self.name),
-        }
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let [value] = args.args.as_slice() else {
-            return exec_err!("{} takes an argument", self.name);
-        };
-        let is_scalar = matches!(value, ColumnarValue::Scalar(_));
-        let array = value.to_array(if is_scalar { 1 } else { args.number_rows })?;
-        let done = match self.name {
-            ROUND => rounded(&array)?,
-            READ => intervals(&array)?,
-            _ => texts(&array)?,
-        };
-        Ok(match is_scalar {
-            true => {
-                ColumnarValue::Scalar(datafusion::scalar::ScalarValue::try_from_array(&done, 0)?)
-            }
-            false => ColumnarValue::Array(done),
-        })
-    }
-}
+static ROUNDED: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| function(ROUND, None, rounded));
+static TEXT_OF: LazyLock<Arc<ScalarUDF>> =
+    LazyLock::new(|| function("text_of", Some(DataType::Utf8View), texts));
 
 fn intervals(array: &ArrayRef) -> Result<ArrayRef> {
     let texts = cast(array, &DataType::Utf8View)?;

@@ -9,13 +9,13 @@ use arrow::array::{ArrayRef, AsArray, Decimal128Array, IntervalMonthDayNanoArray
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, FieldRef, IntervalMonthDayNano, IntervalUnit, TimeUnit};
 use datafusion::common::tree_node::Transformed;
-use datafusion::common::{DFSchema, Result, ScalarValue, exec_err};
+use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::expr::{InList, ScalarFunction};
 use datafusion::logical_expr::{
-    Between, BinaryExpr, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator,
-    ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    Between, BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, ScalarUDF,
 };
 
+use super::unary::{call, function};
 use crate::text::time::Interval;
 
 const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
@@ -35,8 +35,10 @@ const GIVE_INTERVALS: [&str; 7] = [
     "make_interval",
 ];
 
-static SPAN_OF: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| udf("interval_span"));
-static WITH_DAYS: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| udf("interval_with_days"));
+static SPAN_OF: LazyLock<Arc<ScalarUDF>> =
+    LazyLock::new(|| function("interval_span", Some(SPAN), spans));
+static WITH_DAYS: LazyLock<Arc<ScalarUDF>> =
+    LazyLock::new(|| function("interval_with_days", Some(INTERVAL), with_days));
 
 /// Whether a node reads columns that are intervals.
 pub(super) fn are_read(node: &LogicalPlan) -> bool {
@@ -135,62 +137,6 @@ pub(super) fn sorted(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
 fn is_epoch(part: &Expr) -> bool {
     let Expr::Literal(part, _) = part else { return false };
     part.try_as_str().flatten().is_some_and(|part| part.eq_ignore_ascii_case("epoch"))
-}
-
-fn call(function: &Arc<ScalarUDF>, value: Expr) -> Expr {
-    Expr::ScalarFunction(ScalarFunction { func: Arc::clone(function), args: vec![value] })
-}
-
-fn udf(name: &'static str) -> Arc<ScalarUDF> {
-    let signature = Signature::any(1, Volatility::Immutable);
-    Arc::new(ScalarUDF::from(OfInterval { name, signature }))
-}
-
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct OfInterval {
-    name: &'static str,
-    signature: Signature,
-}
-
-impl OfInterval {
-    fn is_span(&self) -> bool {
-        self.name == "interval_span"
-    }
-}
-
-impl ScalarUDFImpl for OfInterval {
-    fn name(&self) -> &str {
-        self.name
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(if self.is_span() { SPAN } else { INTERVAL })
-    }
-
-    /// As it was written.
-    fn schema_name(&self, args: &[Expr]) -> Result<String> {
-        match args {
-            [value] => Ok(value.schema_name().to_string()),
-            _ => exec_err!("{} takes an argument", self.name),
-        }
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let [value] = args.args.as_slice() else {
-            return exec_err!("{} takes an argument", self.name);
-        };
-        let is_scalar = matches!(value, ColumnarValue::Scalar(_));
-        let array = value.to_array(if is_scalar { 1 } else { args.number_rows })?;
-        let done = if self.is_span() { spans(&array)? } else { with_days(&array)? };
-        Ok(match is_scalar {
-            true => ColumnarValue::Scalar(ScalarValue::try_from_array(&done, 0)?),
-            false => ColumnarValue::Array(done),
-        })
-    }
 }
 
 /// How long a time is, ns: `interval_cmp_value` of PostgreSQL.

@@ -3,7 +3,7 @@
 //! Lock order: `tending` or `backing`, then `flushing` or `merging`, then `clearing`, then `version`,
 //! then `publishing`, then a table's last rows; one scrub at a time, above `version`. `log` and
 //! `queue` are leaves: nothing but `archive` and `holds` is taken while one of them is held. Readers
-//! take no lock but the short one of a series index or last-row cache.
+//! take no locks but short ones: of the state's pointer (`Published`), a series index, last rows.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
